@@ -1,0 +1,73 @@
+"""Typed settings of the app, with units. The only reader of `django.conf.settings` in it.
+
+The values come from `settings.AGENT`, which `agentsite.settings` fills from the environment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.core.signals import setting_changed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conf:
+    """Settings of the agent. The environment variable of each is its name in capitals."""
+
+    # the model
+    openrouter_api_key: str
+    openrouter_base_url: str
+    model: str
+    fallback_models: tuple[str, ...]
+    agent_name: str
+    system_prompt: str
+    temperature: float
+    max_tokens: int
+    max_history: int  # messages sent to the model, without the system prompt
+    provider_connect_timeout: float  # seconds
+    provider_first_token_timeout: float  # seconds
+    provider_token_timeout: float  # seconds
+    provider_total_timeout: float  # seconds
+    # sessions and turns
+    session_timeout: float  # minutes
+    retention_days: float
+    lease_seconds: float
+    drain_seconds: float
+    max_queue: int  # waiting queries of a session
+    max_concurrent_turns: int  # of this process
+    # the edge
+    max_query_chars: int  # Unicode code points
+    max_frame_bytes: int
+    heartbeat_interval: float  # seconds
+    allow_anonymous: bool
+    allowed_origins: tuple[str, ...]
+    # facts about the deployment that the app only looks at
+    demo: bool  # the offline demo model answers
+    redis_url: str
+    generated_key: bool  # SECRET_KEY was made and kept in a file
+
+    @property
+    def model_name(self) -> str:
+        return "offline-demo" if self.demo else self.model
+
+
+@cache
+def conf() -> Conf:
+    """The settings of this process."""
+    return Conf(**settings.AGENT)
+
+
+def django_setting(name: str) -> Any:
+    """A setting of Django itself, for the system checks and the launcher."""
+    return getattr(settings, name)
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting == "AGENT":
+        conf.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="agent.conf")

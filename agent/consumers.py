@@ -1,0 +1,309 @@
+"""One WebSocket connection: bytes to frames, frames to the core, the core's errors to the client.
+
+Translates only. What the client is sent goes through its `Feed`; turns belong to the worker. The
+consumer takes no channel of the channel layer: `live` joins the session's group once per process,
+so that a connection is good, and its messages cost no thread hop, whatever state the layer is in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import parse_qs
+
+import structlog
+from channels.consumer import get_handler_name
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+
+from . import auth, protocol, queries, server, sessions, worker
+from .conf import conf
+from .errors import (
+    AgentError,
+    InternalError,
+    InvalidJson,
+    InvalidMessage,
+    NotFound,
+    Restarting,
+    SessionGone,
+    TooLarge,
+    Unauthenticated,
+    UnknownCommand,
+    UnknownType,
+)
+from .feed import Feed
+from .groups import Frame
+from .protocol import CloseCode, Status
+from .sessions import Held, View
+from .strictjson import parse_object
+
+log = structlog.get_logger(__name__)
+
+_BAD_FRAMES = (InvalidJson, InvalidMessage, UnknownType, UnknownCommand)
+
+
+class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
+    """A connection to a session."""
+
+    channel_layer_alias = ""
+
+    held: Held
+    feed: Feed | None = None
+    _feeding: asyncio.Task[None] | None = None
+    _bad_in_a_row = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.worker = worker.ensure_running()
+        try:
+            await super().__call__(scope, receive, send)
+        finally:  # disconnect() is not called after every kind of end
+            if self._feeding:
+                self._feeding.cancel()
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        await getattr(self, get_handler_name(message))(message)
+
+    # the connection
+
+    async def connect(self) -> None:
+        offered = self.scope.get("subprotocols", [])
+        await self.accept(protocol.SUBPROTOCOL if protocol.SUBPROTOCOL in offered else None)
+        options = _options(self.scope)
+        try:
+            if self.worker.stopping:
+                raise Restarting
+            self.actor = await auth.authenticate(self.scope)
+            asked_for = options.get("session", "") or _implied(self.actor)
+            self.held = await sessions.open_session(self.actor, asked_for)
+        except AgentError as error:
+            await self._refuse(error)
+            return
+        except Exception as error:
+            await self._refuse(_internal(error))
+            return
+        self.feed = Feed(
+            self.held,
+            self._send_text,
+            stream=options.get("stream") != "0",
+            heartbeat=conf().heartbeat_interval,
+        )
+        self._feeding = asyncio.create_task(self._run_feed(self.feed, options, bool(asked_for)))
+
+    async def _refuse(self, error: AgentError) -> None:
+        await self._send_text(protocol.encode(protocol.Error.of(error).frame()))
+        await self.close(_close_code(error), error.message)
+
+    async def _run_feed(self, feed: Feed, options: dict[str, str], resumed: bool) -> None:
+        def welcome(view: View, replay_from: int) -> Frame:
+            return self._welcome(view, replay_from, resumed)
+
+        tail = _number(options["tail"]) if "tail" in options else None
+        try:
+            closed = await feed.run(_number(options.get("last_seq", "")), tail, welcome)
+            if closed.code == CloseCode.TOO_SLOW:
+                asyncio.get_running_loop().call_later(1, server.abort, self.base_send)
+            await self.close(closed.code, closed.reason)
+        except Exception as error:  # the socket is gone, or we are wrong
+            log.info("connection broke off", session=str(self.held.id), error=type(error).__name__)
+            await self.close(1011)
+
+    async def _send_text(self, text: str) -> None:
+        await server.writable(self.base_send)
+        await self.send(text_data=text)
+
+    def _welcome(self, view: View, replay_from: int, resumed: bool) -> Frame:
+        settings = conf()
+        new_nobody = self.actor.is_nobody and not resumed
+        return protocol.Notification(
+            event="connected",
+            content=f"Connected to {settings.agent_name}. Session ID: {self.held.id}",
+            session=str(self.held.id),
+            protocol=protocol.VERSION,
+            resumed=resumed,
+            last_seq=view.last_seq,
+            replay_from=replay_from,
+            agent=settings.agent_name,
+            model=settings.model_name,
+            demo=settings.demo,
+            heartbeat=settings.heartbeat_interval,
+            limits={
+                "query_chars": settings.max_query_chars,
+                "frame_bytes": settings.max_frame_bytes,
+                "queue": settings.max_queue,
+            },
+            turns=view.turns,
+            resume_token=auth.resume_token(self.held.id) if new_nobody else None,
+        ).frame()
+
+    # frames of the client
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if self.feed is None:
+            return  # refused
+        fields: dict[str, Any] = {}
+        try:
+            fields = _fields(text_data)
+            frame = protocol.parse_client_frame(fields, max_query_chars=conf().max_query_chars)
+            self._bad_in_a_row = 0
+            await self.receive_json(frame)
+        except AgentError as error:
+            self._answer_error(self.feed, error, protocol.frame_id(fields))
+        except Exception as error:
+            self._answer_error(self.feed, _internal(error), protocol.frame_id(fields))
+
+    async def receive_json(self, content: protocol.ClientFrame) -> None:
+        """Route one frame to what does it."""
+        match content:
+            case protocol.Query():
+                await asyncio.shield(self._query(content))
+            case protocol.Command():
+                await self._command(content)
+            case protocol.HumanFeedback():
+                await asyncio.shield(sessions.give_feedback(self.held, content))
+            case protocol.Ping():
+                self._tell(protocol.Heartbeat(type="pong", ref=content.id))
+            case protocol.Pong():
+                pass
+
+    async def _query(self, query: protocol.Query) -> None:
+        lease = self.worker.reserve()
+        try:
+            accepted = await queries.accept_query(
+                self.held, query, max_queue=conf().max_queue, lease=lease
+            )
+        finally:
+            self.worker.release(lease)
+        received = Status(
+            status="received",
+            content="Received",
+            ref=query.id,
+            turn=accepted.turn_id,
+            seq=accepted.seq,
+            state=accepted.state,
+        )
+        self._tell(received, accepted.seq)
+        self._run(accepted)
+
+    def _run(self, accepted: queries.Accepted) -> None:
+        queries.settle(self.held, accepted)
+        if accepted.change is None:
+            return  # it was known
+        if accepted.claimed:
+            self.worker.start(accepted.claimed, accepted.change.seq, self.held.actor.key)
+        else:
+            self.worker.want(self.held.id, self.held.actor.key)
+
+    async def _command(self, command: protocol.Command) -> None:
+        match command.args:
+            case protocol.Help():
+                self._tell(_done(command, content=protocol.help_text()))
+            case protocol.History(before=before, limit=limit):
+                await self._history(command, before, limit)
+            case protocol.Resume(last_seq=last_seq):
+                if self.feed:
+                    self.feed.rewind(last_seq, _done(command).frame())
+            case protocol.Retry() as args:
+                await asyncio.shield(self._retry(command, args))
+                return
+            case protocol.Cancel() as args:
+                effect = await queries.cancel(self.held, args)
+                self._tell(_done(command))
+                queries.settle(self.held, effect)
+            case protocol.Close():
+                effect = await queries.close(self.held)
+                self._tell(_done(command))
+                queries.settle(self.held, effect)
+                return
+            case protocol.Clear():
+                await sessions.clear(self.held)
+                self._tell(_done(command))
+            case protocol.Rename(title=title):
+                await sessions.rename(self.held, title)
+                self._tell(_done(command))
+        await sessions.touch(self.held)
+
+    async def _history(self, command: protocol.Command, before: int | None, limit: int) -> None:
+        frames, has_more = await sessions.history(self.held, before, limit)
+        page = protocol.HistoryPage(ref=command.id, frames=frames, has_more=has_more)
+        if self.feed:
+            self.feed.tell_page(page.frame(), sum(len(frame["content"]) for frame in frames))
+
+    async def _retry(self, command: protocol.Command, args: protocol.Retry) -> None:
+        lease = self.worker.reserve()
+        try:
+            accepted = await queries.retry(
+                self.held, args, command.id, max_queue=conf().max_queue, lease=lease
+            )
+        finally:
+            self.worker.release(lease)
+        self._tell(_done(command, turn=accepted.turn_id, state=accepted.state))
+        self._run(accepted)
+
+    # answers
+
+    def _tell(self, frame: protocol.ServerFrame, seq: int = 0) -> None:
+        if self.feed:
+            self.feed.tell(seq, frame.frame())
+
+    def _answer_error(self, feed: Feed, error: AgentError, ref: str | None) -> None:
+        feed.tell(0, protocol.Error.of(error, ref=ref).frame())
+        if isinstance(error, SessionGone):
+            feed.end(CloseCode.NOT_FOUND)
+        if isinstance(error, _BAD_FRAMES):
+            self._bad_in_a_row += 1
+            if self._bad_in_a_row >= protocol.MAX_BAD_FRAMES:
+                feed.end(CloseCode.BROKEN_CLIENT)
+
+
+def _options(scope: dict[str, Any]) -> dict[str, str]:
+    """The parameters of the address; of a repeated one the last."""
+    parameters = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+    return {name: values[-1] for name, values in parameters.items()}
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        return 0
+
+
+def _implied(actor: Any) -> str:
+    """The session that a resume token stands for."""
+    return str(actor.session_id) if actor.session_id else ""
+
+
+def _fields(text: str | None) -> dict[str, Any]:
+    if text is None:
+        raise InvalidJson("Send text frames; this one was binary.")
+    if len(text) > conf().max_frame_bytes or len(text.encode(errors="replace")) > (
+        conf().max_frame_bytes
+    ):
+        raise TooLarge(f"A frame may have {conf().max_frame_bytes} bytes; this one has more.")
+    return parse_object(text)
+
+
+def _done(command: protocol.Command, content: str = "Done", **fields: Any) -> Status:
+    return Status(status="done", content=content, ref=command.id, **fields)
+
+
+def _internal(error: Exception) -> InternalError:
+    internal = InternalError()
+    log.error(
+        "a frame could not be handled",
+        incident=internal.incident,
+        error=type(error).__name__,
+        exc_info=error,
+    )
+    return internal
+
+
+def _close_code(error: AgentError) -> int:
+    match error:
+        case Unauthenticated():
+            return CloseCode.UNAUTHENTICATED
+        case NotFound():
+            return CloseCode.NOT_FOUND
+        case InternalError() | Restarting():
+            return CloseCode.RESTARTING
+        case _:
+            return CloseCode.FORBIDDEN

@@ -1,0 +1,92 @@
+"""Database work of the event loop: in a bounded pool of its own threads, one hop per step.
+
+Django's default would put everything on the one thread that all of `sync_to_async` shares, where
+one slow query holds up every socket. A cancelled await does not stop its function, nor roll its
+transaction back: whatever runs here may be repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from typing import ParamSpec, TypeVar
+
+import structlog
+from django.db import (
+    InterfaceError,
+    OperationalError,
+    close_old_connections,
+    connection,
+    connections,
+    transaction,
+)
+
+log = structlog.get_logger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: What a lost, restarting or overloaded database raises.
+DATABASE_ERRORS = (OperationalError, InterfaceError)
+
+_THREADS = 8
+
+
+async def transact(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a sync function in one transaction, off the event loop.
+
+    Raises:
+        DATABASE_ERRORS: nothing was written, or (a connection lost during the commit) all of it.
+    """
+    return await _run(_writers(), transaction.atomic(partial(function, *args, **kwargs)))
+
+
+async def read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a sync function that only reads, off the event loop and without a transaction."""
+    return await _run(_readers(), partial(function, *args, **kwargs))
+
+
+async def repeated(step: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a step until the database answers it; it must be one that may be repeated."""
+    while True:
+        try:
+            return await step()
+        except DATABASE_ERRORS as error:
+            log.warning("database unreachable", error=type(error).__name__)
+            await asyncio.sleep(0.5)
+
+
+async def _run(pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(pool, _with_connection, function)
+
+
+def _with_connection(function: Callable[[], T]) -> T:
+    close_old_connections()
+    try:
+        return function()
+    finally:
+        close_old_connections()
+
+
+@cache
+def _writers() -> ThreadPoolExecutor:
+    # SQLite has one writer at a time: one thread waits in order, where several would poll a lock.
+    if connection.vendor == "sqlite":
+        return ThreadPoolExecutor(1, thread_name_prefix="db-write")
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="db")
+
+
+@cache
+def _readers() -> ThreadPoolExecutor:
+    if connection.vendor == "sqlite":
+        return ThreadPoolExecutor(2, thread_name_prefix="db-read")
+    return _writers()
+
+
+def use_write_ahead_log(using: str, **_: object) -> None:
+    """Let readers of a SQLite file go on while somebody writes. Kept in the file: done once."""
+    if connections[using].vendor == "sqlite":
+        with connections[using].cursor() as cursor:
+            cursor.execute("PRAGMA journal_mode = WAL")

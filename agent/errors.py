@@ -1,0 +1,151 @@
+"""The one tree of errors, raised by the core and mapped once at each edge.
+
+    AgentError
+    ├── InvalidJson, InvalidMessage, UnknownType, UnknownCommand, TooLarge   bad input
+    ├── RateLimited, QueueFull, Busy, Conflict                               not now
+    ├── NotFound (SessionGone), Unauthenticated, Forbidden                                 not you
+    ├── ProviderUnavailable, ProviderTimeout, ProviderRateLimited            the model's side
+    ├── ProviderRejected, ContextTooLong
+    └── InternalError (Restarting)                                           ours
+
+The message of an error is read by people: it says what to do, and never holds a stack trace,
+a provider's words, a key, a path or somebody else's data. No imports, no I/O.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import ClassVar
+
+
+class AgentError(Exception):
+    """An error that a client may see.
+
+    Args:
+        message: words for a person; the class's own words when absent.
+        retry_after: seconds after which trying again makes sense, or None.
+    """
+
+    code: ClassVar[str]
+    retryable: ClassVar[bool] = False
+    words: ClassVar[str]
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+        self.message = message or self.words
+        self.retry_after = retry_after
+        super().__init__(self.message)
+
+
+class InvalidJson(AgentError):
+    code = "invalid_json"
+    words = "This is not a JSON object. Send one JSON object in one text frame."
+
+
+class InvalidMessage(AgentError):
+    code = "invalid_message"
+    words = "A field of this message is missing or wrong."
+
+
+class UnknownType(AgentError):
+    code = "unknown_type"
+    words = "Unknown message type."
+
+
+class UnknownCommand(AgentError):
+    code = "unknown_command"
+    words = "Unknown command. Send the command help for a list."
+
+
+class TooLarge(AgentError):
+    code = "too_large"
+    words = "This message is too long. Send a shorter one."
+
+
+class RateLimited(AgentError):
+    code = "rate_limited"
+    retryable = True
+    words = "Too many messages. Wait a moment and try again."
+
+
+class QueueFull(AgentError):
+    code = "queue_full"
+    retryable = True
+    words = "Too many questions are waiting in this session. Wait for an answer first."
+
+
+class Busy(AgentError):
+    code = "busy"
+    retryable = True
+    words = "The agent is still busy in this session. Try again when it has answered."
+
+
+class Conflict(AgentError):
+    code = "conflict"
+    words = "This id was already used for another message. Choose a new id."
+
+
+class NotFound(AgentError):
+    code = "not_found"
+    words = "There is no such thing here, or it is not yours."
+
+
+class SessionGone(NotFound):
+    """The session of a connection was deleted."""
+
+    words = "This session was deleted. Start a new one."
+
+
+class Unauthenticated(AgentError):
+    code = "unauthenticated"
+    words = "Sign in to continue."
+
+
+class Forbidden(AgentError):
+    code = "forbidden"
+    words = "You are not allowed to do this."
+
+
+class ProviderUnavailable(AgentError):
+    code = "provider_unavailable"
+    retryable = True
+    words = "The model is not available at the moment. Try again in a little while."
+
+
+class ProviderTimeout(AgentError):
+    code = "provider_timeout"
+    retryable = True
+    words = "The model took too long to answer. Try again."
+
+
+class ProviderRateLimited(AgentError):
+    code = "provider_rate_limited"
+    retryable = True
+    words = "The model has too many requests at the moment. Try again in a little while."
+
+
+class ProviderRejected(AgentError):
+    code = "provider_rejected"
+    words = "The model refused this request. Ask the operator to check its key, credit and model."
+
+
+class ContextTooLong(AgentError):
+    code = "context_too_long"
+    words = "The conversation is too long for the model. Clear it or start a new one."
+
+
+class InternalError(AgentError):
+    """Anything else. `incident` stands in the message and in the log line."""
+
+    code = "internal_error"
+    retryable = True
+    words = "Something went wrong on our side. Try again."
+
+    def __init__(self, message: str = "", *, incident: str = "") -> None:
+        self.incident = incident or secrets.token_hex(6)
+        super().__init__(f"{message or self.words} (incident {self.incident})")
+
+
+class Restarting(InternalError):
+    """This process goes down and takes no new connections."""
+
+    words = "The server is restarting. Try again in a moment."

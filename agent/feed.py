@@ -1,0 +1,329 @@
+"""What one connection is sent, and in which order; the only writer of its socket.
+
+A feed replays what the client lacks, then follows its session's group: durable frames in order,
+each once, with holes read from the database; statuses and answers to the client's own frames not
+before the durable frame that they are about; the running answer's text as deltas, merged for as
+long as the client or the pace asks for it. Nothing of a turn is sent after its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+from . import db, live, protocol, sessions
+from .errors import NotFound
+from .groups import Frame, group
+from .outbox import Outbox, Overflow
+from .protocol import CloseCode
+from .sessions import Held, View
+
+#: The shortest time between two deltas of a connection.
+DELTA_SECONDS = 0.03
+#: How long one frame may take to leave before the client counts as not reading.
+SEND_SECONDS = 30.0
+#: How long `ready` waits for the text of an answer that runs in another process.
+SNAPSHOT_SECONDS = 1.0
+_ENDED_TURNS = 64
+_STATUSES_OF_RUNS = ("queued", "thinking", "restarted")
+
+
+class Closed(Exception):
+    """The feed closes its connection."""
+
+    def __init__(self, code: CloseCode, reason: str = "") -> None:
+        self.code, self.reason = code, reason
+
+
+class Feed:
+    """The frames of one connection (a `groups.Listener`).
+
+    Args:
+        held: its session.
+        send: puts one text frame on the socket.
+        stream: whether the client wants deltas.
+        heartbeat: seconds of silence after which a `ping` is sent.
+    """
+
+    def __init__(
+        self,
+        held: Held,
+        send: Callable[[str], Awaitable[None]],
+        *,
+        stream: bool,
+        heartbeat: float,
+    ) -> None:
+        self.held = held
+        self._send_text = send
+        self._stream = stream
+        self._heartbeat = heartbeat
+        self._group = group(held.id)
+        self._outbox = Outbox()
+        self._wake = asyncio.Event()
+        self._ending: Closed | None = None
+        self._rewind: tuple[int, Frame] | None = None
+        self._cursor = 0  # seq of the newest durable frame that was sent
+        self._replay_until = 0
+        self._page: deque[Frame] = deque()
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._answering: tuple[str, int] | None = None  # turn and attempt of the last `thinking`
+        self._sent_chars = 0
+        self._next_delta_at = 0.0
+        self._last_sent_at = time.monotonic()
+
+    # what the group and the consumer say
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def tell(self, seq: int, frame: Frame) -> None:
+        try:
+            self._outbox.put(seq, frame, 200 + len(frame.get("content", "")))
+        except Overflow:
+            self.end(CloseCode.TOO_SLOW)
+        self._wake.set()
+
+    def tell_page(self, frame: Frame, chars: int) -> None:
+        """A frame that holds `chars` characters of other frames."""
+        try:
+            self._outbox.put(0, frame, 200 + chars)
+        except Overflow:
+            self.end(CloseCode.TOO_SLOW)
+        self._wake.set()
+
+    def gone(self) -> None:
+        self.end(CloseCode.NOT_FOUND)
+
+    def restarting(self, retry_after: float) -> None:
+        notification = protocol.Notification(
+            event="draining",
+            level="warning",
+            content="The server is restarting. You will be connected again in a moment.",
+            retry_after=retry_after,
+        )
+        self.tell(0, notification.frame())
+        self.end(CloseCode.RESTARTING, "Server restarting")
+
+    def end(self, code: CloseCode, reason: str = "") -> None:
+        """Close the connection, after what was told before."""
+        self._ending = self._ending or Closed(code, reason)
+        self._wake.set()
+
+    def rewind(self, last_seq: int, reply: Frame) -> None:
+        """Send `reply`, then once more what follows `last_seq`, and the running answer."""
+        self._rewind = (last_seq, reply)
+        self._wake.set()
+
+    # the loop
+
+    async def run(self, last_seq: int, tail: int | None, welcome: Callable[..., Frame]) -> Closed:
+        """Send all there is to send until the connection is to be closed, and say how.
+
+        Args:
+            last_seq: the newest durable frame that the client has.
+            tail: instead, how many of the newest it wants.
+            welcome: makes the first frame out of a `View` and the number that the replay follows.
+        """
+        self._group.listeners.add(self)
+        try:
+            await live.relay().join(self.held.id)
+            await self._begin(last_seq, tail, welcome)
+            while True:
+                await self._flush()
+                await self._wait()
+        except Closed as closed:
+            return closed
+        except NotFound:
+            return Closed(CloseCode.NOT_FOUND)
+        finally:
+            self._group.listeners.discard(self)
+
+    async def _begin(
+        self, last_seq: int, tail: int | None, welcome: Callable[..., Frame]
+    ) -> None:
+        view = await self._view()
+        start = _start(view.last_seq, last_seq, tail)
+        await self._send(welcome(view, start))
+        await self._replay(view, start)
+
+    async def _view(self) -> View:
+        view = await db.repeated(lambda: sessions.view(self.held))
+        self._group.note(view.last_seq)
+        return view
+
+    async def _replay(self, view: View, start: int) -> None:
+        self._cursor, self._replay_until = start, view.last_seq
+        self._page.clear()
+        while self._cursor < view.last_seq:
+            await self._send_durable(await self._next_durable())
+        if view.running:
+            await self._send_running(view.running)
+        ready = protocol.Status(status="ready", content="Ready")
+        await self._send(ready.frame())
+
+    async def _send_running(self, turn: Any) -> None:
+        """The running turn as it is now: `thinking`, and the text so far."""
+        if self._stream and self._group.answer is None and turn.worker != live.PROCESS:
+            live.ask_for_text(self.held.id, turn.worker)
+            await self._text_arrives()
+        answer = self._group.answer
+        attempt = turn.attempt
+        if answer and answer.turn_id == turn.id:
+            attempt = max(attempt, answer.attempt)
+        if self._has_ended(turn.id):
+            return
+        self._answering, self._sent_chars = None, 0
+        await self._send_thinking(turn.id, attempt, turn.ref)
+        await self._send_delta(snapshot=True)
+
+    async def _text_arrives(self) -> None:
+        until = time.monotonic() + SNAPSHOT_SECONDS
+        while self._group.answer is None and (left := until - time.monotonic()) > 0:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await self._wake.wait()
+            except TimeoutError:
+                break
+        self._wake.set()
+
+    async def _flush(self) -> None:
+        """Send what can be sent now."""
+        while True:
+            if frame := self._outbox.pop(self._cursor):
+                await self._send_told(frame)
+            elif self._rewind:
+                (last_seq, reply), self._rewind = self._rewind, None
+                await self._send(reply)
+                view = await self._view()
+                await self._replay(view, _start(view.last_seq, last_seq, None))
+            elif self._cursor < self._known_seq():
+                await self._send_durable(await self._next_durable())
+            elif self._ending:
+                raise self._ending
+            elif not await self._send_answer():
+                return
+
+    async def _wait(self) -> None:
+        """Wait until something is to be sent, at the latest a `ping`."""
+        silence = self._heartbeat - (time.monotonic() - self._last_sent_at)
+        try:
+            async with asyncio.timeout(max(silence, 0)):
+                await self._wake.wait()
+        except TimeoutError:
+            await self._send(protocol.Heartbeat(type="ping").frame())
+        self._wake.clear()
+
+    # durable frames
+
+    def _known_seq(self) -> int:
+        return max(self._group.last_seq, self._outbox.waits_for)
+
+    async def _next_durable(self) -> Frame:
+        seq = self._cursor + 1
+        while self._page and self._page[0]["seq"] < seq:
+            self._page.popleft()
+        if self._page and self._page[0]["seq"] == seq:
+            return self._page.popleft()
+        if frame := self._group.recent(seq):
+            return frame
+        page = await db.repeated(lambda: sessions.frames_after(self.held.id, self._cursor))
+        if not page:
+            raise NotFound  # the rows are gone, and with them the session
+        self._page.extend(page)
+        return self._page.popleft()
+
+    async def _send_durable(self, frame: Frame) -> None:
+        replay = frame["seq"] <= self._replay_until
+        await self._send({**frame, "replay": True} if replay else frame)
+        self._cursor = frame["seq"]
+        if frame["type"] in ("response", "error"):
+            self._ended[frame["turn"]] = None
+            if len(self._ended) > _ENDED_TURNS:
+                self._ended.popitem(last=False)
+        if not replay and self._cursor >= self._known_seq():  # else it was opened again
+            self._close_after(frame)
+
+    def _close_after(self, frame: Frame) -> None:
+        if frame.get("event") == "closed":
+            timeout = frame.get("reason") == "timeout"
+            raise Closed(CloseCode.NORMAL, "Session timeout" if timeout else "Session closed")
+
+    # ephemeral frames
+
+    async def _send_told(self, frame: Frame) -> None:
+        if frame.get("status") in _STATUSES_OF_RUNS and frame["turn"] in self._ended:
+            return
+        if frame.get("status") == "thinking":
+            await self._send_thinking(UUID(frame["turn"]), frame["attempt"], frame.get("ref", ""))
+            return
+        await self._send(frame)
+        self._close_after(frame)
+
+    async def _send_thinking(self, turn_id: UUID, attempt: int, ref: str) -> None:
+        """Tell that an attempt runs, once, and not after a later one."""
+        key = (str(turn_id), attempt)
+        if self._answering and self._answering[0] == key[0] and self._answering[1] >= attempt:
+            return
+        self._answering, self._sent_chars = key, 0
+        await self._send(protocol.thinking(turn_id, attempt, ref))
+
+    async def _send_answer(self) -> bool:
+        """Send what is new of the running answer, if there is something and it is time."""
+        answer = self._group.answer
+        if answer is None or self._has_ended(answer.turn_id) or self._cursor < answer.seq:
+            return False
+        if self._answering != (str(answer.turn_id), answer.attempt):
+            await self._send_thinking(answer.turn_id, answer.attempt, answer.ref)
+            return self._answering == (str(answer.turn_id), answer.attempt)
+        if len(answer.text) == self._sent_chars or not self._stream:
+            return False
+        now = time.monotonic()
+        if now < self._next_delta_at:
+            asyncio.get_running_loop().call_later(self._next_delta_at - now, self.wake)
+            return False
+        await self._send_delta()
+        return True
+
+    async def _send_delta(self, *, snapshot: bool = False) -> None:
+        answer = self._group.answer
+        if answer is None or not self._stream:
+            return
+        start = self._sent_chars
+        text = answer.text[start:]
+        if self._answering != (str(answer.turn_id), answer.attempt) or not text:
+            return
+        self._sent_chars = start + len(text)
+        self._next_delta_at = time.monotonic() + DELTA_SECONDS
+        delta = protocol.Delta(
+            turn=answer.turn_id,
+            attempt=answer.attempt,
+            first=start,
+            index=self._sent_chars - 1,
+            content=text,
+            snapshot=snapshot or None,
+        )
+        await self._send(delta.frame())
+
+    def _has_ended(self, turn_id: UUID) -> bool:
+        return str(turn_id) in self._ended or self._group.has_ended(turn_id)
+
+    async def _send(self, frame: Frame) -> None:
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                await self._send_text(protocol.encode(frame))
+        except TimeoutError:
+            raise Closed(CloseCode.TOO_SLOW) from None
+        self._last_sent_at = time.monotonic()
+
+
+def _start(newest: int, last_seq: int, tail: int | None) -> int:
+    """The number that a replay follows; what is out of range means everything."""
+    if tail is not None:
+        return max(newest - tail, 0)
+    return last_seq if 0 <= last_seq <= newest else 0
+

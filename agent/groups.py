@@ -1,0 +1,150 @@
+"""What this process knows of the sessions that somebody here is connected to or that run here.
+
+A `Group` keeps the newest durable frames and the text of the running answer; each connection reads
+from it at its own pace, so nothing that is kept here or in the database is buffered per connection.
+In memory only: no I/O, no database, one event loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+_RECENT_FRAMES = 64
+_RECENT_CHARS = 200_000
+_ENDED_TURNS = 64
+_TERMINAL = ("response", "error")
+
+Frame = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Answer:
+    """The text of a running turn, as far as this process has it.
+
+    `worker` is the process that runs it, `seq` the session's newest message when it was claimed.
+    """
+
+    turn_id: UUID
+    attempt: int
+    ref: str
+    worker: str
+    seq: int
+    text: str = ""
+    relayed: int = 0  # characters that other processes were sent
+
+
+class Listener(Protocol):
+    """One connection, as its group sees it. Calls must return at once."""
+
+    def wake(self) -> None:
+        """Something of the group changed."""
+
+    def tell(self, seq: int, frame: Frame) -> None:
+        """An ephemeral frame that makes sense after the message `seq`."""
+
+    def gone(self) -> None:
+        """The session was deleted."""
+
+    def restarting(self, retry_after: float) -> None:
+        """This process goes down; the client shall come back in `retry_after` seconds."""
+
+
+class Group:
+    """What this process knows of one session."""
+
+    def __init__(self, session_id: UUID) -> None:
+        self.session_id = session_id
+        self.listeners: set[Listener] = set()
+        self.last_seq = 0
+        self.answer: Answer | None = None
+        self.active_at = time.monotonic()
+        self._recent: OrderedDict[int, Frame] = OrderedDict()
+        self._recent_chars = 0
+        self._ended: OrderedDict[str, None] = OrderedDict()
+
+    def recent(self, seq: int) -> Frame | None:
+        """The durable frame `seq`, if it is still kept here."""
+        return self._recent.get(seq)
+
+    def note(self, last_seq: int) -> None:
+        """The session has messages up to `last_seq`."""
+        if last_seq > self.last_seq:
+            self.last_seq = last_seq
+            self.wake()
+
+    def take(self, seq: int, frames: list[Frame], statuses: list[Frame]) -> None:
+        """Durable frames and statuses of one commit, from here or from another process."""
+        for frame in frames:
+            self._keep(frame)
+        self.last_seq = max(self.last_seq, seq)
+        for status in statuses:
+            for listener in self.listeners:
+                listener.tell(seq, status)
+        self.wake()
+
+    def _keep(self, frame: Frame) -> None:
+        self.last_seq = max(self.last_seq, frame["seq"])
+        if frame["type"] in _TERMINAL:
+            self._end(frame["turn"])
+        if frame["seq"] in self._recent:
+            return
+        self._recent[frame["seq"]] = frame
+        self._recent_chars += _size(frame)
+        while len(self._recent) > _RECENT_FRAMES or self._recent_chars > _RECENT_CHARS:
+            self._recent_chars -= _size(self._recent.popitem(last=False)[1])
+
+    def _end(self, turn: str) -> None:
+        self._ended[turn] = None
+        if len(self._ended) > _ENDED_TURNS:
+            self._ended.popitem(last=False)
+        if self.answer and str(self.answer.turn_id) == turn:
+            self.answer = None
+
+    def has_ended(self, turn_id: UUID) -> bool:
+        """Whether the end of this turn was seen here lately."""
+        return str(turn_id) in self._ended
+
+    def begin(self, answer: Answer) -> Answer | None:
+        """The answer of this attempt; None when a later one or the turn's end was seen."""
+        if self.has_ended(answer.turn_id):
+            return None
+        mine = self.answer
+        if mine is None or mine.turn_id != answer.turn_id or mine.attempt < answer.attempt:
+            self.answer = answer
+            self.last_seq = max(self.last_seq, answer.seq)
+            return answer
+        return mine if mine.attempt == answer.attempt else None
+
+    def forget(self, answer: Answer) -> None:
+        """This process does not run the answer any more."""
+        if self.answer is answer:
+            self.answer = None
+
+    def touch(self) -> None:
+        """Somebody did something in this session."""
+        self.active_at = time.monotonic()
+
+    def wake(self) -> None:
+        for listener in self.listeners:
+            listener.wake()
+
+
+def _size(frame: Frame) -> int:
+    return len(frame["content"]) + len(frame.get("partial", ""))
+
+
+groups: WeakValueDictionary[UUID, Group] = WeakValueDictionary()
+"""The groups of this process; each lives as long as a connection or a runner holds it."""
+
+
+def group(session_id: UUID) -> Group:
+    """The session's group in this process; hold it for as long as you need it."""
+    found = groups.get(session_id)
+    if found is None:
+        found = groups[session_id] = Group(session_id)
+    return found

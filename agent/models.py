@@ -1,0 +1,336 @@
+"""What is kept: sessions, their numbered messages, and the turns that answer queries.
+
+The schema holds the invariants: one `seq` per message of a session, one turn per client id, one
+running turn per session, one terminal message per turn. A race ends in an integrity error on one
+side. Rules of when and how rows change live in `turns` and `sessions`, not here.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from django.conf import settings as django_settings
+from django.db import connection, models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from .actor import Actor
+from .errors import SessionGone
+from .protocol import ServerFrame, rfc3339
+
+
+class SessionQuerySet(models.QuerySet["Session"]):
+    def reachable_by(self, actor: Actor) -> SessionQuerySet:
+        """The sessions that this caller may use; every lookup for a caller goes through here."""
+        if actor.user_id is not None:
+            return self.filter(owner_id=actor.user_id)
+        if actor.visitor:
+            return self.filter(owner=None, visitor=actor.visitor)
+        if actor.session_id is not None:
+            return self.filter(id=actor.session_id, owner=None, visitor="")
+        return self.none()
+
+    def changed_within(self, seconds: float) -> SessionQuerySet:
+        """The sessions that got a message lately, by the database's clock."""
+        return self.filter(changed_at__gt=Now() - timedelta(seconds=seconds))
+
+
+class Session(models.Model):
+    """A conversation. Its row is written with its first durable frame."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(
+        django_settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="agent_sessions",
+    )
+    visitor = models.CharField(max_length=32, blank=True, default="", editable=False)
+    title = models.CharField(max_length=200, blank=True, default="")
+    last_seq = models.PositiveIntegerField(default=0, help_text="seq of the newest message")
+    enqueued = models.PositiveIntegerField(default=0, help_text="turns so far")
+    started = models.PositiveIntegerField(default=0, help_text="turns started so far")
+    cleared_seq = models.PositiveIntegerField(
+        default=0, help_text="the model sees what ended after this seq"
+    )
+    closing = models.BooleanField(default=False, help_text="closes when its turns have ended")
+    created_at = models.DateTimeField(default=timezone.now)
+    changed_at = models.DateTimeField(default=timezone.now, help_text="newest message")
+    last_activity_at = models.DateTimeField(default=timezone.now)
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    objects: ClassVar[Any] = SessionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-last_activity_at",)
+        indexes = (
+            models.Index(fields=("changed_at",), name="session_changed"),
+            models.Index(fields=("last_activity_at",), name="session_activity"),
+            models.Index(fields=("owner", "-last_activity_at"), name="session_owner"),
+            models.Index(fields=("visitor", "-last_activity_at"), name="session_visitor"),
+        )
+
+    def __str__(self) -> str:
+        return self.title or str(self.id)
+
+
+@dataclass(slots=True)
+class Change:
+    """What a transaction did to a session, to be told to its connections after the commit.
+
+    `frames` are durable. `statuses` are not; they make sense after the message `seq`.
+    """
+
+    session_id: UUID
+    seq: int = 0
+    frames: list[dict[str, Any]] = field(default_factory=list)
+    statuses: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A session's counters after `advance`. Of n messages the first has `seq - n + 1`."""
+
+    seq: int
+    enqueued: int
+    started: int
+    cleared_seq: int
+    closing: bool
+
+
+def advance(
+    session_id: uuid.UUID,
+    *,
+    messages: int = 0,
+    enqueued: int = 0,
+    started: int = 0,
+    active: bool = False,
+    reopen: bool = False,
+) -> Numbers:
+    """Lock a session's row and draw numbers from it, in one statement.
+
+    The session is always locked before its turns: the other order deadlocks on PostgreSQL.
+    Call it inside a transaction.
+
+    Args:
+        session_id: of the session.
+        messages, enqueued, started: how many of each to number.
+        active: its user did something, so it is not idle.
+        reopen: it is open again, if it was closed or about to.
+
+    Raises:
+        SessionGone: the session has no row (any more).
+    """
+    now = _NOW[connection.vendor]
+    changes = [
+        f"changed_at = {now}" if messages else "",
+        f"last_activity_at = {now}" if active else "",
+        "closed_at = NULL, closing = %s" if reopen else "",
+        "last_seq = last_seq + %s, enqueued = enqueued + %s, started = started + %s",
+    ]
+    sql = (
+        f"UPDATE agent_session SET {', '.join(filter(None, changes))} WHERE id = %s"  # noqa: S608
+        " RETURNING last_seq, enqueued, started, cleared_seq, closing"
+    )
+    key = Session._meta.pk.get_db_prep_value(session_id, connection)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*([False] if reopen else []), messages, enqueued, started, key])
+        row = cursor.fetchone()
+    if row is None:
+        raise SessionGone
+    return Numbers(*row[:4], closing=bool(row[4]))
+
+
+#: The database's clock, as Django's `Now()` writes it; percent signs doubled for the parameters.
+_NOW = {
+    "postgresql": "STATEMENT_TIMESTAMP()",
+    "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')",
+}
+
+
+class Message(models.Model):
+    """One durable frame. `data` holds the frame's fields that have no column of their own."""
+
+    class Type(models.TextChoices):
+        QUERY = "query"
+        RESPONSE = "response"
+        ERROR = "error"
+        NOTIFICATION = "notification"
+        FEEDBACK = "feedback"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="messages")
+    seq = models.PositiveIntegerField()
+    type = models.CharField(max_length=12, choices=Type.choices)
+    turn = models.ForeignKey(
+        "Turn", null=True, blank=True, on_delete=models.CASCADE, related_name="messages"
+    )
+    content = models.TextField(blank=True)
+    partial = models.TextField(blank=True, help_text="what an error left of the answer")
+    data = models.JSONField(default=dict, blank=True)
+    ended_seq = models.PositiveIntegerField(
+        null=True, blank=True, help_text="of a query: seq of its first end"
+    )
+    dropped_seq = models.PositiveIntegerField(
+        null=True, blank=True, help_text="of a query: seq of the edit that dropped it"
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("seq",)
+        constraints = (
+            models.UniqueConstraint(fields=("session", "seq"), name="message_seq_once"),
+            models.UniqueConstraint(
+                fields=("turn",),
+                condition=Q(type__in=("response", "error")),
+                name="message_one_end_per_turn",
+            ),
+        )
+        indexes = (models.Index(fields=("session", "ended_seq"), name="message_ended"),)
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.seq}"
+
+    @classmethod
+    def record(
+        cls,
+        session_id: uuid.UUID,
+        seq: int,
+        frame: ServerFrame,
+        *,
+        turn_id: uuid.UUID | None = None,
+        partial: str = "",
+    ) -> dict[str, Any]:
+        """Write a durable frame at a number drawn with `advance`; returns it as it is sent.
+
+        Args:
+            session_id, seq: its place.
+            frame: what to write; its `timestamp` is replaced by the row's.
+            turn_id: of the turn that it belongs to.
+            partial: of an error that ends a turn, the text so far.
+        """
+        fields = frame.frame()
+        kind, content = fields.pop("type"), fields.pop("content", "")
+        fields.pop("timestamp", None)
+        message = cls(
+            session_id=session_id,
+            seq=seq,
+            type=kind,
+            turn_id=turn_id,
+            content=content,
+            partial=partial,
+            data=fields,
+        )
+        if "id" not in fields:
+            fields["id"] = str(message.id)
+        elif kind != cls.Type.NOTIFICATION:  # whose id belongs to its sender
+            message.id = uuid.UUID(fields["id"])
+        message.save(force_insert=True)
+        return message.frame()
+
+    def frame(self) -> dict[str, Any]:
+        """The durable frame, the same each time that it is sent."""
+        partial = {"partial": self.partial} if self.type == self.Type.ERROR else {}
+        return {
+            "type": self.type,
+            "seq": self.seq,
+            **self.data,
+            **partial,
+            "content": self.content,
+            "timestamp": rfc3339(self.created_at),
+        }
+
+
+class Turn(models.Model):
+    """One run of the agent for a query. The table is the queue."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        ENDED = "ended"
+
+    class Priority(models.IntegerChoices):
+        LOW = 0
+        NORMAL = 1
+        HIGH = 2
+        INTERRUPT = 3
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="turns")
+    query = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="turns")
+    number = models.PositiveIntegerField(help_text="1, 2, 3 ... within the session")
+    ref = models.CharField(max_length=64, blank=True, help_text="the query's id of its client")
+    client_id = models.CharField(  # noqa: DJ001  # null: unique where it is there
+        max_length=64, null=True, blank=True, help_text="id of the frame that asked for this turn"
+    )
+    retry_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.CASCADE)
+    priority = models.SmallIntegerField(choices=Priority.choices, default=Priority.NORMAL)
+    started_before = models.PositiveIntegerField(
+        default=0, help_text="the session's starts when this turn was enqueued"
+    )
+    state = models.CharField(max_length=8, choices=State.choices, default=State.QUEUED)
+    attempt = models.PositiveSmallIntegerField(
+        default=0, help_text="of running it; also the fencing token"
+    )
+    worker = models.CharField(max_length=100, blank=True, help_text="process that runs it")
+    lease_until = models.DateTimeField(null=True, blank=True)
+    stop = models.CharField(
+        max_length=12, blank=True, help_text="asked to end: cancelled or interrupted"
+    )
+    context_after = models.PositiveIntegerField(null=True, blank=True)
+    context_until = models.PositiveIntegerField(null=True, blank=True)
+    finish_reason = models.CharField(max_length=16, blank=True)
+    error_code = models.CharField(max_length=32, blank=True)
+    model = models.CharField(max_length=200, blank=True)
+    prompt_tokens = models.PositiveIntegerField(null=True, blank=True)
+    completion_tokens = models.PositiveIntegerField(null=True, blank=True)
+    cost = models.DecimalField(max_digits=14, decimal_places=8, null=True, blank=True)
+    first_token_ms = models.PositiveIntegerField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("number",)
+        constraints = (
+            models.UniqueConstraint(fields=("session", "number"), name="turn_number_once"),
+            models.UniqueConstraint(fields=("session", "client_id"), name="turn_client_id_once"),
+            models.UniqueConstraint(
+                fields=("session",), condition=Q(state="running"), name="turn_one_running"
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=("state", "created_at"), condition=~Q(state="ended"), name="turn_waiting"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"turn {self.number}"
+
+
+class Feedback(models.Model):
+    """What a caller thinks of a response now; each change of it is a message too."""
+
+    class Rating(models.TextChoices):
+        UP = "up"
+        DOWN = "down"
+
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="feedback")
+    caller = models.CharField(max_length=64, help_text="key of the actor")
+    rating = models.CharField(max_length=4, choices=Rating.choices)
+    comment = models.TextField(blank=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("message", "caller"), name="feedback_once_per_caller"),
+        )
+
+    def __str__(self) -> str:
+        return self.rating

@@ -1,0 +1,368 @@
+"""The wire protocol, version 1: frames as typed models, parsing, close codes. No I/O.
+
+`docs/protocol.md` describes it for the authors of clients.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Annotated, Any, Literal, TypeAlias
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from .errors import (
+    AgentError,
+    InvalidMessage,
+    TooLarge,
+    UnknownCommand,
+    UnknownType,
+)
+
+VERSION = 1
+SUBPROTOCOL = "agent.v1"
+#: Bad frames in a row after which a client is taken for broken.
+MAX_BAD_FRAMES = 20
+
+
+class CloseCode(IntEnum):
+    NORMAL = 1000
+    BROKEN_CLIENT = 4400
+    UNAUTHENTICATED = 4401
+    FORBIDDEN = 4403
+    NOT_FOUND = 4404
+    TOO_SLOW = 4408
+    RATE_LIMITED = 4429
+    RESTARTING = 4503
+
+
+# What clients send. None means absent (but for `rating`); unknown fields are ignored.
+
+
+class _ClientFrame(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
+#: A UUID as text. Another text names nothing that exists, so it is not an error of the frame.
+TargetId = Annotated[str, Field(min_length=1, max_length=64)]
+ClientId = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class Query(_ClientFrame):
+    type: Literal["query"]
+    content: str
+    id: ClientId | None = None
+    priority: Annotated[
+        Literal["high", "normal", "low"], BeforeValidator(lambda v: "normal" if v is None else v)
+    ] = "normal"
+    on_busy: Annotated[
+        Literal["queue", "interrupt", "reject"],
+        BeforeValidator(lambda v: "queue" if v is None else v),
+    ] = "queue"
+    replaces: TargetId | None = None
+
+
+class HumanFeedback(_ClientFrame):
+    type: Literal["human_feedback"]
+    target: TargetId | None = None
+    rating: Literal["up", "down"] | None
+    content: Annotated[str, Field(max_length=4000)] | None = None
+    id: ClientId | None = None
+
+
+class Ping(_ClientFrame):
+    type: Literal["ping"]
+    id: ClientId | None = None
+
+
+class Pong(_ClientFrame):
+    type: Literal["pong"]
+
+
+class _Args(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
+class Help(_Args):
+    """the commands"""
+
+
+class Cancel(_Args):
+    """end the running turn, one `turn` or `ref`, or `all`"""
+
+    turn: TargetId | None = None
+    ref: ClientId | None = None
+    all: Annotated[bool, BeforeValidator(lambda v: False if v is None else v)] = False
+
+
+class History(_Args):
+    """earlier messages: at most `limit` (up to 100) before the seq `before`"""
+
+    before: Annotated[int, Field(ge=0)] | None = None
+    limit: Annotated[
+        int, Field(ge=1, le=100), BeforeValidator(lambda v: 50 if v is None else v)
+    ] = 50
+
+
+class Resume(_Args):
+    """the messages after `last_seq` and the running answer once more"""
+
+    last_seq: Annotated[int, BeforeValidator(lambda v: 0 if v is None else v)] = 0
+
+
+class Clear(_Args):
+    """the model forgets what came before; the transcript stays"""
+
+
+class Retry(_Args):
+    """a new answer to the query of `turn`"""
+
+    turn: TargetId
+
+
+class Rename(_Args):
+    """give the session a `title`"""
+
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Close(_Args):
+    """cancel every turn and close the session"""
+
+
+CommandArgs: TypeAlias = Help | Cancel | History | Resume | Clear | Retry | Rename | Close
+
+COMMANDS: dict[str, type[CommandArgs]] = {
+    command.__name__.lower(): command
+    for command in (Help, Cancel, History, Resume, Clear, Retry, Rename, Close)
+}
+
+
+class Command(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    args: CommandArgs
+    id: str | None = None
+
+
+class _CommandFrame(_ClientFrame):
+    type: Literal["command"]
+    content: str
+    args: dict[str, Any] | None = None
+    id: ClientId | None = None
+
+
+ClientFrame: TypeAlias = Query | Command | HumanFeedback | Ping | Pong
+
+_FRAMES: dict[str, TypeAdapter[Any]] = {
+    "query": TypeAdapter(Query),
+    "command": TypeAdapter(_CommandFrame),
+    "human_feedback": TypeAdapter(HumanFeedback),
+    "ping": TypeAdapter(Ping),
+    "pong": TypeAdapter(Pong),
+}
+
+
+def help_text() -> str:
+    """The commands, one in a line."""
+    return "\n".join(f"{name}: {args.__doc__}" for name, args in COMMANDS.items())
+
+
+def frame_id(fields: dict[str, Any]) -> str | None:
+    """The client's id of a frame, if it has a usable one; answers carry it as `ref`."""
+    value = fields.get("id")
+    return value if isinstance(value, str) and 1 <= len(value) <= 64 else None
+
+
+def parse_client_frame(fields: dict[str, Any], *, max_query_chars: int) -> ClientFrame:
+    """A client's frame out of its JSON object (see `strictjson.parse_object`).
+
+    Raises:
+        UnknownType, UnknownCommand: the words list the known ones.
+        InvalidMessage: a field is missing or wrong.
+        TooLarge: a query of more than `max_query_chars` code points.
+    """
+    kind = fields.get("type")
+    kind = "query" if kind is None else kind
+    if not isinstance(kind, str):
+        raise InvalidMessage("The field type must be a string.")
+    if kind not in _FRAMES:
+        raise UnknownType(f"Unknown message type. Known are: {', '.join(_FRAMES)}.")
+    if kind == "query" and fields.get("content") in (None, ""):
+        raise InvalidMessage("Message content is required")
+    frame = _validate(_FRAMES[kind], {**fields, "type": kind})
+    if isinstance(frame, Query) and len(frame.content) > max_query_chars:
+        raise TooLarge(f"A message may have {max_query_chars} characters; this one has more.")
+    return _command(frame) if isinstance(frame, _CommandFrame) else frame
+
+
+def _command(frame: _CommandFrame) -> Command:
+    args = COMMANDS.get(frame.content)
+    if args is None:
+        raise UnknownCommand(f"Unknown command. Known are: {', '.join(COMMANDS)}.")
+    return Command(args=_validate(TypeAdapter(args), frame.args or {}), id=frame.id)
+
+
+def _validate(adapter: TypeAdapter[Any], fields: dict[str, Any]) -> Any:
+    try:
+        return adapter.validate_python(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = ".".join(str(part) for part in first["loc"]) or "message"
+        raise InvalidMessage(f"The field {name} is wrong: {first['msg'].lower()}.") from None
+
+
+# What the server sends.
+
+
+def rfc3339(moment: datetime) -> str:
+    """A moment as the protocol writes it: UTC, milliseconds, Z."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _now() -> str:
+    return rfc3339(datetime.now(UTC))
+
+
+class ServerFrame(BaseModel):
+    """What all frames of the server share. Fields that are None are left out of the frame."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    type: str
+
+    def frame(self) -> dict[str, Any]:
+        return {k: v for k, v in self.model_dump(mode="json").items() if v is not None}
+
+
+class Notification(ServerFrame):
+    type: Literal["notification"] = "notification"
+    event: str
+    level: Literal["info", "success", "warning", "error"] = "info"
+    id: str | None = None
+    content: str
+    timestamp: str = Field(default_factory=_now)
+
+
+class QueryAccepted(ServerFrame):
+    """The durable frame of an accepted query."""
+
+    type: Literal["query"] = "query"
+    id: UUID
+    ref: str | None
+    turn: UUID
+    replaces: str | None
+    content: str
+
+
+class Status(ServerFrame):
+    type: Literal["status"] = "status"
+    status: Literal["received", "queued", "thinking", "restarted", "ready", "done"]
+    content: str
+    ref: str | None = None
+    turn: UUID | None = None
+    seq: int | None = None
+    state: str | None = None
+    position: int | None = None
+    attempt: int | None = None
+    timestamp: str = Field(default_factory=_now)
+
+
+def thinking(turn_id: UUID, attempt: int, ref: str) -> dict[str, Any]:
+    """The status that an attempt of a turn runs."""
+    status = Status(
+        status="thinking", content="Thinking...", ref=ref or None, turn=turn_id, attempt=attempt
+    )
+    return status.frame()
+
+
+class Delta(ServerFrame):
+    """A part of a running answer. A piece is one code point, so `index` counts characters."""
+
+    type: Literal["delta"] = "delta"
+    turn: UUID
+    attempt: int
+    first: int
+    index: int
+    content: str
+    snapshot: bool | None = None
+    timestamp: str = Field(default_factory=_now)
+
+
+class Usage(BaseModel):
+    """What a turn took; None is unknown."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost: float | None = None
+
+
+class Response(ServerFrame):
+    type: Literal["response"] = "response"
+    id: UUID
+    turn: UUID
+    ref: str | None
+    finish_reason: Literal["stop", "length", "content_filter", "cancelled", "interrupted"]
+    model: str | None
+    usage: Usage
+    author: Literal["agent", "staff"] = "agent"
+    content: str
+
+
+class Error(ServerFrame):
+    """About the frame just sent, or, with `turn`, `model` and `usage`, the end of a turn."""
+
+    type: Literal["error"] = "error"
+    id: UUID | None = None
+    code: str
+    retryable: bool
+    retry_after: float | None = None
+    ref: str | None = None
+    turn: UUID | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    content: str
+    timestamp: str = Field(default_factory=_now)
+
+    @classmethod
+    def of(cls, error: AgentError, **fields: Any) -> Error:
+        return cls(
+            code=error.code,
+            retryable=error.retryable,
+            retry_after=error.retry_after,
+            content=error.message,
+            **fields,
+        )
+
+
+class Feedback(ServerFrame):
+    type: Literal["feedback"] = "feedback"
+    id: UUID
+    target: UUID
+    rating: Literal["up", "down"] | None
+    ref: str | None = None
+    content: str | None = None
+
+    def frame(self) -> dict[str, Any]:
+        return {**super().frame(), "rating": self.rating}
+
+
+class HistoryPage(ServerFrame):
+    type: Literal["history"] = "history"
+    ref: str | None
+    frames: list[dict[str, Any]]
+    has_more: bool
+    timestamp: str = Field(default_factory=_now)
+
+
+class Heartbeat(ServerFrame):
+    type: Literal["ping", "pong"]
+    ref: str | None = None
+    timestamp: str = Field(default_factory=_now)
+
+
+def encode(frame: dict[str, Any]) -> str:
+    """A frame as the text that is sent."""
+    return json.dumps(frame, ensure_ascii=False, separators=(",", ":"))

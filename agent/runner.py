@@ -1,0 +1,158 @@
+"""One claimed turn, from its prompt to its end.
+
+The provider is read by a task of its own, which is cancelled at once when the turn is to stop.
+Writing the end is never cancelled and is repeated until the database answers: the attempt's number
+fences it, so that a repetition, or a process that lost its lease, changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol
+
+import structlog
+
+from . import db, live, protocol, turns
+from .completions import Chunk, Delta, Finish, Usage
+from .conf import conf
+from .errors import AgentError, InternalError
+from .groups import Answer, Group, group
+from .models import Change
+from .prompt import ChatMessage, prompt
+from .turns import Claimed, Outcome
+
+log = structlog.get_logger(__name__)
+
+#: Why a turn stops without an end: another process goes on with it.
+LOST = "lost"
+
+
+class Model(Protocol):
+    """What answers: the provider or the demo model."""
+
+    def stream(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[Chunk, None]:
+        """The answer in pieces; raises `AgentError`."""
+
+    async def aclose(self) -> None:
+        """Free what it holds."""
+
+
+class Run:
+    """A turn while it runs: what is known of its answer."""
+
+    def __init__(self, claimed: Claimed, seq: int) -> None:
+        self.claimed = claimed
+        self.group: Group = group(claimed.session_id)
+        self.answer = Answer(
+            claimed.turn_id, claimed.attempt, claimed.ref, live.PROCESS, seq
+        )
+        self.usage = Usage(None, None, None, None)
+        self.finish_reason = ""
+        self.first_token_ms: int | None = None
+
+    async def read(self, model: Model) -> None:
+        """Read the whole answer.
+
+        Raises:
+            AgentError: of the provider, or `InternalError`.
+        """
+        messages = await db.repeated(self._prompt)
+        began = time.monotonic()
+        async for chunk in model.stream(messages):
+            match chunk:
+                case Delta(text):
+                    if self.first_token_ms is None:
+                        self.first_token_ms = round((time.monotonic() - began) * 1000)
+                    self.answer.text += text
+                    live.grown(self.group, self.answer)
+                case Usage():
+                    self.usage = chunk
+                case Finish(reason):
+                    self.finish_reason = reason
+
+    async def _prompt(self) -> list[ChatMessage]:
+        return await db.read(
+            prompt,
+            self.claimed.query_id,
+            self.claimed.session_id,
+            after=self.claimed.context_after,
+            until=self.claimed.context_until,
+            system_prompt=conf().system_prompt,
+            max_history=conf().max_history,
+        )
+
+    def outcome(self, *, error: AgentError | None = None, stopped: str = "") -> Outcome:
+        return Outcome(
+            text=self.answer.text,
+            finish_reason="" if error else stopped or self.finish_reason or "stop",
+            error=error,
+            model=self.usage.model or conf().model_name,
+            prompt_tokens=self.usage.prompt_tokens,
+            completion_tokens=self.usage.completion_tokens,
+            cost=self.usage.cost,
+            first_token_ms=self.first_token_ms,
+        )
+
+
+async def run_turn(claimed: Claimed, seq: int, model: Model) -> bool:
+    """Run a claimed turn to its end.
+
+    Args:
+        claimed: the turn.
+        seq: the session's newest message when it was claimed.
+        model: what answers.
+
+    Returns:
+        whether other turns of the session wait.
+    """
+    run = Run(claimed, seq)
+    stop = live.stoppable(claimed.turn_id)
+    run.group.begin(run.answer)
+    status = protocol.thinking(claimed.turn_id, claimed.attempt, claimed.ref)
+    live.publish(Change(claimed.session_id, seq, statuses=[status]))
+    try:
+        outcome = await _outcome(run, model, stop)
+        return await _finish(claimed, outcome) if outcome else False
+    finally:
+        stop.cancel()
+        run.group.forget(run.answer)
+
+
+async def _outcome(run: Run, model: Model, stop: asyncio.Future[str]) -> Outcome | None:
+    """How the turn ended; None when it is not ours any more."""
+    reading = asyncio.create_task(run.read(model))
+    try:
+        await asyncio.wait({reading, stop}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        reading.cancel()
+    error = await _error(run, reading)
+    if stop.done() and not stop.cancelled() and reading.cancelled():
+        return None if stop.result() == LOST else run.outcome(stopped=stop.result())
+    return run.outcome(error=error)
+
+
+async def _error(run: Run, reading: asyncio.Task[None]) -> AgentError | None:
+    await asyncio.wait({reading})
+    if reading.cancelled() or (error := reading.exception()) is None:
+        return None
+    ids = {"session": str(run.claimed.session_id), "turn": str(run.claimed.turn_id)}
+    if isinstance(error, AgentError):
+        log.info("turn failed", code=error.code, **ids)
+        return error
+    internal = InternalError()
+    log.error(
+        "turn failed", incident=internal.incident, error=type(error).__name__, exc_info=error, **ids
+    )
+    return internal
+
+
+async def _finish(claimed: Claimed, outcome: Outcome) -> bool:
+    ended = await db.repeated(lambda: db.transact(turns.finish, claimed, outcome))
+    if ended is None:
+        log.warning("turn was not ours any more", turn=str(claimed.turn_id))
+        return False
+    change, others_wait = ended
+    live.publish(change)
+    return others_wait

@@ -1,0 +1,197 @@
+"""The launcher: uvicorn or daphne with our listener, our limits and our drain.
+
+Also the one place that knows how to look at a connection's transport behind an ASGI `send`, which
+takes private attributes of both servers: how much is unsent, and how to drop it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from typing import Any
+
+import structlog
+import uvicorn
+
+from . import worker
+from .conf import conf, django_setting
+
+log = structlog.get_logger(__name__)
+
+_BACKLOG = 4096
+#: Unacknowledged data, or silence in spite of probes, after which TCP gives a peer up.
+_DEAD_PEER_SECONDS = 30
+_PING_SECONDS = 20
+#: Bytes on their way to a client above which nothing is added.
+_UNSENT_BYTES = 256 * 1024
+
+
+def serve(server: str, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT, then drain.
+
+    Args:
+        server: "uvicorn" or "daphne".
+        host: address or name to listen on.
+        port: to listen on; 0 takes a free one. The banner tells which.
+    """
+    run = {"uvicorn": _serve_uvicorn, "daphne": _serve_daphne}[server]
+    try:
+        run(host, port)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _banner(host: str, port: int) -> None:
+    settings = conf()
+    shown = f"[{host}]" if ":" in host else host
+    mode = "offline demo model (set OPENROUTER_API_KEY for a real one)"
+    print(f"Agent WebSocket on http://{shown}:{port}/", flush=True)
+    print(f"  model:  {mode if settings.demo else settings.model}", flush=True)
+    print("  staff:  python manage.py createsuperuser, then open /admin/", flush=True)
+
+
+# uvicorn
+
+
+class _Uvicorn(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain while the sockets still take frames; uvicorn's own end comes after it."""
+        for listener in self.servers:
+            listener.close()
+        draining = asyncio.create_task(worker.drain())
+        while not draining.done() and not self.force_exit:
+            await asyncio.wait({draining}, timeout=0.1)
+        await super().shutdown(sockets)
+
+
+def _serve_uvicorn(host: str, port: int) -> None:
+    listener = _listener(host, port)
+    config = uvicorn.Config(
+        "agentsite.asgi:application",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # the application does it, for both servers
+        ws_max_size=_largest_message(),
+        ws_ping_interval=_PING_SECONDS,
+        ws_ping_timeout=_PING_SECONDS,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=5,
+    )
+    _banner(host, listener.getsockname()[1])
+    _Uvicorn(config).run(sockets=[listener])
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family, kind, proto, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, proto)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        sys.exit(f"Cannot listen on {host}:{port}: {error.strerror}. Choose another PORT.")
+    _find_dead_peers(listener)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def _find_dead_peers(listener: socket.socket) -> None:
+    """Let TCP drop peers that are gone or do not read; accepted sockets inherit it."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        tcp = socket.IPPROTO_TCP
+        listener.setsockopt(tcp, socket.TCP_USER_TIMEOUT, _DEAD_PEER_SECONDS * 1000)
+        listener.setsockopt(tcp, socket.TCP_KEEPIDLE, _PING_SECONDS)
+        listener.setsockopt(tcp, socket.TCP_KEEPINTVL, 5)
+
+
+def _largest_message() -> int:
+    """Above MAX_FRAME_BYTES, so that the application can answer `too_large`."""
+    return max(4 * conf().max_frame_bytes, 2**20)
+
+
+# daphne
+
+
+def _serve_daphne(host: str, port: int) -> None:
+    # Importing daphne installs Twisted's reactor; uvicorn does without.
+    from daphne.server import Server
+    from twisted.internet import defer, reactor
+
+    from agentsite.asgi import application
+
+    class Daphne(Server):  # type: ignore[misc]
+        def listen_success(self, port: Any) -> None:
+            _find_dead_peers(port.socket)
+            _banner(host, port.getHost().port)
+
+        def listen_error(self, failure: Any) -> None:
+            print(f"Cannot listen on {host}:{port}. Choose another PORT.", file=sys.stderr)
+            super().listen_error(failure)
+
+        def kill_all_applications(self) -> Any:
+            async def drain_then_kill() -> None:
+                await defer.DeferredList([_stop_listening(each) for each in self.listeners])
+                await worker.drain()
+                await Server.kill_all_applications(self)
+
+            return defer.Deferred.fromCoroutine(_as_deferred(drain_then_kill()))
+
+    async def _as_deferred(steps: Any) -> None:
+        await defer.Deferred.fromFuture(asyncio.ensure_future(steps))
+
+    def _stop_listening(listening: Any) -> Any:
+        return defer.maybeDeferred(listening.result.stopListening)
+
+    interface = host.replace(":", r"\:")
+    reactor.callWhenRunning(worker.ensure_running)
+    Daphne(
+        application,
+        endpoints=[f"tcp:port={port}:interface={interface}:backlog={_BACKLOG}"],
+        verbosity=1,
+        server_name="",
+        ping_interval=_PING_SECONDS,
+        ping_timeout=_PING_SECONDS,
+        websocket_timeout=10 * 365 * 24 * 3600,  # connections end when we say so
+        websocket_max_message_size=_largest_message(),
+        websocket_max_frame_size=_largest_message(),
+    ).run()
+
+
+# transports
+
+
+async def writable(send: Any) -> None:
+    """Wait until a client reads what it was sent.
+
+    uvicorn waits by itself within `send`; daphne would buffer without bound.
+    """
+    transport = _daphne_transport(send)
+    while transport is not None and _unsent(transport) > _UNSENT_BYTES:
+        await asyncio.sleep(0.1)
+
+
+def abort(send: Any) -> None:
+    """Drop a connection at once; a close frame would wait behind what is not read."""
+    if transport := _daphne_transport(send):
+        transport.abortConnection()
+    elif transport := getattr(getattr(send, "__self__", None), "transport", None):
+        transport.abort()
+
+
+def _daphne_transport(send: Any) -> Any:
+    arguments = getattr(send, "args", ())
+    return getattr(arguments[0], "transport", None) if arguments else None
+
+
+def _unsent(transport: Any) -> int:
+    return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+
+
+def default_address() -> tuple[str, int]:
+    """HOST and PORT."""
+    return django_setting("HOST"), django_setting("PORT")

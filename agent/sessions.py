@@ -1,0 +1,334 @@
+"""Sessions as their connections use them: open, look, replay, close when idle, delete when old."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+from weakref import WeakValueDictionary
+
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Now
+
+from . import db, live, protocol, turns
+from .actor import Actor
+from .errors import NotFound, SessionGone
+from .groups import group
+from .models import Change, Feedback, Message, Numbers, Session, Turn, advance
+from .turns import Queue
+
+_PAGE = 200
+_TOUCH_SECONDS = 15
+
+
+class Held:
+    """A session as a connection holds it. `stored` tells whether it has a row."""
+
+    __slots__ = ("__weakref__", "actor", "id", "stored")
+
+    def __init__(self, session_id: UUID, actor: Actor, *, stored: bool) -> None:
+        self.id, self.actor, self.stored = session_id, actor, stored
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A session at one moment."""
+
+    last_seq: int
+    turns: list[dict[str, Any]]  # unfinished ones, as the welcome lists them
+    running: Turn | None
+
+
+#: Sessions without a row that a connection of this process holds.
+_unstored: WeakValueDictionary[UUID, Held] = WeakValueDictionary()
+
+
+async def open_session(actor: Actor, session_id: str) -> Held:
+    """The session that a connection asked for, or with an empty id a new one.
+
+    Raises:
+        NotFound: there is none of this id, or it is not this caller's.
+    """
+    if not session_id:
+        return _new(actor)
+    found = as_uuid(session_id)
+    if await db.transact(_touch, actor, found):
+        return Held(found, actor, stored=True)
+    unstored = _unstored.get(found)
+    if unstored is None or unstored.stored or unstored.actor != actor:
+        raise NotFound
+    return unstored
+
+
+def _new(actor: Actor) -> Held:
+    session_id = uuid4()
+    if actor.is_nobody:
+        actor = Actor(session_id=session_id)
+    held = _unstored[session_id] = Held(session_id, actor, stored=False)
+    return held
+
+
+def _touch(actor: Actor, session_id: UUID) -> bool:
+    """Note that the caller is here; whether the session is one of its own."""
+    mine = Session.objects.reachable_by(actor).filter(id=session_id)
+    return bool(mine.update(last_activity_at=Now()))
+
+
+async def touch(held: Held) -> None:
+    """Note that the session's user did something, so that it is not idle."""
+    group(held.id).touch()
+    if held.stored:
+        await db.transact(_note_activity, held.id)
+
+
+def _note_activity(session_id: UUID) -> None:
+    Session.objects.filter(
+        id=session_id, last_activity_at__lt=Now() - timedelta(seconds=_TOUCH_SECONDS)
+    ).update(last_activity_at=Now())
+
+
+def advance_or_create(held: Held, **numbers: Any) -> Numbers:
+    """`advance`, and write the session's row first when this is its first durable frame.
+
+    Raises:
+        SessionGone: it had a row, which was deleted.
+    """
+    try:
+        return advance(held.id, **numbers)
+    except SessionGone:
+        if held.stored:
+            raise
+    row = Session(id=held.id, owner_id=held.actor.user_id, visitor=held.actor.visitor)
+    Session.objects.bulk_create([row], ignore_conflicts=True)
+    return advance(held.id, **numbers)
+
+
+async def view(held: Held) -> View:
+    """What the welcome tells: the newest seq and the unfinished turns.
+
+    Raises:
+        SessionGone: the session was deleted.
+    """
+    return await db.read(_view, held)
+
+
+def _view(held: Held) -> View:
+    counters = _counters(held.id)
+    while counters:
+        queue = Queue.of(held.id, counters[1])
+        after = _counters(held.id)
+        if after == counters:  # nothing started or ended in between
+            break
+        counters = after
+    if counters is None:
+        if held.stored:
+            raise SessionGone
+        return View(0, [], None)
+    held.stored = True
+    running = [_listed(queue.running, 0)] if queue.running else []
+    waiting = [_listed(turn, place) for place, turn in enumerate(queue.waiting, 1)]
+    return View(counters[0], running + waiting, queue.running)
+
+
+def _counters(session_id: UUID) -> tuple[int, int] | None:
+    rows = Session.objects.filter(id=session_id).values_list("last_seq", "started")
+    return rows.first()  # type: ignore[no-any-return]
+
+
+def _listed(turn: Turn, position: int) -> dict[str, Any]:
+    ref = {"ref": turn.ref} if turn.ref else {}
+    return {"turn": str(turn.id), **ref, "state": turn.state, "position": position}
+
+
+async def frames_after(session_id: UUID, seq: int) -> list[dict[str, Any]]:
+    """The next durable frames after `seq`, oldest first, one page; empty at the end."""
+
+    def load() -> list[dict[str, Any]]:
+        rows = Message.objects.filter(session_id=session_id, seq__gt=seq)[:_PAGE]
+        return [message.frame() for message in rows]
+
+    return await db.read(load)
+
+
+async def history(held: Held, before: int | None, limit: int) -> tuple[list[Any], bool]:
+    """Up to `limit` durable frames before the seq `before`, oldest first; if there are more."""
+
+    def load() -> tuple[list[Any], bool]:
+        rows = Message.objects.filter(session_id=held.id).order_by("-seq")
+        if before is not None:
+            rows = rows.filter(seq__lt=before)
+        newest = list(rows[: limit + 1])
+        return [message.frame() for message in reversed(newest[:limit])], len(newest) > limit
+
+    return await db.read(load)
+
+
+async def rename(held: Held, title: str) -> None:
+    """Give the session a title.
+
+    Raises:
+        SessionGone: the session was deleted.
+    """
+
+    def write() -> Change:
+        numbers = advance_or_create(held, messages=1, active=True)
+        Session.objects.filter(id=held.id).update(title=title)
+        return _notified(held, numbers, "renamed", f"Renamed to {title}", title=title)
+
+    await _commit(held, write)
+
+
+async def clear(held: Held) -> None:
+    """Let the model forget what came before; the transcript stays.
+
+    Raises:
+        SessionGone: the session was deleted.
+    """
+
+    def write() -> Change:
+        numbers = advance_or_create(held, messages=1, active=True)
+        Session.objects.filter(id=held.id).update(cleared_seq=numbers.seq)
+        return _notified(held, numbers, "cleared", "The agent has forgotten what came before.")
+
+    await _commit(held, write)
+
+
+async def give_feedback(held: Held, feedback: protocol.HumanFeedback) -> None:
+    """Keep what this caller thinks of a response; a rating of None withdraws it.
+
+    Raises:
+        NotFound: the target is no response of this session.
+    """
+
+    def write() -> Change:
+        numbers = advance(held.id, messages=1, active=True)
+        target = _response(held.id, feedback.target)
+        caller = {"message": target, "caller": held.actor.key}
+        if feedback.rating:
+            opinion = {"rating": feedback.rating, "comment": feedback.content or ""}
+            Feedback.objects.update_or_create(**caller, defaults=opinion)
+        else:
+            Feedback.objects.filter(**caller).delete()
+        frame = protocol.Feedback(
+            id=uuid4(),
+            target=target.id,
+            rating=feedback.rating,
+            ref=feedback.id,
+            content=feedback.content,
+        )
+        return Change(held.id, numbers.seq, [Message.record(held.id, numbers.seq, frame)])
+
+    await _commit(held, write)
+
+
+def _response(session_id: UUID, target: str | None) -> Message:
+    """The response of this id, or the latest."""
+    rows = Message.objects.filter(session_id=session_id, type=Message.Type.RESPONSE)
+    if target is not None:
+        rows = rows.filter(id=as_uuid(target))
+    found = rows.order_by("-seq").first()
+    if found is None:
+        raise NotFound
+    return found
+
+
+def _notified(held: Held, numbers: Numbers, event: str, words: str, **fields: Any) -> Change:
+    frame = protocol.Notification(event=event, content=words, **fields)
+    return Change(held.id, numbers.seq, [Message.record(held.id, numbers.seq, frame)])
+
+
+async def _commit(held: Held, write: Any) -> None:
+    change = await db.transact(write)
+    held.stored = True
+    live.publish(change)
+
+
+# Closing and deleting, by the server for its own connections and by `clear_expired_sessions`.
+
+_IDLE_WORDS = "Session closed due to inactivity"
+
+
+def close_idle_unstored(timeout_minutes: float) -> None:
+    """Close the idle ones among the sessions without a row that are held in this process."""
+    frame = protocol.Notification(event="closed", content=_IDLE_WORDS, reason="timeout").frame()
+    for held in list(_unstored.values()):
+        silent_seconds = time.monotonic() - group(held.id).active_at
+        if not held.stored and silent_seconds > timeout_minutes * 60:
+            live.publish(Change(held.id, statuses=[frame]))
+
+
+def idle(timeout_minutes: float, among: Collection[UUID] | None = None) -> Any:
+    """Open sessions in which nothing happened for a while and no turn is unfinished."""
+    unfinished = Turn.objects.filter(session=OuterRef("pk")).exclude(state=Turn.State.ENDED)
+    rows = Session.objects.filter(
+        Q(closed_at=None) | Q(closed_at__lt=F("last_activity_at")),
+        last_activity_at__lt=Now() - timedelta(minutes=timeout_minutes),
+    ).exclude(Exists(unfinished))
+    return rows if among is None else rows.filter(id__in=among)
+
+
+def close_idle(session_id: UUID, timeout_minutes: float) -> Change | None:
+    """Close one session if it is idle still; in a transaction."""
+    change = Change(session_id)
+    try:
+        advance(session_id)  # the lock: no query comes in between
+    except NotFound:
+        return None
+    if not idle(timeout_minutes, [session_id]).exists():
+        return None
+    turns.close(change, _IDLE_WORDS, reason="timeout")
+    return change
+
+
+async def close_idle_held(timeout_minutes: float, held_ids: list[UUID]) -> None:
+    """Close those of the sessions that are idle, and tell their connections."""
+    ids = await db.read(lambda: list(idle(timeout_minutes, held_ids).values_list("id", flat=True)))
+    for session_id in ids:
+        change = await db.transact(close_idle, session_id, timeout_minutes)
+        if change:
+            live.publish(change)
+
+
+def expired(retention_days: float) -> Any:
+    """Sessions whose transcript is not kept any longer."""
+    unfinished = Turn.objects.filter(session=OuterRef("pk")).exclude(state=Turn.State.ENDED)
+    return Session.objects.filter(
+        last_activity_at__lt=Now() - timedelta(days=retention_days)
+    ).exclude(Exists(unfinished))
+
+
+def delete_expired(ids: list[UUID], retention_days: float) -> int:
+    """Delete those of the sessions that are still expired; returns how many."""
+    with transaction.atomic():
+        rows = expired(retention_days).select_for_update().filter(id__in=ids)
+        mine = list(rows.values_list("id", flat=True))
+        Session.objects.filter(id__in=mine).delete()
+    return len(mine)
+
+
+def batches(rows: Any, size: int) -> Iterator[list[UUID]]:
+    """The ids of a queryset in batches of `size`, oldest activity first, each id once."""
+    last = None
+    while True:
+        page = rows.order_by("last_activity_at", "id")
+        if last is not None:
+            page = page.filter(
+                Q(last_activity_at__gt=last[0]) | Q(last_activity_at=last[0], id__gt=last[1])
+            )
+        found = list(page.values_list("last_activity_at", "id")[:size])
+        if not found:
+            return
+        yield [session_id for _, session_id in found]
+        last = found[-1]
+
+
+def as_uuid(text: str) -> UUID:
+    """The id in a text of a client; what is not one names nothing."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound from None

@@ -1,0 +1,272 @@
+"""The worker of a server process: runs turns, keeps their leases, finds what others left behind.
+
+One per event loop; `ensure_running` starts it. Turns belong to it and not to a connection. A turn
+that could not start at once is remembered by its caller, and callers take turns when capacity is
+short; the poll finds the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+import structlog
+
+from . import db, live, sessions, turns
+from .conf import Conf, conf
+from .demo import DemoProvider
+from .groups import groups
+from .models import Session
+from .provider import Provider
+from .runner import LOST, Model, run_turn
+from .turns import Claimed, Lease
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 1.0
+CATCH_UP_SECONDS = 2.0
+#: How far back catching up looks; longer than any transaction takes.
+CATCH_UP_WINDOW_SECONDS = 60
+
+
+class Worker:
+    """Runs the turns of this process."""
+
+    def __init__(self, conf: Conf) -> None:
+        self._conf = conf
+        self._lease = Lease(live.PROCESS, conf.lease_seconds)
+        self.model: Model = _model(conf)
+        self._held: dict[UUID, tuple[int, float]] = {}  # turn to attempt and end of its lease
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reserved = 0
+        self._wanted: OrderedDict[str, deque[UUID]] = OrderedDict()  # caller to sessions
+        self._room = asyncio.Event()
+        self.stopping = False
+
+    # what the consumer uses
+
+    def reserve(self) -> Lease | None:
+        """Keep a place for a turn that is about to be accepted; `release` gives it back."""
+        if self.stopping or self._wanted or self._free() <= 0:
+            return None
+        self._reserved += 1
+        return self._lease
+
+    def release(self, lease: Lease | None) -> None:
+        """Give back a reserved place."""
+        if lease:
+            self._reserved -= 1
+            self._room.set()
+
+    def start(self, claimed: Claimed, seq: int, caller: str) -> None:
+        """Run a claimed turn; `seq` is its session's newest message at that time."""
+        until = time.monotonic() + self._lease.seconds
+        self._held[claimed.turn_id] = (claimed.attempt, until)
+        task = asyncio.create_task(self._run(claimed, seq, caller))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def want(self, session_id: UUID, caller: str) -> None:
+        """Remember that a turn of this session waits for this process."""
+        waiting = self._wanted.setdefault(caller, deque())
+        if session_id not in waiting:
+            waiting.append(session_id)
+        self._room.set()
+
+    def _free(self) -> int:
+        return self._conf.max_concurrent_turns - len(self._held) - self._reserved
+
+    # running turns
+
+    async def _run(self, claimed: Claimed, seq: int, caller: str) -> None:
+        try:
+            if await run_turn(claimed, seq, self.model):
+                self.want(claimed.session_id, caller)
+        except Exception:
+            log.exception("turn broke off", turn=str(claimed.turn_id))
+        finally:
+            if self._held.get(claimed.turn_id, (0, 0))[0] == claimed.attempt:
+                del self._held[claimed.turn_id]
+            self._room.set()
+
+    async def fill(self) -> None:
+        """Claim wanted turns while there is room, one caller after the other."""
+        await self._room.wait()
+        self._room.clear()
+        while self._wanted and self._free() > 0 and not self.stopping:
+            caller, waiting = self._wanted.popitem(last=False)
+            session_id = waiting.popleft()
+            if waiting:
+                self._wanted[caller] = waiting  # at the end: the others come first
+            await self._claim(session_id, caller)
+
+    async def _claim(self, session_id: UUID, caller: str, *, skip_locked: bool = False) -> None:
+        self._reserved += 1
+        try:
+            claimed, change = await db.transact(
+                turns.claim, session_id, self._lease, skip_locked=skip_locked
+            )
+        finally:
+            self._reserved -= 1
+        live.publish(change)
+        if claimed:
+            self.start(claimed, change.seq, caller)
+
+    # the loops
+
+    async def poll(self) -> None:
+        """Take turns that wait too long or whose process is gone."""
+        await asyncio.sleep(POLL_SECONDS)
+        if self._free() > 0 and not self.stopping:
+            for session_id in await db.read(turns.due, self._free()):
+                if self._free() > 0:
+                    await self._claim(session_id, f"session:{session_id}", skip_locked=True)
+
+    async def renew(self) -> None:
+        """Keep the leases; stop what was asked to stop elsewhere, or is not ours any more."""
+        await asyncio.sleep(self._lease.seconds / 5)
+        asked_at = time.monotonic()
+        held = {turn_id: attempt for turn_id, (attempt, _) in self._held.items()}
+        if not held:
+            return
+        try:
+            kept = await db.transact(turns.renew, self._lease, held)
+        except db.DATABASE_ERRORS:
+            self._stop_overdue()
+            raise
+        for turn_id, attempt in held.items():
+            if turn_id not in self._held or self._held[turn_id][0] != attempt:
+                continue  # ended meanwhile
+            if turn_id not in kept:
+                live.stop(turn_id, live.PROCESS, LOST)
+            elif reason := kept[turn_id]:
+                live.stop(turn_id, live.PROCESS, reason)
+            if turn_id in kept:
+                self._held[turn_id] = (attempt, asked_at + self._lease.seconds)
+
+    def _stop_overdue(self) -> None:
+        """Stop what another process may have taken, the database being out of reach."""
+        now = time.monotonic()
+        for turn_id, (_, until) in list(self._held.items()):
+            if now > until:
+                live.stop(turn_id, live.PROCESS, LOST)
+
+    async def catch_up(self) -> None:
+        """Find messages of our sessions that nobody told us about."""
+        await asyncio.sleep(CATCH_UP_SECONDS)
+        if groups:
+            for session_id, last_seq in await db.read(_changed, CATCH_UP_WINDOW_SECONDS):
+                if group := groups.get(session_id):
+                    group.note(last_seq)
+
+    async def close_idle(self) -> None:
+        """Close sessions with a connection here in which nothing happens."""
+        timeout = self._conf.session_timeout
+        await asyncio.sleep(min(max(timeout * 60 / 10, 0.2), 30))
+        sessions.close_idle_unstored(timeout)
+        if held := list(groups):
+            await sessions.close_idle_held(timeout, held)
+
+    # life
+
+    def begin(self) -> None:
+        """Start the loops."""
+        relay = live.relay()
+        loops = [self.fill, self.poll, self.renew, self.catch_up, self.close_idle]
+        if relay.shared:
+            loops += [relay.run, relay.receive, relay.keep_joined]
+        self._loops = [asyncio.create_task(_forever(step)) for step in loops]
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Take no more turns, let the running ones end for a while, hand the rest back.
+
+        Args:
+            grace_seconds: how long to wait for turns to end.
+        """
+        if self.stopping:
+            return
+        self.stopping = True
+        await live.restarting()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_seconds)
+        if self._held:
+            await db.transact(turns.hand_back, live.PROCESS)
+            for turn_id in list(self._held):
+                live.stop(turn_id, live.PROCESS, LOST)
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=5)
+        await live.relay().flush()
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self.model.aclose()
+
+
+def _model(conf: Conf) -> Model:
+    if conf.demo:
+        return DemoProvider()
+    return Provider(
+        api_key=conf.openrouter_api_key,
+        base_url=conf.openrouter_base_url,
+        model=conf.model,
+        fallback_models=conf.fallback_models,
+        temperature=conf.temperature,
+        max_tokens=conf.max_tokens,
+        connect_timeout=conf.provider_connect_timeout,
+        first_token_timeout=conf.provider_first_token_timeout,
+        token_timeout=conf.provider_token_timeout,
+        total_timeout=conf.provider_total_timeout,
+        max_connections=conf.max_concurrent_turns,
+        title=conf.agent_name,
+    )
+
+
+def _changed(window_seconds: float) -> list[tuple[UUID, int]]:
+    return list(Session.objects.changed_within(window_seconds).values_list("id", "last_seq"))
+
+
+async def _forever(step: Callable[[], Awaitable[None]]) -> None:
+    """Repeat a step for as long as the process runs, whatever it raises."""
+    while True:
+        try:
+            await step()
+        except db.DATABASE_ERRORS as error:
+            log.warning("database unreachable", error=type(error).__name__)
+            await asyncio.sleep(0.5)
+        except Exception:
+            log.exception("a step of the worker failed")
+            await asyncio.sleep(0.5)
+
+
+_workers: WeakKeyDictionary[asyncio.AbstractEventLoop, Worker] = WeakKeyDictionary()
+
+
+def ensure_running() -> Worker:
+    """The worker of the running event loop, started when it is not yet."""
+    loop = asyncio.get_running_loop()
+    worker = _workers.get(loop)
+    if worker is None:
+        worker = _workers[loop] = Worker(conf())
+        worker.begin()
+    return worker
+
+
+async def drain() -> None:
+    """Before the server process ends: nothing of a client or a turn is lost or left hanging."""
+    if worker := _workers.get(asyncio.get_running_loop()):
+        await worker.stop(conf().drain_seconds)
+
+
+async def lifespan(scope: Any, receive: Any, send: Any) -> None:
+    """The ASGI lifespan: the worker runs as long as the server does, where a server sends it."""
+    assert (await receive())["type"] == "lifespan.startup"
+    worker = ensure_running()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await worker.stop(grace_seconds=0)
+    await send({"type": "lifespan.shutdown.complete"})

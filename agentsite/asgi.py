@@ -1,0 +1,33 @@
+"""The ASGI application: HTTP to Django, WebSockets to the agent, lifespan to its worker."""
+
+import os
+from typing import Any
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentsite.settings")
+_http = get_asgi_application()  # before anything imports a model
+
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from django.conf import settings  # noqa: E402
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware  # noqa: E402
+
+from agent.auth import OriginGuard  # noqa: E402
+from agent.routing import websocket_urlpatterns  # noqa: E402
+from agent.worker import ensure_running, lifespan  # noqa: E402
+
+_router = ProtocolTypeRouter(
+    {
+        "http": _http,
+        "websocket": OriginGuard(URLRouter(websocket_urlpatterns)),
+        "lifespan": lifespan,
+    }
+)
+
+_behind_proxies = ProxyHeadersMiddleware(_router, trusted_hosts=list(settings.TRUSTED_PROXIES))
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """The entry for every server; the first call starts the worker, lifespan or not."""
+    ensure_running()
+    await _behind_proxies(scope, receive, send)

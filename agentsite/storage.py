@@ -1,0 +1,7 @@
+"""Collected static files: hashed names, compressed, imports between modules rewritten."""
+
+from servestatic.storage import CompressedManifestStaticFilesStorage
+
+
+class StaticStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
+    support_js_module_import_aggregation = True
