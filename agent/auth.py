@@ -77,7 +77,7 @@ class OriginGuard:
             await self._application(scope, receive, send)
 
 
-async def deny(scope: Any, receive: Any, send: Any) -> None:
+async def deny(scope: Any, receive: Any, send: Any) -> Any:
     """Refuse a WebSocket handshake with HTTP 403."""
     await receive()
     await send({"type": "websocket.close"})

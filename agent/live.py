@@ -119,7 +119,7 @@ class Relay:
 
     def __init__(self) -> None:
         layer = get_channel_layer()
-        self._layer = None if isinstance(layer, InMemoryChannelLayer) else layer
+        self._layer: Any = None if isinstance(layer, InMemoryChannelLayer) else layer
         self._pending: dict[UUID, dict[str, Any]] = {}
         self._texts: dict[UUID, Answer] = {}
         self._posts: list[tuple[str, dict[str, Any]]] = []

@@ -86,7 +86,7 @@ class Change:
     `frames` are durable. `statuses` are not; they make sense after the message `seq`.
     """
 
-    session_id: UUID
+    session_id: uuid.UUID
     seq: int = 0
     frames: list[dict[str, Any]] = field(default_factory=list)
     statuses: list[dict[str, Any]] = field(default_factory=list)
@@ -143,7 +143,7 @@ def advance(
         row = cursor.fetchone()
     if row is None:
         raise SessionGone
-    return Numbers(*row[:4], closing=bool(row[4]))
+    return Numbers(row[0], row[1], row[2], row[3], bool(row[4]))
 
 
 #: The database's clock, as Django's `Now()` writes it; percent signs doubled for the parameters.

@@ -1,6 +1,6 @@
 """Which of our errors a provider's error is, and how long it asks to wait. No I/O.
 
-Sources: OpenRouter (https://openrouter.ai/docs/api/reference/errors-and-debugging), OpenAI, RFC 9110.
+Sources: https://openrouter.ai/docs/api/reference/errors-and-debugging, OpenAI, RFC 9110.
 A provider's words are looked at, and never repeated: they may hold the prompt or the key.
 """
 

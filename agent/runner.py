@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -123,8 +123,9 @@ async def run_turn(claimed: Claimed, seq: int, model: Model) -> bool:
 async def _outcome(run: Run, model: Model, stop: asyncio.Future[str]) -> Outcome | None:
     """How the turn ended; None when it is not ours any more."""
     reading = asyncio.create_task(run.read(model))
+    either: list[asyncio.Future[Any]] = [reading, stop]
     try:
-        await asyncio.wait({reading, stop}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     finally:
         reading.cancel()
     error = await _error(run, reading)

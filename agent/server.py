@@ -189,7 +189,7 @@ def _daphne_transport(send: Any) -> Any:
 
 
 def _unsent(transport: Any) -> int:
-    return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+    return int(len(transport.dataBuffer) - transport.offset + transport._tempDataLen)
 
 
 def default_address() -> tuple[str, int]:

@@ -136,7 +136,7 @@ def _view(held: Held) -> View:
 
 def _counters(session_id: UUID) -> tuple[int, int] | None:
     rows = Session.objects.filter(id=session_id).values_list("last_seq", "started")
-    return rows.first()  # type: ignore[no-any-return]
+    return rows.first()
 
 
 def _listed(turn: Turn, position: int) -> dict[str, Any]:
@@ -207,12 +207,15 @@ async def give_feedback(held: Held, feedback: protocol.HumanFeedback) -> None:
     def write() -> Change:
         numbers = advance(held.id, messages=1, active=True)
         target = _response(held.id, feedback.target)
-        caller = {"message": target, "caller": held.actor.key}
-        if feedback.rating:
-            opinion = {"rating": feedback.rating, "comment": feedback.content or ""}
-            Feedback.objects.update_or_create(**caller, defaults=opinion)
+        opinions = Feedback.objects.filter(message=target, caller=held.actor.key)
+        if feedback.rating is None:
+            opinions.delete()
         else:
-            Feedback.objects.filter(**caller).delete()
+            Feedback.objects.update_or_create(
+                {"rating": feedback.rating, "comment": feedback.content or ""},
+                message=target,
+                caller=held.actor.key,
+            )
         frame = protocol.Feedback(
             id=uuid4(),
             target=target.id,

@@ -243,7 +243,7 @@ def _give_up(change: Change, turn: Turn) -> None:
 def _take(turn: Turn, lease: Lease, numbers: Numbers) -> None:
     turn.state, turn.attempt = Turn.State.RUNNING, turn.attempt + 1
     turn.worker, turn.lease_until = lease.worker, lease.until()
-    turn.started_at = Now()  # type: ignore[assignment]
+    turn.started_at = Now()
     if turn.context_until is None:  # a retry brings what its query saw
         turn.context_after, turn.context_until = numbers.cleared_seq, numbers.seq
 

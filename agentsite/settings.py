@@ -128,8 +128,10 @@ PORT = integer("PORT", 8000, least=0, most=65535)
 ALLOWED_HOSTS = list(words("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]")))
 HTTPS_ONLY = flag("HTTPS_ONLY", not DEBUG)
 SECURE_COOKIES = flag("SECURE_COOKIES", HTTPS_ONLY)
-TRUSTED_PROXIES = env("TRUSTED_PROXIES", (), "addresses or networks, by commas", _networks)
-_allowed_origins = env(
+TRUSTED_PROXIES: tuple[str, ...] = env(
+    "TRUSTED_PROXIES", (), "addresses or networks, by commas", _networks
+)
+_allowed_origins: tuple[str, ...] = env(
     "ALLOWED_ORIGINS", (), "origins with their scheme, by commas: https://example.org", _origins
 )
 

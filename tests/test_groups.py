@@ -1,0 +1,70 @@
+"""What a process keeps of a session: bounded, and never a text of a turn that has ended."""
+
+import gc
+from uuid import uuid4
+
+from agent.groups import Answer, Group, group, groups
+
+
+class Listener:
+    def __init__(self):
+        self.told, self.wakes = [], 0
+
+    def wake(self):
+        self.wakes += 1
+
+    def tell(self, seq, frame):
+        self.told.append((seq, frame))
+
+
+def frame(seq, kind="query", turn="t", content="x"):
+    return {"type": kind, "seq": seq, "turn": turn, "content": content}
+
+
+def test_a_commit_wakes_listeners_and_tells_statuses():
+    mine, listener = Group(uuid4()), Listener()
+    mine.listeners.add(listener)
+    mine.take(2, [frame(1), frame(2)], [{"status": "queued"}])
+    assert mine.last_seq == 2
+    assert mine.recent(1) == frame(1)
+    assert listener.told == [(2, {"status": "queued"})]
+    assert listener.wakes
+
+
+def test_recent_frames_are_bounded_by_number_and_by_size():
+    mine = Group(uuid4())
+    for seq in range(1, 201):
+        mine.take(seq, [frame(seq)], [])
+    assert mine.recent(100) is None
+    assert mine.recent(200)
+    mine.take(201, [frame(201, content="x" * 10**6)], [])
+    assert mine.recent(200) is None
+    assert mine.last_seq == 201
+
+
+def test_a_terminal_frame_ends_the_answer_and_nothing_revives_it():
+    mine, turn = Group(uuid4()), uuid4()
+    answer = mine.begin(Answer(turn, 1, "", "w", 1))
+    assert answer is mine.answer
+    mine.take(2, [frame(2, "response", str(turn))], [])
+    assert mine.answer is None
+    assert mine.has_ended(turn)
+    assert mine.begin(Answer(turn, 2, "", "w", 1)) is None
+
+
+def test_a_later_attempt_replaces_the_text_and_an_earlier_one_does_not():
+    mine, turn = Group(uuid4()), uuid4()
+    second = mine.begin(Answer(turn, 2, "", "w", 1))
+    assert mine.begin(Answer(turn, 1, "", "v", 1)) is None
+    assert mine.begin(Answer(turn, 2, "", "w", 1)) is second
+    third = Answer(turn, 3, "", "u", 1)
+    assert mine.begin(third) is third
+
+
+def test_groups_live_as_long_as_somebody_holds_them():
+    session_id = uuid4()
+    mine = group(session_id)
+    assert group(session_id) is mine
+    del mine
+    gc.collect()
+    assert session_id not in groups
