@@ -90,7 +90,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def _refuse(self, error: AgentError) -> None:
         await self._send_text(protocol.encode(protocol.Error.of(error).frame()))
-        await self.close(_close_code(error), error.message)
+        await self.close(int(_close_code(error)), error.message)
 
     async def _run_feed(self, feed: Feed, options: dict[str, str], resumed: bool) -> None:
         def welcome(view: View, replay_from: int) -> Frame:
@@ -101,7 +101,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             closed = await feed.run(_number(options.get("last_seq", "")), tail, welcome)
             if closed.code == CloseCode.TOO_SLOW:
                 asyncio.get_running_loop().call_later(1, server.abort, self.base_send)
-            await self.close(closed.code, closed.reason)
+            await self.close(int(closed.code), closed.reason)  # daphne: no IntEnum
         except Exception as error:  # the socket is gone, or we are wrong
             log.info("connection broke off", session=str(self.held.id), error=type(error).__name__)
             await self.close(1011)

@@ -258,6 +258,8 @@ class Feed:
     async def _send_told(self, frame: Frame) -> None:
         if frame.get("status") in _STATUSES_OF_RUNS and frame["turn"] in self._ended:
             return
+        if frame.get("status") == "restarted" and self._knows(frame["turn"], frame["attempt"]):
+            return
         if frame.get("status") == "thinking":
             await self._send_thinking(UUID(frame["turn"]), frame["attempt"], frame.get("ref", ""))
             return
@@ -266,11 +268,15 @@ class Feed:
 
     async def _send_thinking(self, turn_id: UUID, attempt: int, ref: str) -> None:
         """Tell that an attempt runs, once, and not after a later one."""
-        key = (str(turn_id), attempt)
-        if self._answering and self._answering[0] == key[0] and self._answering[1] >= attempt:
+        if self._knows(str(turn_id), attempt):
             return
-        self._answering, self._sent_chars = key, 0
+        self._answering, self._sent_chars = (str(turn_id), attempt), 0
         await self._send(protocol.thinking(turn_id, attempt, ref))
+
+    def _knows(self, turn: str, attempt: int) -> bool:
+        """Whether the client was told of this attempt, or of a later one."""
+        known = self._answering
+        return known is not None and known[0] == turn and known[1] >= attempt
 
     async def _send_answer(self) -> bool:
         """Send what is new of the running answer, if there is something and it is time."""

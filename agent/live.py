@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 import structlog
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
+from . import protocol
 from .groups import Answer, Group, groups
 from .models import Change
 
@@ -77,11 +78,27 @@ def ask_for_text(session_id: UUID, worker: str) -> None:
 
 
 def gone(session_id: UUID) -> None:
-    """Tell every connection of a session that it was deleted."""
+    """Tell the connections here that a session was deleted."""
     if mine := groups.get(session_id):
         for listener in list(mine.listeners):
             listener.gone()
-    relay().pend_gone(session_id)
+
+
+def degraded(part: str, failing: bool) -> None:
+    """Tell every connection of this process that a part of it fails, or works again."""
+    words = _DEGRADED[part] if failing else "Everything works again."
+    notification = protocol.Notification(
+        event="degraded", part=part, level="warning" if failing else "success", content=words
+    )
+    for session in list(groups.values()):
+        for listener in list(session.listeners):
+            listener.tell(0, notification.frame())
+
+
+_DEGRADED = {
+    "redis": "Parts of this service cannot be reached; answers may arrive late.",
+    "database": "Messages cannot be stored at the moment. Please wait before you send.",
+}
 
 
 async def restarting() -> None:
@@ -150,11 +167,6 @@ class Relay:
     def pend_text(self, session_id: UUID, answer: Answer) -> None:
         if self.shared:
             self._texts[session_id] = answer
-            self._wake.set()
-
-    def pend_gone(self, session_id: UUID) -> None:
-        if self.shared:
-            self._due(session_id)["gone"] = True
             self._wake.set()
 
     def post(self, worker: str, message: dict[str, Any]) -> None:
@@ -233,9 +245,6 @@ class Relay:
         mine = groups.get(UUID(message["session"]))
         if mine is None:
             return
-        if message.get("gone"):
-            for listener in list(mine.listeners):
-                listener.gone()
         for seq, status in message["statuses"]:
             mine.take(seq, [], [status])
         if "text" in message:

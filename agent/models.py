@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from django.conf import settings as django_settings
 from django.db import connection, models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from .actor import Actor
+from .conf import django_setting
 from .errors import SessionGone
 from .protocol import ServerFrame, rfc3339
 
@@ -44,7 +44,7 @@ class Session(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(
-        django_settings.AUTH_USER_MODEL,
+        django_setting("AUTH_USER_MODEL"),
         null=True,
         blank=True,
         on_delete=models.CASCADE,

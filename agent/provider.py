@@ -43,16 +43,15 @@ __all__ = ["Chunk", "Delta", "Finish", "Provider", "Usage"]
 
 log = logging.getLogger(__name__)
 
-#: Bytes that one event, or a whole answer that is no stream, may have.
-MAX_EVENT_BYTES = 2**20
+MAX_EVENT_BYTES = 2**20  # also of a whole answer that is no stream
 MAX_ERROR_BYTES = 2**16
-#: How long a complete answer waits for its usage, and an error for its body.
-GRACE_SECONDS = 5.0
-#: How long the end of a response may take after [DONE].
-END_SECONDS = 0.1
-KEEPALIVE_SECONDS = 60.0
+GRACE_SECONDS = 5.0  # for the usage of a complete answer, and for the body of an error
+END_SECONDS = 0.1  # for the end of a response after [DONE]
+IDLE_SECONDS = 60.0  # of a connection
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_TOKEN_WITHOUT_TEXT = Delta("")
+_EVENTS = "text/event-stream; charset=utf-8"  # whatever the server says: the standard has no other
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -60,7 +59,7 @@ class Provider:
     """A provider of chat completions. One per event loop; it keeps connections open.
 
     Raises:
-        ValueError: the key or the address cannot be one.
+        ValueError: the key or the address is none.
     """
 
     api_key: str  # sent as a bearer token; empty: none is sent
@@ -86,11 +85,10 @@ class Provider:
         except httpx.InvalidURL:
             raise ValueError("The provider's address is none.") from None
         self._headers = request_headers(self.api_key, self.title, self.referer)
-        # The operator's proxy and certificates (HTTPS_PROXY, SSL_CERT_FILE) count, but a model on
-        # this machine is not behind a proxy.
+        # The operator's proxy (HTTPS_PROXY) counts, but a model on this machine is not behind it.
         self._trust_env = self._url.host not in _LOOPBACK
-        # Reading the certificates takes 20 ms: here, not in the event loop.
-        self._tls = httpx.create_ssl_context(trust_env=self._trust_env)
+        # Reading the certificates (SSL_CERT_FILE counts) takes 20 ms: here, not in the event loop.
+        self._tls = httpx.create_ssl_context()
         self._client: httpx.AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -187,7 +185,6 @@ class Provider:
         """Send a request; the response's headers say that it succeeded."""
         client = self._client_of_this_loop()
         request = client.build_request("POST", self._url, content=content, headers=self._headers)
-        error: AgentError
         try:
             async with asyncio.timeout_at(deadline):
                 response = await client.send(request, stream=True)
@@ -206,17 +203,19 @@ class Provider:
         if self._client is None or self._loop is not loop:
             self._loop = loop
             connect = self.connect_timeout
+            limits = httpx.Limits(
+                max_connections=self.max_connections, keepalive_expiry=IDLE_SECONDS
+            )
             self._client = HttpxAiohttpClient(
                 verify=self._tls,
                 trust_env=self._trust_env,
                 follow_redirects=False,  # they would take the key elsewhere
                 timeout=httpx.Timeout(None, connect=connect, pool=connect),
-                limits=httpx.Limits(self.max_connections, keepalive_expiry=KEEPALIVE_SECONDS),
+                limits=limits,
             )
         return self._client
 
 
-_TOKEN_WITHOUT_TEXT = Delta("")
 #: What httpx, its transport and the sockets raise.
 _FOREIGN = (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError)
 
@@ -245,7 +244,6 @@ async def _read(
     documents: AsyncGenerator[str | bytes, None], deadline: float, decoder: Decoder
 ) -> str | bytes | None:
     """The next document, or None at the end. A complete answer is not spoilt by what follows."""
-    error: AgentError
     try:
         async with asyncio.timeout_at(deadline):
             return await anext(documents, None)
@@ -279,9 +277,6 @@ async def _documents(response: httpx.Response) -> AsyncGenerator[str | bytes, No
         yield b"".join([data async for data in _Bounded(response)])
     else:
         raise ProviderUnavailable
-
-
-_EVENTS = "text/event-stream; charset=utf-8"  # whatever the server says: the standard has no other
 
 
 class _Bounded(httpx.AsyncByteStream):

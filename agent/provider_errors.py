@@ -89,7 +89,9 @@ def error_of(
         return ProviderRateLimited(retry_after=wait)
     if status in _TIMED_OUT:
         return ProviderTimeout(retry_after=wait)
-    return ProviderRejected() if status < 500 else ProviderUnavailable(retry_after=wait)
+    if 300 <= status < 500:  # a redirect is not followed: it would take the key elsewhere
+        return ProviderRejected()
+    return ProviderUnavailable(retry_after=wait)
 
 
 def _status(code: object) -> int | None:

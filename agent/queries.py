@@ -62,7 +62,12 @@ async def accept_query(
 
 
 async def retry(
-    held: Held, command: protocol.Retry, client_id: str | None, *, max_queue: int, lease: Lease | None
+    held: Held,
+    command: protocol.Retry,
+    client_id: str | None,
+    *,
+    max_queue: int,
+    lease: Lease | None,
 ) -> Accepted:
     """A new turn for the query of a turn that has ended; the same arguments and errors."""
     return await db.transact(_retry, held, command, client_id, max_queue, lease)

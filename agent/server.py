@@ -125,7 +125,10 @@ def _serve_daphne(host: str, port: int) -> None:
     from agentsite.asgi import application
 
     class Daphne(Server):  # type: ignore[misc]
+        ports: tuple[Any, ...] = ()
+
         def listen_success(self, port: Any) -> None:
+            self.ports = (port,)
             _find_dead_peers(port.socket)
             _banner(host, port.getHost().port)
 
@@ -134,18 +137,13 @@ def _serve_daphne(host: str, port: int) -> None:
             super().listen_error(failure)
 
         def kill_all_applications(self) -> Any:
-            async def drain_then_kill() -> None:
-                await defer.DeferredList([_stop_listening(each) for each in self.listeners])
-                await worker.drain()
-                await Server.kill_all_applications(self)
-
-            return defer.Deferred.fromCoroutine(_as_deferred(drain_then_kill()))
-
-    async def _as_deferred(steps: Any) -> None:
-        await defer.Deferred.fromFuture(asyncio.ensure_future(steps))
-
-    def _stop_listening(listening: Any) -> Any:
-        return defer.maybeDeferred(listening.result.stopListening)
+            """Drain first; Twisted waits for the result before it shuts down."""
+            for port in self.ports:
+                port.stopListening()
+            drained = defer.Deferred.fromFuture(asyncio.ensure_future(worker.drain()))
+            drained.addErrback(lambda failure: log.error("drain failed", error=str(failure.type)))
+            drained.addCallback(lambda _: Server.kill_all_applications(self))
+            return drained
 
     interface = host.replace(":", r"\:")
     reactor.callWhenRunning(worker.ensure_running)
@@ -172,7 +170,7 @@ async def writable(send: Any) -> None:
     """
     transport = _daphne_transport(send)
     while transport is not None and _unsent(transport) > _UNSENT_BYTES:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # noqa: ASYNC110  # Twisted tells nobody when it is read
 
 
 def abort(send: Any) -> None:

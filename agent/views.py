@@ -51,7 +51,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
 async def readyz(request: HttpRequest) -> HttpResponse:
     """Whether the parts that a session needs are fine; 503 names the failing ones."""
     parts = {
-        "database": await _works(_database_answers),
+        "database": await _works(db.answers),
         "migrations": await _works(_is_migrated),
         "channel_layer": not live.relay().degraded,
     }
@@ -67,12 +67,6 @@ async def _works(check: Callable[[], bool]) -> bool:
         return await db.read(check)
     except db.DATABASE_ERRORS:
         return False
-
-
-def _database_answers() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-    return True
 
 
 def _is_migrated() -> bool:

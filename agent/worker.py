@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
 CATCH_UP_SECONDS = 2.0
+#: How long the database may take to answer before connections are told that it is away.
+DATABASE_SECONDS = 3.0
 #: How far back catching up looks; longer than any transaction takes.
 CATCH_UP_WINDOW_SECONDS = 60
 
@@ -46,6 +48,7 @@ class Worker:
         self._reserved = 0
         self._wanted: OrderedDict[str, deque[UUID]] = OrderedDict()  # caller to sessions
         self._room = asyncio.Event()
+        self._failing: set[str] = set()
         self.stopping = False
 
     # what the consumer uses
@@ -164,6 +167,32 @@ class Worker:
                 if group := groups.get(session_id):
                     group.note(last_seq)
 
+    async def find_deleted(self) -> None:
+        """Tell connections here that their session was deleted, wherever that was done."""
+        await asyncio.sleep(2 * CATCH_UP_SECONDS)
+        stored = [session_id for session_id, group in groups.items() if group.last_seq]
+        for session_id in await db.read(_deleted, stored):
+            live.gone(session_id)
+
+    async def watch(self) -> None:
+        """Tell connections here when this process cannot reach a part it needs, or can again."""
+        await asyncio.sleep(1)
+        self._announce("redis", live.relay().degraded)
+        try:
+            async with asyncio.timeout(DATABASE_SECONDS):
+                await db.read(db.answers)
+        except (TimeoutError, *db.DATABASE_ERRORS):
+            self._announce("database", True)
+        else:
+            self._announce("database", False)
+
+    def _announce(self, part: str, failing: bool) -> None:
+        if failing == (part in self._failing):
+            return
+        (self._failing.add if failing else self._failing.discard)(part)
+        log.warning("degraded" if failing else "recovered", part=part)
+        live.degraded(part, failing)
+
     async def close_idle(self) -> None:
         """Close sessions with a connection here in which nothing happens."""
         timeout = self._conf.session_timeout
@@ -178,6 +207,7 @@ class Worker:
         """Start the loops."""
         relay = live.relay()
         loops = [self.fill, self.poll, self.renew, self.catch_up, self.close_idle]
+        loops += [self.find_deleted, self.watch]
         if relay.shared:
             loops += [relay.run, relay.receive, relay.keep_joined]
         self._loops = [asyncio.create_task(_forever(step)) for step in loops]
@@ -224,6 +254,14 @@ def _model(conf: Conf) -> Model:
         max_connections=conf.max_concurrent_turns,
         title=conf.agent_name,
     )
+
+
+def _deleted(session_ids: list[UUID]) -> set[UUID]:
+    found: set[UUID] = set()
+    for start in range(0, len(session_ids), 500):
+        some = session_ids[start : start + 500]
+        found.update(Session.objects.filter(id__in=some).values_list("id", flat=True))
+    return set(session_ids) - found
 
 
 def _changed(window_seconds: float) -> list[tuple[UUID, int]]:

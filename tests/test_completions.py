@@ -1,0 +1,203 @@
+"""Decoding of what chat completions servers say."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.completions import (
+    MAX_ANSWER_CHARS,
+    Chunk,
+    Decoder,
+    Delta,
+    Finish,
+    Usage,
+    clean,
+    error_of_response,
+    request_body,
+)
+from agent.errors import AgentError, ProviderRejected, ProviderUnavailable
+
+
+def event(content: object = "", finish: str | None = None, **more: Any) -> str:
+    choice = {"index": 0, "delta": {"content": content}, "finish_reason": finish}
+    return json.dumps({"choices": [choice], **more})
+
+
+def decoded(*documents: str) -> list[Chunk]:
+    decoder = Decoder()
+    chunks = [chunk for document in documents for chunk in decoder.feed(document)]
+    return chunks + list(decoder.end())
+
+
+def text_of(chunks: list[Chunk]) -> str:
+    return "".join(chunk.text for chunk in chunks if isinstance(chunk, Delta))
+
+
+def test_deltas_come_before_the_usage_and_the_finish_last() -> None:
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "cost": 0.1}
+    documents = [event("a"), event("b"), event("", "stop"), event(usage=usage)]
+    assert decoded(*documents) == [
+        Delta("a"),
+        Delta("b"),
+        Usage(3, 2, Decimal("0.1"), None),
+        Finish("stop"),
+    ]
+
+
+def test_usage_before_an_error_is_told_before_it_is_raised() -> None:
+    decoder = Decoder()
+    told = []
+    document = event("", usage={"cost": 0.5}, error={"code": 502, "message": "no"})
+    with pytest.raises(ProviderUnavailable):
+        for chunk in decoder.feed(document):
+            told.append(chunk)
+    assert told == [Usage(None, None, Decimal("0.5"), None)]
+
+
+def test_text_that_comes_with_an_error_is_kept() -> None:
+    decoder = Decoder()
+    told = []
+    with pytest.raises(ProviderUnavailable):
+        for chunk in decoder.feed(event("last words", "error")):
+            told.append(chunk)
+    assert told == [Delta("last words")]
+
+
+def test_the_same_usage_is_told_once() -> None:
+    usage = {"prompt_tokens": 3, "completion_tokens": 2}
+    chunks = decoded(event("a", usage=usage), event("b", usage=usage), event("", "stop"))
+    assert chunks == [Usage(3, 2, None, None), Delta("a"), Delta("b"), Finish("stop")]
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"cost": "0.25"}, Decimal("0.25")),
+        ({"cost": 1e-12}, Decimal(0)),
+        ({"cost": 3}, Decimal(3)),
+        ({"cost": -1}, None),
+        ({"cost": "x"}, None),
+        ({"cost": True}, None),
+        ({"cost": []}, None),
+        ({"cost": 1e308}, None),
+        ({"cost": "1e999999"}, None),
+        ({"cost": "NaN"}, None),
+    ],
+)
+def test_a_cost_is_a_small_decimal_or_unknown(usage: Any, expected: Decimal | None) -> None:
+    first = decoded(event("a", "stop", usage={"prompt_tokens": 1, **usage}))[0]
+    assert first == Usage(1, None, expected, None)
+
+
+@pytest.mark.parametrize("count", [-1, 2**31, 1.5, "3", True, None, [], {}])
+def test_a_count_of_tokens_is_a_whole_number_or_unknown(count: object) -> None:
+    usage = {"prompt_tokens": count, "completion_tokens": 7}
+    assert decoded(event("a", "stop", usage=usage))[0] == Usage(None, 7, None, None)
+
+
+@pytest.mark.parametrize("document", ['{"usage": NaN}', '{"usage": {"cost": Infinity}}'])
+def test_numbers_that_are_none_are_unknown(document: str) -> None:
+    assert decoded(document, event("a", "stop")) == [Delta("a"), Finish("stop")]
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["", "null", "[]", "1", '"x"', "{", "[" * 100_000, '{"a":' * 100_000, "9" * 5000],
+)
+def test_what_is_no_object_is_unavailable(document: str) -> None:
+    with pytest.raises(ProviderUnavailable) as caught:
+        list(Decoder().feed(document))
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"choices": None},
+        {"choices": {}},
+        {"choices": []},
+        {"choices": [None]},
+        {"choices": ["x"]},
+        {"choices": [{}]},
+        {"choices": [{"delta": None}]},
+        {"choices": [{"delta": "x"}]},
+        {"choices": [{"delta": {"content": 5}}]},
+        {"choices": [{"delta": {"content": None}, "finish_reason": None}]},
+        {"choices": [{"delta": {"content": [1, {"text": None}]}, "finish_reason": 5}]},
+        {"usage": "x", "model": 5},
+    ],
+)
+def test_odd_documents_are_no_token_and_no_error(document: Any) -> None:
+    decoder = Decoder()
+    assert list(decoder.feed(json.dumps(document))) == []
+    with pytest.raises(ProviderUnavailable):
+        list(decoder.end())
+
+
+@pytest.mark.parametrize("key", ["reasoning", "reasoning_content", "reasoning_details"])
+def test_reasoning_is_a_token_without_text(key: str) -> None:
+    document = {"choices": [{"delta": {"content": "", key: ["hm"]}}]}
+    assert list(Decoder().feed(json.dumps(document))) == [Delta("")]
+
+
+def test_refusals_and_parts_are_text() -> None:
+    refusal = json.dumps({"choices": [{"delta": {"content": None, "refusal": "I will not."}}]})
+    parts = event([{"type": "text", "text": " Never"}, {"type": "image"}, {"text": "!"}], "stop")
+    assert text_of(decoded(refusal, parts)) == "I will not. Never!"
+
+
+@given(st.text(alphabet=st.characters(), max_size=50))
+def test_clean_changes_nothing_but_nul_and_lone_surrogates(text: str) -> None:
+    assert clean(text) == text.encode("utf-16-le", "surrogatepass").decode(
+        "utf-16-le", "replace"
+    ).replace("\0", "\ufffd")
+    if "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text):
+        assert clean(text) == text
+
+
+_HALVES = st.sampled_from("ab\0\ud83d\ude00\u00e9\u65e5")
+
+
+@given(st.lists(st.text(_HALVES, min_size=1, max_size=4), min_size=1, max_size=8))
+def test_however_a_text_is_cut_into_tokens_it_comes_out_clean(tokens: list[str]) -> None:
+    text = text_of(decoded(*(event(token) for token in tokens), event("", "stop")))
+    assert text == clean("".join(tokens))
+    text.encode()  # no surrogates
+    assert "\0" not in text
+
+
+def test_an_answer_is_bounded() -> None:
+    decoder = Decoder()
+    piece = "x" * 300_000
+    chunks = [chunk for _ in range(4) for chunk in decoder.feed(event(piece))]
+    assert decoder.full
+    assert len(text_of(chunks)) == MAX_ANSWER_CHARS
+    assert list(decoder.end()) == [Finish("length")]
+
+
+def test_a_model_s_name_is_clean_and_short() -> None:
+    [usage, _, _] = decoded(event("a", "stop", model="m\0" + "x" * 500))
+    assert isinstance(usage, Usage)
+    assert usage.model == "m\ufffd" + "x" * 198
+
+
+def test_without_fallbacks_no_models_are_sent() -> None:
+    body = json.loads(request_body([], ["m"], 0.5, 10))
+    assert body["model"] == "m"
+    assert "models" not in body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\xff", b"[]", b"null", b'{"detail": "x"}', b'{"error": "x"}', b'{"error": []}', b"["],
+)
+def test_any_body_of_an_error_will_do(body: bytes) -> None:
+    error: AgentError = error_of_response(404, {}, body)
+    assert type(error) is ProviderRejected

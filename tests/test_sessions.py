@@ -1,0 +1,264 @@
+"""Sessions: who reaches them, what is replayed, when they close and when they are deleted."""
+
+import json
+from datetime import timedelta
+from io import StringIO
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.db import transaction
+from django.utils import timezone
+
+from agent import protocol, queries, sessions, turns
+from agent.actor import Actor
+from agent.errors import NotFound, SessionGone
+from agent.models import Feedback, Message, Session, Turn
+from agent.sessions import Held
+from agent.turns import Lease, Outcome
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+HERE = Lease("here", 15)
+
+
+def ask(held, content="hi", lease=None, **fields):
+    query = protocol.Query(type="query", content=content, **fields)
+    with transaction.atomic():
+        done = queries._accept(held, query, 20, lease)
+    held.stored = True
+    return done
+
+
+def exchange(held, content="hi", text="done"):
+    done = ask(held, content, HERE)
+    with transaction.atomic():
+        turns.finish(done.claimed, Outcome(text, "stop"))
+    return done
+
+
+def stored(actor=None):
+    held = Held(uuid4(), actor or Actor(visitor="v"), stored=False)
+    exchange(held)
+    return held
+
+
+def idle_since(held, **ago):
+    moment = timezone.now() - timedelta(**ago)
+    Session.objects.filter(id=held.id).update(last_activity_at=moment)
+
+
+def clear_expired(**options):
+    out = StringIO()
+    call_command("clear_expired_sessions", format="json", stdout=out, **options)
+    return json.loads(out.getvalue())
+
+
+# who reaches what
+
+
+async def test_a_new_session_has_no_row_and_is_reached_while_it_is_held():
+    held = await sessions.open_session(Actor(visitor="v"), "")
+    assert not await Session.objects.aexists()
+    assert await sessions.open_session(Actor(visitor="v"), str(held.id)) is held
+    for other in (Actor(visitor="w"), Actor(), Actor(user_id=1), Actor(session_id=held.id)):
+        with pytest.raises(NotFound):
+            await sessions.open_session(other, str(held.id))
+    session_id = str(held.id)
+    del held
+    with pytest.raises(NotFound):
+        await sessions.open_session(Actor(visitor="v"), session_id)
+
+
+async def test_nobody_reaches_its_session_with_its_token_only():
+    held = await sessions.open_session(Actor(), "")
+    assert held.actor == Actor(session_id=held.id)
+    again = await sessions.open_session(Actor(session_id=held.id), str(held.id))
+    assert again is held
+
+
+@pytest.mark.parametrize("row", ["user", "visitor", "nobody"])
+def test_a_stored_session_is_reached_by_its_owner_alone(row):
+    user, other = (get_user_model().objects.create_user(name) for name in ("ann", "bob"))
+    held = Held(uuid4(), Actor(), stored=False)
+    actors = {
+        "user": Actor(user_id=user.pk),
+        "visitor": Actor(visitor="v"),
+        "nobody": Actor(session_id=held.id),
+    }
+    held.actor = actors[row]
+    ask(held)
+    strangers = [
+        Actor(),
+        Actor(user_id=other.pk),
+        Actor(visitor="w"),
+        Actor(session_id=uuid4()),
+        *(actor for name, actor in actors.items() if name != row),
+    ]
+    assert Session.objects.reachable_by(actors[row]).get().id == held.id
+    for stranger in strangers:
+        assert not Session.objects.reachable_by(stranger).exists()
+
+
+async def test_unknown_malformed_and_foreign_ids_get_the_same_answer():
+    def foreign():
+        return stored(Actor(visitor="w"))
+
+    held = await sessions.db.transact(foreign)
+    words = set()
+    for session_id in (str(held.id), str(uuid4()), "nonsense", "' OR 1=1 --"):
+        with pytest.raises(NotFound) as caught:
+            await sessions.open_session(Actor(visitor="v"), session_id)
+        words.add(caught.value.message)
+    assert len(words) == 1
+
+
+# looking and replaying
+
+
+async def test_the_view_lists_unfinished_turns_with_positions():
+    def fill():
+        held = Held(uuid4(), Actor(visitor="v"), stored=False)
+        exchange(held)
+        return held, ask(held, lease=HERE, id="q2"), ask(held, id="q3"), ask(held)
+
+    held, running, second, third = await sessions.db.transact(fill)
+    view = await sessions.view(held)
+    assert view.last_seq == 5
+    assert view.running.id == running.turn_id
+    assert view.turns == [
+        {"turn": str(running.turn_id), "ref": "q2", "state": "running", "position": 0},
+        {"turn": str(second.turn_id), "ref": "q3", "state": "queued", "position": 1},
+        {"turn": str(third.turn_id), "state": "queued", "position": 2},
+    ]
+
+
+async def test_frames_come_in_pages_and_history_from_the_end():
+    def fill():
+        held = Held(uuid4(), Actor(visitor="v"), stored=False)
+        for n in range(120):
+            exchange(held, str(n))
+        return held
+
+    held = await sessions.db.transact(fill)
+    seqs, cursor = [], 0
+    while page := await sessions.frames_after(held.id, cursor):
+        seqs += [frame["seq"] for frame in page]
+        cursor = seqs[-1]
+    assert seqs == list(range(1, 241))
+    frames, more = await sessions.history(held, None, 3)
+    assert ([f["seq"] for f in frames], more) == ([238, 239, 240], True)
+    frames, more = await sessions.history(held, 3, 100)
+    assert ([f["seq"] for f in frames], more) == ([1, 2], False)
+
+
+async def test_rename_clear_and_feedback_are_durable_notes_of_the_session():
+    held = await sessions.db.transact(stored)
+    await sessions.rename(held, "Weather")
+    await sessions.clear(held)
+    await sessions.give_feedback(
+        held, protocol.HumanFeedback(type="human_feedback", rating="up", content="nice")
+    )
+    frames = await sessions.frames_after(held.id, 2)
+    assert [(f["seq"], f.get("event", f["type"])) for f in frames] == [
+        (3, "renamed"),
+        (4, "cleared"),
+        (5, "feedback"),
+    ]
+    session = await Session.objects.aget()
+    assert (session.title, session.cleared_seq) == ("Weather", 4)
+    response = await Message.objects.aget(type="response")
+    assert frames[2]["target"] == str(response.id)
+
+
+async def test_feedback_is_one_per_caller_can_change_and_be_withdrawn():
+    held = await sessions.db.transact(stored)
+    other = Held(held.id, Actor(user_id=7), stored=True)
+
+    def feedback(rating):
+        return protocol.HumanFeedback(type="human_feedback", rating=rating)
+
+    await sessions.give_feedback(held, feedback("up"))
+    await sessions.give_feedback(other, feedback("up"))
+    await sessions.give_feedback(held, feedback("down"))
+    ratings = {row.caller: row.rating async for row in Feedback.objects.all()}
+    assert ratings == {"visitor:v": "down", "user:7": "up"}
+    await sessions.give_feedback(held, feedback(None))
+    assert [row.caller async for row in Feedback.objects.all()] == ["user:7"]
+
+
+async def test_feedback_on_what_is_no_response_here_is_not_found():
+    held = await sessions.db.transact(stored)
+    other = await sessions.db.transact(stored)
+    query = await Message.objects.aget(session_id=held.id, type="query")
+    foreign = await Message.objects.aget(session_id=other.id, type="response")
+    for target in (str(query.id), str(foreign.id), str(uuid4()), "nonsense"):
+        with pytest.raises(NotFound):
+            await sessions.give_feedback(
+                held,
+                protocol.HumanFeedback(type="human_feedback", rating="up", target=target),
+            )
+
+
+async def test_a_deleted_session_is_told_as_such():
+    held = await sessions.db.transact(stored)
+    await Session.objects.all().adelete()
+    with pytest.raises(SessionGone):
+        await sessions.view(held)
+    with pytest.raises(SessionGone):
+        await sessions.rename(held, "x")
+
+
+# closing and deleting
+
+
+def test_an_idle_session_is_closed_once(settings):
+    held = stored()
+    assert clear_expired()["closed"] == 0
+    idle_since(held, minutes=31)
+    assert clear_expired() == {"closed": 1, "deleted": 0, "dry_run": False}
+    assert clear_expired()["closed"] == 0
+    frame = Message.objects.get(seq=3).frame()
+    assert (frame["event"], frame["content"]) == ("closed", "Session closed due to inactivity")
+
+
+def test_a_session_with_an_unfinished_turn_is_neither_closed_nor_deleted():
+    held = stored()
+    ask(held)
+    idle_since(held, days=99)
+    assert clear_expired() == {"closed": 0, "deleted": 0, "dry_run": False}
+
+
+def test_a_session_that_is_used_meanwhile_is_left_alone():
+    held = stored()
+    idle_since(held, days=99)
+    ids = [held.id]
+    ask(held)
+    assert sessions.delete_expired(ids, 30) == 0
+    with transaction.atomic():
+        assert sessions.close_idle(held.id, 30) is None
+
+
+def test_old_sessions_are_deleted_with_all_that_belongs_to_them():
+    old, young = stored(), stored()
+    Feedback.objects.create(message=Message.objects.filter(session_id=old.id)[1], caller="x")
+    idle_since(old, days=31)
+    assert clear_expired(dry_run=True) == {"closed": 1, "deleted": 1, "dry_run": True}
+    assert clear_expired()["deleted"] == 1
+    assert [session.id for session in Session.objects.all()] == [young.id]
+    assert set(Message.objects.values_list("session_id", flat=True)) == {young.id}
+    assert set(Turn.objects.values_list("session_id", flat=True)) == {young.id}
+    assert not Feedback.objects.exists()
+
+
+def test_small_batches_reach_every_session():
+    moment = timezone.now() - timedelta(days=40)
+    held = [stored() for _ in range(7)]
+    Session.objects.update(last_activity_at=moment)  # all at the same moment
+    assert clear_expired(batch_size=2)["deleted"] == len(held)
+    assert not Session.objects.exists()
+
+
+def test_retention_can_be_given_for_one_run():
+    idle_since(stored(), days=3)
+    assert clear_expired(retention_days=2.5)["deleted"] == 1
