@@ -167,7 +167,7 @@ class Feed:
 
     async def _send_running(self, turn: Any) -> None:
         """The running turn as it is now: `thinking`, and the text so far."""
-        if self._stream and self._group.answer is None and turn.worker != live.PROCESS:
+        if self._stream and not self._has_text() and turn.worker != live.PROCESS:
             live.ask_for_text(self.held.id, turn.worker)
             await self._text_arrives()
         answer = self._group.answer
@@ -182,7 +182,7 @@ class Feed:
 
     async def _text_arrives(self) -> None:
         until = time.monotonic() + SNAPSHOT_SECONDS
-        while self._group.answer is None and (left := until - time.monotonic()) > 0:
+        while not self._has_text() and (left := until - time.monotonic()) > 0:
             self._wake.clear()
             try:
                 async with asyncio.timeout(left):
@@ -190,6 +190,9 @@ class Feed:
             except TimeoutError:
                 break
         self._wake.set()
+
+    def _has_text(self) -> bool:
+        return self._group.answer is not None and self._group.answer.whole
 
     async def _flush(self) -> None:
         """Send what can be sent now."""

@@ -27,6 +27,8 @@ class Answer:
     """The text of a running turn, as far as this process has it.
 
     `worker` is the process that runs it, `seq` the session's newest message when it was claimed.
+    `whole` tells that nothing before `text` is missing, and is False until the first text from
+    another process has come.
     """
 
     turn_id: UUID
@@ -35,6 +37,7 @@ class Answer:
     worker: str
     seq: int
     text: str = ""
+    whole: bool = False
     relayed: int = 0  # characters that other processes were sent
 
 

@@ -46,7 +46,7 @@ class Run:
         self.claimed = claimed
         self.group: Group = group(claimed.session_id)
         self.answer = Answer(
-            claimed.turn_id, claimed.attempt, claimed.ref, live.PROCESS, seq
+            claimed.turn_id, claimed.attempt, claimed.ref, live.PROCESS, seq, whole=True
         )
         self.usage = Usage(None, None, None, None)
         self.finish_reason = ""

@@ -4,9 +4,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parent
 
 
+@pytest.mark.node
 def test_the_javascript_client_passes_its_own_tests() -> None:
     node = shutil.which("node")
     assert node, "node is missing: install Debian's package nodejs"

@@ -1,0 +1,61 @@
+// @ts-check
+// Text kept under names, in the browser's storage or, where that is forbidden or full, in memory.
+// Knows nothing of what is kept.
+
+/**
+ * @typedef {object} Store
+ * @property {(key: string) => string | null} get
+ * @property {(key: string, value: string) => void} set
+ * @property {(key: string) => void} remove
+ * @property {(prefix: string) => string[]} keys the keys that start with `prefix`
+ */
+
+/** @returns {Store} */
+export function memoryStore() {
+  /** @type {Map<string, string>} */
+  const values = new Map();
+  return {
+    get: (key) => values.get(key) ?? null,
+    set: (key, value) => void values.set(key, value),
+    remove: (key) => void values.delete(key),
+    keys: (prefix) => [...values.keys()].filter((key) => key.startsWith(prefix)),
+  };
+}
+
+/**
+ * A store over `localStorage` or `sessionStorage`. What the browser refuses to keep lives as long
+ * as the page.
+ *
+ * @param {() => Storage} open may throw: browsers can forbid storage
+ * @returns {Store}
+ */
+export function browserStore(open) {
+  const memory = memoryStore();
+  /** @type {Storage} */
+  let storage;
+  try {
+    storage = open();
+    storage.length;
+  } catch {
+    return memory;
+  }
+  return {
+    get: (key) => memory.get(key) ?? storage.getItem(key),
+    set(key, value) {
+      try {
+        storage.setItem(key, value);
+        memory.remove(key);
+      } catch {
+        memory.set(key, value);
+      }
+    },
+    remove(key) {
+      memory.remove(key);
+      storage.removeItem(key);
+    },
+    keys: (prefix) => [
+      ...Object.keys(storage).filter((key) => key.startsWith(prefix)),
+      ...memory.keys(prefix),
+    ],
+  };
+}

@@ -1,0 +1,520 @@
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+import { AgentClient } from "../../agent/static/agent/client.js";
+import { memoryStore } from "../../agent/static/agent/storage.js";
+import * as fakes from "./fakes.mjs";
+
+const { FakeClock, FakeSocket, READY, SESSION, delta, query, response, status, welcome } = fakes;
+
+let clock;
+let local;
+let tab;
+
+beforeEach(() => {
+  FakeSocket.all = [];
+  clock = new FakeClock();
+  local = memoryStore();
+  tab = memoryStore();
+});
+
+function newClient(options = {}) {
+  const url = "ws://example.org/ws/agent/";
+  const random = () => 1;
+  const client = new AgentClient({
+    url,
+    local,
+    tab,
+    clock,
+    random,
+    WebSocket: FakeSocket,
+    ...options,
+  });
+  client.heard = [];
+  for (const name of ["session", "ended", "withdrawn", "problem"]) {
+    client.on(name, (detail) => client.heard.push([name, detail]));
+  }
+  client.connect();
+  return client;
+}
+
+function ready(...frames) {
+  FakeSocket.last.receive(...(frames.length ? frames : [welcome()]), READY);
+  return FakeSocket.last;
+}
+
+const heard = (client, name) => client.heard.filter(([event]) => event === name).map(([, d]) => d);
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+test("a new session connects without a query string and speaks agent.v1", () => {
+  newClient();
+  assert.equal(FakeSocket.last.url, "ws://example.org/ws/agent/");
+  assert.deepEqual(FakeSocket.last.protocols, ["agent.v1"]);
+});
+
+test("a token travels as a sub-protocol and never in the address", () => {
+  newClient({ token: "secret" });
+  assert.deepEqual(FakeSocket.last.protocols, ["agent.v1", "bearer.secret"]);
+  assert.ok(!FakeSocket.last.url.includes("secret"));
+});
+
+test("nobody resumes the new session with the token of its welcome", () => {
+  newClient();
+  ready(welcome({ resume_token: "once" }));
+  FakeSocket.last.drop();
+  clock.advance(500);
+  assert.deepEqual(FakeSocket.last.protocols, ["agent.v1", "bearer.once"]);
+});
+
+test("a reconnect resumes behind the last durable frame that is held", () => {
+  newClient();
+  ready(welcome()).receive(query(1, "t1", "r1"), response(2, "t1", "r1"));
+  FakeSocket.last.drop();
+  clock.advance(500);
+  assert.equal(FakeSocket.last.url, `ws://example.org/ws/agent/?session=${SESSION}&last_seq=2`);
+});
+
+test("a query waits for `ready`, then goes out with its id", () => {
+  const client = newClient();
+  const id = client.ask("hello");
+  assert.deepEqual(FakeSocket.last.queries(), []);
+  const socket = ready();
+  assert.deepEqual(
+    socket.queries().map(({ id, content }) => [id, content]),
+    [[id, "hello"]],
+  );
+});
+
+test("an unacknowledged query is sent again after a reconnect with the same id", () => {
+  const client = newClient();
+  ready();
+  const id = client.ask("hello");
+  FakeSocket.last.drop();
+  clock.advance(500);
+  const socket = ready(welcome({ resumed: true }));
+  assert.deepEqual(
+    socket.queries().map((frame) => frame.id),
+    [id],
+  );
+});
+
+test("an acknowledged query is not sent again", () => {
+  const client = newClient();
+  ready();
+  const id = client.ask("hello");
+  FakeSocket.last.receive(status("received", "t1", { ref: id, seq: 1 }));
+  FakeSocket.last.drop();
+  clock.advance(500);
+  assert.deepEqual(ready(welcome({ last_seq: 1 })).queries(), []);
+});
+
+test("a query whose frame is replayed is not sent again, though its receipt was lost", () => {
+  const client = newClient();
+  ready();
+  const id = client.ask("hello");
+  FakeSocket.last.drop();
+  clock.advance(500);
+  const socket = ready(welcome({ last_seq: 1 }), query(1, "t1", id, "hello"));
+  assert.deepEqual(socket.queries(), []);
+  assert.deepEqual(client.outbox.entries, []);
+});
+
+test("the outbox outlives the page and goes out with the same id", () => {
+  const before = newClient();
+  ready();
+  const id = before.ask("hello");
+  FakeSocket.last.drop();
+  newClient({ session: SESSION });
+  assert.deepEqual(
+    ready()
+      .queries()
+      .map((frame) => frame.id),
+    [id],
+  );
+});
+
+test("two pages of a session do not lose each other's outbox", () => {
+  const one = newClient({ session: SESSION });
+  const two = newClient({ session: SESSION });
+  one.ask("from one");
+  two.ask("from two");
+  const three = newClient({ session: SESSION });
+  const contents = three.outbox.entries.map(({ content }) => content);
+  assert.deepEqual(contents.sort(), ["from one", "from two"]);
+});
+
+test("what is typed before the session has a name belongs to the tab", () => {
+  newClient().ask("hello");
+  assert.equal(local.keys("").length, 0);
+  assert.equal(tab.keys("agent.outbox.new.").length, 1);
+  ready();
+  assert.equal(tab.keys("").length, 0);
+  assert.equal(local.keys(`agent.outbox.${SESSION}.`).length, 1);
+});
+
+test("a refused query stays until it is sent again, with the same id", () => {
+  const client = newClient();
+  ready();
+  const id = client.ask("hello");
+  const refusal = { type: "error", code: "rate_limited", ref: id, content: "Too quick." };
+  FakeSocket.last.receive(refusal);
+  assert.deepEqual(client.outbox.get(id).refusal, { code: "rate_limited", content: "Too quick." });
+  FakeSocket.last.drop();
+  clock.advance(500);
+  const socket = ready();
+  assert.deepEqual(socket.queries(), []);
+  client.resend(id);
+  assert.deepEqual(
+    socket.queries().map((frame) => frame.id),
+    [id],
+  );
+});
+
+test("a refused query can be taken back", () => {
+  const client = newClient();
+  ready();
+  const id = client.ask("hello");
+  FakeSocket.last.receive({ type: "error", code: "busy", ref: id, content: "Busy." });
+  assert.equal(client.withdraw(id), "hello");
+  assert.deepEqual(client.outbox.entries, []);
+});
+
+test("a message that the server cannot take (1009) is not sent again by itself", () => {
+  const client = newClient();
+  ready();
+  const id = client.ask("hello");
+  FakeSocket.last.drop(1009);
+  clock.advance(500);
+  assert.deepEqual(ready().queries(), []);
+  assert.equal(client.outbox.get(id).refusal.code, "too_large");
+});
+
+test("length is counted in code points, and more than the limit is not sent", () => {
+  const client = newClient();
+  const socket = ready();
+  assert.equal(client.excess("😀".repeat(100)), 0);
+  assert.equal(client.excess("😀".repeat(101)), 1);
+  assert.throws(() => client.ask("x".repeat(101)), RangeError);
+  assert.throws(() => client.ask(" \n"), RangeError);
+  assert.deepEqual(socket.queries(), []);
+});
+
+for (const code of [1000, 4400, 4401, 4403, 4404]) {
+  test(`after ${code} nothing is opened until somebody asks for it`, () => {
+    const client = newClient({ session: SESSION });
+    FakeSocket.last.drop(code);
+    clock.advance(3_600_000);
+    assert.equal(FakeSocket.all.length, 1);
+    assert.equal(client.connection.phase, "stopped");
+    client.connect();
+    assert.equal(FakeSocket.all.length, 2);
+  });
+}
+
+test("4429 waits for the retry_after of the error before it", () => {
+  newClient();
+  const error = { type: "error", code: "rate_limited", content: "Wait.", retry_after: 20 };
+  FakeSocket.last.receive(error);
+  FakeSocket.last.drop(4429);
+  clock.advance(19_999);
+  assert.equal(FakeSocket.all.length, 1);
+  clock.advance(1);
+  assert.equal(FakeSocket.all.length, 2);
+});
+
+test("a draining server is left alone for its retry_after, whatever code it closes with", () => {
+  const client = newClient();
+  ready().receive({ type: "notification", event: "draining", retry_after: 4, content: "" });
+  FakeSocket.last.drop(1012);
+  assert.equal(client.connection.reason, "restarting");
+  clock.advance(3_999);
+  assert.equal(FakeSocket.all.length, 1);
+  clock.advance(1);
+  assert.equal(FakeSocket.all.length, 2);
+});
+
+test("delays grow while the server closes at once, though it lets us in", () => {
+  newClient();
+  for (const delay of [500, 1000, 2000, 4000]) {
+    ready();
+    FakeSocket.last.drop(1011);
+    const opened = FakeSocket.all.length;
+    clock.advance(delay - 1);
+    assert.equal(FakeSocket.all.length, opened);
+    clock.advance(1);
+    assert.equal(FakeSocket.all.length, opened + 1);
+  }
+});
+
+test("a connection that was stable starts the backoff anew", () => {
+  newClient();
+  for (let i = 0; i < 5; i += 1) {
+    FakeSocket.last.drop();
+    clock.advance(30_000);
+  }
+  ready();
+  clock.advance(5_000);
+  const opened = FakeSocket.all.length;
+  FakeSocket.last.drop();
+  clock.advance(500);
+  assert.equal(FakeSocket.all.length, opened + 1);
+});
+
+test("nothing heard for twice the heartbeat means another connection", () => {
+  newClient();
+  const socket = ready(welcome({ heartbeat: 10 }));
+  clock.advance(15_000);
+  socket.receive({ type: "ping" });
+  assert.deepEqual(socket.sent.at(-1), { type: "pong" });
+  clock.advance(20_000);
+  assert.equal(FakeSocket.all.length, 1);
+  clock.advance(1_000 + 500);
+  assert.equal(FakeSocket.all.length, 2);
+  assert.equal(socket.closedWith, 1000);
+});
+
+test("a page that slept reads what waited for it before it gives the connection up", () => {
+  const client = newClient();
+  const socket = ready(welcome({ heartbeat: 10 }));
+  clock.advance(20_500);
+  socket.receive({ type: "ping" });
+  clock.advance(1_000);
+  assert.equal(client.connection.phase, "ready");
+});
+
+test("a handshake that never ends is given up", () => {
+  newClient();
+  clock.advance(15_000 + 500);
+  assert.equal(FakeSocket.all.length, 2);
+});
+
+test("offline waits for the network, not for a timer", () => {
+  const client = newClient();
+  ready();
+  client.networkChanged(false);
+  FakeSocket.last.drop();
+  assert.equal(client.connection.reason, "offline");
+  clock.advance(3_600_000);
+  assert.equal(FakeSocket.all.length, 1);
+  client.networkChanged(true);
+  assert.equal(FakeSocket.all.length, 2);
+});
+
+test("waking up after a silence asks whether the server is there", () => {
+  const client = newClient();
+  const socket = ready();
+  clock.advance(30_000);
+  client.wake();
+  assert.deepEqual(socket.sent.at(-1), { type: "ping" });
+  clock.advance(5_000 + 500);
+  assert.equal(FakeSocket.all.length, 2);
+});
+
+test("a missing durable frame is asked for with `resume`, once", async () => {
+  const client = newClient();
+  const socket = ready();
+  socket.receive(query(1, "t1", "r1"), response(3, "t2", "r2"), response(4, "t3", "r3"));
+  assert.deepEqual(
+    socket.commands("resume").map(({ args }) => args),
+    [{ last_seq: 1 }],
+  );
+  socket.receive(response(2, "t1", "r1"), response(3, "t2", "r2"), response(4, "t3", "r3"), READY);
+  await settled();
+  assert.equal(client.transcript.lastSeq, 4);
+  assert.equal(heard(client, "ended").length, 3);
+});
+
+test("a hole that `resume` cannot fill is stepped over", async () => {
+  const client = newClient();
+  const socket = ready();
+  socket.receive(response(2, "t1", "r1"), READY);
+  await settled();
+  socket.receive(response(2, "t1", "r1"));
+  assert.equal(client.transcript.lastSeq, 2);
+  assert.equal(socket.commands("resume").length, 1);
+});
+
+test("a hole in deltas is filled by the snapshot of `resume`", () => {
+  const client = newClient();
+  const socket = ready();
+  socket.receive(query(1, "t1", "r1"), delta("t1", 0, 0, "a"), delta("t1", 2, 2, "c"));
+  assert.equal(socket.commands("resume").length, 1);
+  socket.receive(delta("t1", null, 2, "abc", { snapshot: true }), READY, delta("t1", 3, 3, "d"));
+  assert.equal(client.transcript.turn("t1").held.content, "abcd");
+});
+
+test("a server without `resume` is resumed by another connection", async () => {
+  newClient();
+  const socket = ready();
+  socket.receive(response(2, "t1", "r1"));
+  const [{ id }] = socket.commands("resume");
+  socket.receive({ type: "error", code: "unknown_command", ref: id, content: "" });
+  await settled();
+  clock.advance(500);
+  assert.equal(FakeSocket.all.length, 2);
+});
+
+test("a turn that ends is told once, and not when it is replayed", () => {
+  const client = newClient({ session: SESSION });
+  const replayed = [query(1, "t1", "r1"), response(2, "t1", "r1")];
+  const frames = replayed.map((frame) => ({ ...frame, replay: true }));
+  const socket = ready(welcome({ last_seq: 2 }), ...frames);
+  socket.receive(query(3, "t2", "r2"), response(4, "t2", "r2"), response(4, "t2", "r2"));
+  assert.deepEqual(
+    heard(client, "ended").map((turn) => turn.id),
+    ["t2"],
+  );
+});
+
+test("the end of a turn that ran when the connection broke is told after the reconnect", () => {
+  const client = newClient();
+  ready().receive(query(1, "t1", "r1"), status("thinking", "t1", { attempt: 1 }));
+  FakeSocket.last.drop();
+  clock.advance(500);
+  ready(welcome({ last_seq: 2 }), response(2, "t1", "r1", "done", { replay: true }));
+  assert.deepEqual(
+    heard(client, "ended").map((turn) => turn.answer.content),
+    ["done"],
+  );
+});
+
+test("stop cancels everything and gives the texts of the waiting queries back in order", () => {
+  const client = newClient();
+  const socket = ready();
+  socket.receive(query(1, "t1", "r1"), status("thinking", "t1", { attempt: 1 }));
+  socket.receive(query(2, "t2", "r2", "second"), query(3, "t3", "r3", "third"));
+  client.stop();
+  assert.deepEqual(
+    socket.commands("cancel").map(({ args }) => args),
+    [{ all: true }],
+  );
+  const cancelled = { finish_reason: "cancelled" };
+  socket.receive(response(4, "t2", "r2", "", cancelled), response(5, "t3", "r3", "", cancelled));
+  socket.receive(response(6, "t1", "r1", "partial", cancelled));
+  assert.deepEqual(heard(client, "withdrawn"), [["second", "third"]]);
+});
+
+test("stop without a connection takes back what was never sent and cancels the rest later", () => {
+  const client = newClient();
+  ready().receive(query(1, "t1", "r1"), status("thinking", "t1", { attempt: 1 }));
+  FakeSocket.last.drop();
+  client.ask("not sent yet");
+  client.stop();
+  assert.deepEqual(heard(client, "withdrawn"), [["not sent yet"]]);
+  clock.advance(500);
+  const socket = ready(welcome({ last_seq: 1 }));
+  assert.equal(socket.commands("cancel").length, 1);
+  assert.deepEqual(socket.queries(), []);
+});
+
+test("a stop whose command was lost on the way is sent again", async () => {
+  const client = newClient();
+  ready().receive(query(1, "t1", "r1"), status("thinking", "t1", { attempt: 1 }));
+  client.stop();
+  FakeSocket.last.drop();
+  await settled();
+  clock.advance(500);
+  assert.equal(ready(welcome({ last_seq: 1 })).commands("cancel").length, 1);
+});
+
+test("stop with nothing to stop says nothing, also later", () => {
+  const client = newClient();
+  const socket = ready();
+  client.stop();
+  client.ask("hello");
+  assert.deepEqual(socket.commands("cancel"), []);
+});
+
+test("the session is told when it is worth an address: at the first query", () => {
+  const client = newClient();
+  ready();
+  assert.deepEqual(heard(client, "session"), []);
+  client.ask("hello");
+  assert.deepEqual(heard(client, "session"), [SESSION]);
+});
+
+test("the session is told at its first durable frame, whoever caused it", () => {
+  const client = newClient();
+  ready().receive(query(1, "t1", "another-tab"));
+  assert.deepEqual(heard(client, "session"), [SESSION]);
+});
+
+test("a new session that left nothing behind is quietly replaced, and the outbox goes along", () => {
+  const client = newClient();
+  ready();
+  const id = client.ask("hello");
+  FakeSocket.last.drop();
+  clock.advance(500);
+  FakeSocket.last.drop(4404);
+  assert.equal(FakeSocket.last.url, "ws://example.org/ws/agent/");
+  const socket = ready(welcome({ session: "another" }));
+  assert.deepEqual(
+    socket.queries().map((frame) => frame.id),
+    [id],
+  );
+  assert.deepEqual(heard(client, "session"), [SESSION, "another"]);
+});
+
+test("a session that came from an address is told to be gone, not replaced", () => {
+  const client = newClient({ session: SESSION });
+  FakeSocket.last.drop(4404);
+  assert.deepEqual([client.connection.phase, client.connection.reason], ["stopped", "gone"]);
+  assert.equal(FakeSocket.all.length, 1);
+});
+
+test("the outbox of a session that is gone goes to the next new one", () => {
+  const client = newClient({ session: SESSION });
+  const id = client.ask("hello");
+  FakeSocket.last.drop(4404);
+  client.abandon();
+  newClient();
+  const socket = ready(welcome({ session: "another" }));
+  assert.deepEqual(
+    socket.queries().map((frame) => frame.id),
+    [id],
+  );
+});
+
+test("another session than the one held makes the client forget", () => {
+  const client = newClient();
+  ready().receive(query(1, "t1", "r1"), response(2, "t1", "r1"));
+  FakeSocket.last.drop();
+  clock.advance(500);
+  ready(welcome({ session: "another", last_seq: 5 }));
+  assert.deepEqual(client.transcript.entries(), []);
+});
+
+test("degraded lasts until its part is well again or the connection ends", () => {
+  const client = newClient();
+  const degraded = { type: "notification", event: "degraded", part: "redis", content: "Slow." };
+  ready().receive({ ...degraded, level: "warning" });
+  assert.deepEqual([...client.degraded.values()], ["Slow."]);
+  FakeSocket.last.receive({ ...degraded, level: "success" });
+  assert.equal(client.degraded.size, 0);
+});
+
+test("an error about nothing that we wait for is a problem", () => {
+  const client = newClient();
+  const error = { type: "error", code: "invalid_message", content: "Wrong." };
+  ready().receive(error);
+  assert.deepEqual(heard(client, "problem"), [error]);
+});
+
+test("a command gets its reply, and null when the connection goes first", async () => {
+  const client = newClient();
+  const socket = ready();
+  const reply = client.command("history", { limit: 1 });
+  const lost = client.command("help");
+  const [{ id }] = socket.commands("history");
+  socket.receive({ type: "history", ref: id, frames: [], has_more: false });
+  socket.drop();
+  assert.equal((await reply).type, "history");
+  assert.equal(await lost, null);
+});
+
+test("a frame that is not JSON is stepped over", () => {
+  const client = newClient();
+  const socket = ready();
+  socket.onmessage({ data: "{" });
+  socket.onmessage({ data: "null" });
+  assert.equal(client.connection.phase, "ready");
+});

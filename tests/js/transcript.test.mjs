@@ -1,0 +1,194 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Transcript } from "../../agent/static/agent/transcript.js";
+import { delta, note, query, response, status, welcome } from "./fakes.mjs";
+
+function transcriptOf(...frames) {
+  const transcript = new Transcript();
+  transcript.begin(welcome());
+  for (const frame of frames) transcript.apply(frame);
+  return transcript;
+}
+
+const order = (transcript) => transcript.entries().map((entry) => entry.id);
+
+test("a query, its statuses, deltas and response become one turn", () => {
+  const transcript = transcriptOf(query(1, "t1", "r1", "hello"));
+  const turn = transcript.turn("t1");
+  assert.equal(turn.state, "waiting");
+  transcript.apply(status("thinking", "t1", { attempt: 1 }));
+  assert.equal(turn.state, "running");
+  transcript.apply(delta("t1", 0, 1, "Hi"));
+  assert.equal(turn.held.content, "Hi");
+  transcript.apply(response(2, "t1", "r1", "Hi there", { finish_reason: "length" }));
+  assert.equal(turn.state, "ended");
+  assert.equal(turn.answer.content, "Hi there");
+  assert.equal(turn.answer.finishReason, "length");
+  assert.equal(turn.question.content, "hello");
+  assert.equal(transcript.busy, false);
+});
+
+test("a durable frame that comes again changes nothing", () => {
+  const transcript = transcriptOf(query(1, "t1", "r1"), response(2, "t1", "r1"));
+  const { version } = transcript.turn("t1");
+  assert.equal(transcript.apply(query(1, "t1", "r1", "other")), "repeated");
+  assert.equal(transcript.apply(response(2, "t1", "r1", "other")), "repeated");
+  assert.equal(transcript.turn("t1").version, version);
+  assert.equal(transcript.lastSeq, 2);
+});
+
+test("a durable frame that comes too early is a hole and is not taken in", () => {
+  const transcript = transcriptOf(query(1, "t1", "r1"));
+  assert.equal(transcript.apply(response(3, "t1", "r1")), "hole");
+  assert.equal(transcript.turn("t1").answer, null);
+  assert.equal(transcript.lastSeq, 1);
+});
+
+test("the seq of `received` is not consumed", () => {
+  const transcript = transcriptOf(status("received", "t1", { ref: "r1", seq: 1 }));
+  assert.equal(transcript.lastSeq, 0);
+  assert.equal(transcript.apply(query(1, "t1", "r1")), "applied");
+});
+
+test("an acknowledged query is shown before its frame comes, and stays the same entry", () => {
+  const transcript = transcriptOf();
+  const received = status("received", "t1", { ref: "r1", seq: 1, state: "queued" });
+  transcript.expect(received, { content: "hello", timestamp: "2026-01-01T00:00:00Z" });
+  const [entry] = transcript.entries();
+  assert.equal(entry.question.content, "hello");
+  assert.equal(entry.question.id, null);
+  transcript.apply(query(1, "t1", "r1", "hello"));
+  assert.equal(transcript.entries()[0], entry);
+  assert.equal(entry.question.id, "m1");
+  assert.equal(entry.key, "r1");
+});
+
+test("a delta after the end of its turn is ignored", () => {
+  const transcript = transcriptOf(query(1, "t1", "r1"), response(2, "t1", "r1"));
+  assert.equal(transcript.apply(delta("t1", 0, 0, "late")), "repeated");
+  assert.equal(transcript.turn("t1").state, "ended");
+});
+
+test("a hole in deltas is told", () => {
+  const transcript = transcriptOf(query(1, "t1", "r1"), delta("t1", 0, 0, "a"));
+  assert.equal(transcript.apply(delta("t1", 2, 2, "c")), "hole");
+  assert.equal(transcript.turn("t1").held.content, "a");
+});
+
+test("a restarted turn forgets the text of the attempt before", () => {
+  const transcript = transcriptOf(query(1, "t1", "r1"), delta("t1", 0, 2, "abc"));
+  transcript.apply(status("restarted", "t1", { attempt: 2 }));
+  assert.equal(transcript.turn("t1").held.content, "");
+  transcript.apply(delta("t1", 3, 3, "d"));
+  assert.equal(transcript.turn("t1").held.content, "");
+});
+
+test("a failure keeps the partial text", () => {
+  const transcript = transcriptOf(query(1, "t1", "r1"), delta("t1", 0, 2, "abc"));
+  const failure = { type: "error", seq: 2, turn: "t1", ref: "r1", code: "provider_timeout" };
+  transcript.apply({ ...failure, content: "Too slow.", retryable: true, partial: "abc" });
+  const turn = transcript.turn("t1");
+  assert.equal(turn.state, "ended");
+  assert.deepEqual([turn.failure.code, turn.failure.partial], ["provider_timeout", "abc"]);
+});
+
+test("an error without seq ends nothing", () => {
+  const transcript = transcriptOf(query(1, "t1", "r1"));
+  const error = { type: "error", ref: "r1", turn: "t1", code: "busy", content: "Busy." };
+  assert.equal(transcript.apply(error), "foreign");
+  assert.equal(transcript.turn("t1").state, "waiting");
+});
+
+test("waiting turns stand at the end, the next one first", () => {
+  const transcript = transcriptOf(
+    query(1, "t1", "r1"),
+    status("thinking", "t1", { attempt: 1 }),
+    query(2, "t2", "r2"),
+    query(3, "t3", "r3"),
+    status("queued", "t2", { position: 2 }),
+    status("queued", "t3", { position: 1 }),
+    note(4, "news"),
+  );
+  assert.deepEqual(order(transcript), ["t1", "n4", "t3", "t2"]);
+  transcript.apply(response(5, "t1", "r1"));
+  transcript.apply(status("thinking", "t3", { attempt: 1 }));
+  assert.deepEqual(order(transcript), ["t1", "n4", "t3", "t2"]);
+  assert.equal(transcript.running.id, "t3");
+});
+
+test("a replay has the order that was seen live", () => {
+  const durable = [
+    note(1, "before"),
+    query(2, "t1", "r1"),
+    query(3, "t2", "r2"),
+    note(4, "while t1 ran"),
+    query(5, "t3", "r3"),
+    response(6, "t3", "r3", "", { finish_reason: "cancelled" }),
+    response(7, "t1", "r1"),
+    note(8, "between"),
+    response(9, "t2", "r2"),
+  ];
+  const live = transcriptOf();
+  for (const frame of durable) {
+    live.apply(frame);
+    if (frame.seq === 2) live.apply(status("thinking", "t1", { attempt: 1 }));
+    if (frame.seq === 7) live.apply(status("thinking", "t2", { attempt: 1 }));
+  }
+  const replayed = transcriptOf(...durable);
+  assert.deepEqual(order(replayed), ["n1", "t1", "n4", "t3", "t2", "n8"]);
+  assert.deepEqual(order(live), order(replayed));
+});
+
+test("a turn of the welcome does not come before what is replayed", () => {
+  const transcript = new Transcript();
+  const turns = [{ turn: "t2", ref: "r2", state: "running", position: 0 }];
+  transcript.begin(welcome({ last_seq: 4, turns }));
+  assert.equal(transcript.busy, true);
+  const frames = [note(1, "first"), query(2, "t1", "r1"), response(3, "t1", "r1")];
+  for (const frame of [...frames, query(4, "t2", "r2")]) transcript.apply(frame);
+  transcript.apply(status("thinking", "t2", { attempt: 1 }));
+  assert.deepEqual(order(transcript), ["n1", "t1", "t2"]);
+});
+
+test("a client that holds more than the server forgets what it holds", () => {
+  const transcript = transcriptOf(query(1, "t1", "r1"), response(2, "t1", "r1"));
+  transcript.begin(welcome({ last_seq: 1 }));
+  assert.equal(transcript.lastSeq, 0);
+  assert.deepEqual(transcript.entries(), []);
+});
+
+test("a replay of the newest frames only begins where the welcome says", () => {
+  const transcript = new Transcript();
+  transcript.begin(welcome({ last_seq: 9, replay_from: 7 }));
+  assert.equal(transcript.apply(query(8, "t1", "r1")), "applied");
+});
+
+test("an expired notification takes its seq and is not shown", () => {
+  const transcript = transcriptOf(note(1, "", { event: "expired" }));
+  assert.equal(transcript.lastSeq, 1);
+  assert.deepEqual(transcript.entries(), []);
+});
+
+test("an unknown notification is shown by its content", () => {
+  const transcript = transcriptOf(note(1, "Something new", { event: "unheard_of" }));
+  assert.equal(transcript.entries()[0].content, "Something new");
+});
+
+test("a retry is an entry of its own beside the query of the same ref", () => {
+  const transcript = transcriptOf(query(1, "t1", "r1"), response(2, "t1", "r1"));
+  transcript.apply(status("thinking", "t2", { ref: "r1", attempt: 1 }));
+  transcript.apply(response(3, "t2", "r1", "better"));
+  assert.deepEqual(
+    transcript.entries().map(({ key }) => key),
+    ["r1", "t2"],
+  );
+  assert.equal(transcript.turn("t1").answer.content, "answer t1");
+});
+
+test("feedback is kept with its answer", () => {
+  const transcript = transcriptOf(query(1, "t1", "r1"), response(2, "t1", "r1"));
+  transcript.apply({ type: "feedback", seq: 3, target: "m2", rating: "up" });
+  assert.equal(transcript.turn("t1").answer.rating, "up");
+  transcript.apply({ type: "feedback", seq: 4, target: "m2", rating: null });
+  assert.equal(transcript.turn("t1").answer.rating, null);
+});
