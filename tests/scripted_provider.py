@@ -1,8 +1,8 @@
 """A little OpenRouter-like HTTP server whose behaviour is written in the prompt.
 
 It answers `POST .../chat/completions` with server-sent events, at any path prefix, and does what
-the last user message says. A script is a line of `key=value` words, then, optionally, `say:` and
-the text to answer:
+the last user message says. A script is `mode=NAME`, more words `key=value`, then, optionally,
+`say:` and the text to answer:
 
     say: hello world                       answers "hello world"
     mode=slow tokens=200 delay=0.02        200 words, 20 ms apart
@@ -11,7 +11,7 @@ the text to answer:
 
 Keys for every answer:
 
-    mode=NAME           see below; default `ok`
+    mode=NAME           see below; absent, with `say:` alone: `ok`
     tokens=N            answer "w0 w1 ... " with N words (default: one token per word of the text)
     delay=SECONDS       before each token after the first
     first=SECONDS       before the first token
@@ -113,20 +113,17 @@ class Script:
         self.prompt = prompt
         self.keys: dict[str, str] = {}
         rest = prompt
-        while match := _WORD.match(rest):
+        while (match := _WORD.match(rest)) and prompt.startswith("mode="):
             self.keys[match[1]] = match[2]
             rest = rest[match.end() :]
         self.mode = self.keys.get("mode", "ok")
-        if rest.startswith("say:"):
+        self.scripted = prompt.startswith(("mode=", "say:"))
+        if self.scripted and rest.startswith("say:"):
             self.text = rest[4:].removeprefix(" ")
-        elif self.keys:
+        elif self.scripted:
             self.text = "".join(f"w{n} " for n in range(self.whole("tokens", 3)))
         else:
             self.text = f"You asked ({len(prompt)} characters): {prompt}"
-
-    @property
-    def scripted(self) -> bool:
-        return bool(self.keys) or self.prompt.startswith("say:")
 
     def get(self, key: str, default: str = "") -> str:
         return self.keys.get(key, default)

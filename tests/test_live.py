@@ -1,0 +1,218 @@
+"""The way between processes, over a real Redis, with another process played by the test."""
+
+import asyncio
+from contextlib import suppress
+from uuid import uuid4
+
+import pytest
+from channels.layers import channel_layers, get_channel_layer
+from redis.exceptions import ConnectionError
+
+from agent import live
+from agent.groups import Answer, group
+from agent.models import Change
+
+pytestmark = pytest.mark.redis
+OTHER = "agent.other"
+
+
+class Listener:
+    def __init__(self):
+        self.told, self.changed = [], asyncio.Event()
+
+    def wake(self):
+        self.changed.set()
+
+    def tell(self, seq, frame):
+        self.told.append((seq, frame))
+        self.changed.set()
+
+
+async def until(condition):
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def relay(settings, redis_url):
+    settings.CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [redis_url]},
+        }
+    }
+    relay = live.relay()
+    assert relay.shared
+    loops = [asyncio.create_task(step()) for step in (relay.run, relay.receive, relay.keep_joined)]
+    await asyncio.sleep(0)
+    yield relay
+    for loop in loops:
+        loop.cancel()
+    await asyncio.gather(*loops, return_exceptions=True)
+    await get_channel_layer().flush()
+    channel_layers.backends.clear()
+
+
+@pytest.fixture
+async def session(relay):
+    """A session that a connection of this process listens to."""
+    mine = group(uuid4())
+    mine.listener = Listener()
+    mine.listeners.add(mine.listener)
+    await until(lambda: live.PROCESS in get_channel_layer().channels)
+    await relay.join(mine.session_id)
+    return mine
+
+
+def frame(seq, kind="query", turn="t"):
+    return {"type": kind, "seq": seq, "turn": turn, "content": "x"}
+
+
+async def hear(session, **message):
+    """Send what another process would."""
+    whole = {
+        "type": "session",
+        "from": OTHER,
+        "session": session.session_id.hex,
+        "seq": 0,
+        "frames": [],
+        "statuses": [],
+        **message,
+    }
+    await get_channel_layer().group_send(live.group_name(session.session_id), whole)
+
+
+def text(turn, start, piece, attempt=1):
+    return [turn.hex, attempt, "", OTHER, 1, start, piece]
+
+
+async def other_process(session):
+    """A mailbox of another process in the session's group."""
+    layer = get_channel_layer()
+    received = []
+
+    async def read():
+        while True:
+            received.append(await layer.receive(OTHER))
+
+    task = asyncio.create_task(read())
+    await until(lambda: OTHER in layer.channels)
+    await layer.group_add(live.group_name(session.session_id), OTHER)
+    return received, task
+
+
+async def test_a_commit_reaches_other_processes_once_and_not_oneself_again(session):
+    received, task = await other_process(session)
+    status = {"type": "status", "status": "queued"}
+    live.publish(Change(session.session_id, 1, [frame(1)], [status]))
+    assert session.listener.told == [(1, status)]
+    await until(lambda: received)
+    assert received[0]["frames"] == [frame(1)]
+    assert received[0]["statuses"] == [[1, status]]
+    await hear(session, seq=2, frames=[frame(2)])  # later than our own, which came back
+    await until(lambda: session.last_seq == 2)
+    assert session.listener.told == [(1, status)]
+    task.cancel()
+
+
+async def test_what_other_processes_commit_is_told_here(session):
+    await hear(session, seq=3, frames=[frame(3)], statuses=[[3, {"status": "thinking"}]])
+    await until(lambda: session.listener.told)
+    assert session.recent(3) == frame(3)
+    assert session.listener.told == [(3, {"status": "thinking"})]
+
+
+async def test_pieces_of_an_answer_are_put_together_and_repetitions_ignored(session):
+    turn = uuid4()
+    await hear(session, text=text(turn, 0, "Hello "))
+    await hear(session, text=text(turn, 0, "Hello "))
+    await hear(session, text=text(turn, 3, "lo wor"))
+    await hear(session, text=text(turn, 9, "ld"))
+    await until(lambda: session.answer and session.answer.text == "Hello world")
+    assert session.answer.whole
+
+
+async def test_a_hole_is_healed_by_asking_the_process_that_runs_the_turn(session):
+    received, task = await other_process(session)
+    turn = uuid4()
+    await hear(session, text=text(turn, 6, "world"))
+    asked = {"type": "text", "session": session.session_id.hex}
+    await until(lambda: asked in received)
+    assert session.answer.text == ""
+    assert not session.answer.whole
+    await hear(session, text=text(turn, 0, "Hello world"))
+    await until(lambda: session.answer.text == "Hello world")
+    task.cancel()
+
+
+async def test_who_asks_for_the_text_gets_all_of_it(session):
+    received, task = await other_process(session)
+    answer = Answer(uuid4(), 1, "q1", live.PROCESS, 1, whole=True)
+    session.begin(answer)
+    for piece in ("Hello ", "world"):
+        answer.text += piece
+        live.grown(session, answer)
+    await until(lambda: answer.relayed == 11)
+    await get_channel_layer().send(
+        live.PROCESS, {"type": "text", "session": session.session_id.hex}
+    )
+    await until(lambda: [m for m in received if m.get("text", [0] * 7)[6] == "Hello world"])
+    task.cancel()
+
+
+async def test_an_end_that_comes_with_text_ends_the_answer(session):
+    turn = uuid4()
+    await hear(session, text=text(turn, 0, "Hi"))
+    await hear(session, seq=2, text=text(turn, 2, "!"), frames=[frame(2, "response", str(turn))])
+    await until(lambda: session.last_seq == 2)
+    assert session.answer is None
+    await hear(session, text=text(turn, 0, "Hi!"))
+    await hear(session, seq=3)
+    await until(lambda: session.last_seq == 3)
+    assert session.answer is None
+
+
+async def test_a_stop_reaches_the_process_that_runs_the_turn(session):
+    turn = uuid4()
+    future = live.stoppable(turn)
+    await get_channel_layer().send(
+        live.PROCESS, {"type": "stop", "turn": turn.hex, "reason": "cancelled"}
+    )
+    async with asyncio.timeout(20):
+        assert await future == "cancelled"
+    received, task = await other_process(session)
+    live.stop(turn, OTHER, "interrupted")
+    stop = {"type": "stop", "turn": turn.hex, "reason": "interrupted"}
+    await until(lambda: stop in received)
+    task.cancel()
+
+
+async def test_a_frozen_redis_holds_nothing_up_and_is_noticed_and_forgiven(
+    relay, session, redis_server
+):
+    redis_server.stop()
+    try:
+        live.publish(Change(session.session_id, 1, [frame(1)]))
+        assert session.recent(1)  # told here at once
+        await until(lambda: relay.degraded)
+    finally:
+        redis_server.cont()
+    await until(lambda: not relay.degraded)
+    await hear(session, seq=9)
+    await until(lambda: session.last_seq == 9)
+
+
+async def test_after_a_restart_of_redis_the_groups_are_joined_again(relay, session, redis_server):
+    redis_server.restart(crash=True)
+    await until(lambda: not relay.degraded)
+
+    async def heard():
+        with suppress(ConnectionError):  # of a connection that the restart cut
+            await hear(session, seq=7)
+        await asyncio.sleep(0.2)
+        return session.last_seq == 7
+
+    async with asyncio.timeout(30):
+        while not await heard():
+            pass
