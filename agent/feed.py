@@ -62,6 +62,7 @@ class Feed:
         self._stream = stream
         self._heartbeat = heartbeat
         self._group = group(held.id)
+        self._group.touch()
         self._outbox = Outbox()
         self._wake = asyncio.Event()
         self._ending: Closed | None = None
@@ -142,9 +143,7 @@ class Feed:
         finally:
             self._group.listeners.discard(self)
 
-    async def _begin(
-        self, last_seq: int, tail: int | None, welcome: Callable[..., Frame]
-    ) -> None:
+    async def _begin(self, last_seq: int, tail: int | None, welcome: Callable[..., Frame]) -> None:
         view = await self._view()
         start = _start(view.last_seq, last_seq, tail)
         await self._send(welcome(view, start))
@@ -335,4 +334,3 @@ def _start(newest: int, last_seq: int, tail: int | None) -> int:
     if tail is not None:
         return max(newest - tail, 0)
     return last_seq if 0 <= last_seq <= newest else 0
-

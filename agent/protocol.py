@@ -304,7 +304,7 @@ class Response(ServerFrame):
     id: UUID
     turn: UUID
     ref: str | None
-    finish_reason: Literal["stop", "length", "content_filter", "cancelled", "interrupted"]
+    finish_reason: str  # stop, length, content_filter, cancelled, interrupted
     model: str | None
     usage: Usage
     author: Literal["agent", "staff"] = "agent"

@@ -212,8 +212,8 @@ def _cancel(held: Held, command: protocol.Cancel) -> Effect:
             raise
         return done
     queue = Queue.of(held.id, numbers.started)
-    done.change = Change(held.id, numbers.seq)
-    _stop_turns(done, queue, _targets(held.id, queue, command))
+    done.change = change = Change(held.id, numbers.seq)
+    _stop_turns(done, change, queue, _targets(held.id, queue, command))
     return done
 
 
@@ -231,16 +231,15 @@ def _targets(session_id: UUID, queue: Queue, command: protocol.Cancel) -> set[UU
     return unfinished if command.all else running
 
 
-def _stop_turns(done: Effect, queue: Queue, targets: set[UUID]) -> None:
+def _stop_turns(done: Effect, change: Change, queue: Queue, targets: set[UUID]) -> None:
     """End the waiting ones among the targets, and ask the running one to stop."""
-    assert done.change is not None
     if queue.running and queue.running.id in targets:
         _ask_to_stop(done, queue.running, "cancelled")
     ended = [turn for turn in queue.waiting if turn.id in targets]
     for turn in ended:
-        turns.end(done.change, turn, Outcome(finish_reason="cancelled"))
+        turns.end(change, turn, Outcome(finish_reason="cancelled"))
     gone = {turn.id for turn in ended}
-    done.change.statuses += queue.moved(remove=gone, started=queue.started)
+    change.statuses += queue.moved(remove=gone, started=queue.started)
 
 
 def _ask_to_stop(done: Effect, running: Turn | None, reason: str) -> None:
@@ -253,10 +252,10 @@ def _close(held: Held) -> Effect:
     numbers = advance_or_create(held)
     queue = Queue.of(held.id, numbers.started)
     running = {queue.running.id} if queue.running else set()
-    done.change = Change(held.id, numbers.seq)
-    _stop_turns(done, queue, running | {turn.id for turn in queue.waiting})
+    done.change = change = Change(held.id, numbers.seq)
+    _stop_turns(done, change, queue, running | {turn.id for turn in queue.waiting})
     if running:
         Session.objects.filter(id=held.id).update(closing=True)
     else:
-        turns.close(done.change, "Session closed", reason="requested")
+        turns.close(change, "Session closed", reason="requested")
     return done

@@ -169,8 +169,8 @@ async def writable(send: Any) -> None:
     uvicorn waits by itself within `send`; daphne would buffer without bound.
     """
     transport = _daphne_transport(send)
-    while transport is not None and _unsent(transport) > _UNSENT_BYTES:
-        await asyncio.sleep(0.1)  # noqa: ASYNC110  # Twisted tells nobody when it is read
+    while transport is not None and _unsent(transport) > _UNSENT_BYTES:  # noqa: ASYNC110
+        await asyncio.sleep(0.1)  # Twisted tells nobody when it is read
 
 
 def abort(send: Any) -> None:

@@ -100,9 +100,7 @@ class Queue:
 
     @classmethod
     def of(cls, session_id: UUID, started: int) -> Queue:
-        turns = list(
-            Turn.objects.filter(session_id=session_id).exclude(state=Turn.State.ENDED)
-        )
+        turns = list(Turn.objects.filter(session_id=session_id).exclude(state=Turn.State.ENDED))
         running = next((turn for turn in turns if turn.state == Turn.State.RUNNING), None)
         waiting = [turn for turn in turns if turn.state == Turn.State.QUEUED]
         return cls(running, in_order(waiting, started), started)
@@ -146,8 +144,7 @@ def enqueue(
     turn.number = numbers.enqueued
     turn.started_before = numbers.started
     if start and not queue.running and not queue.waiting:
-        advance(turn.session_id, started=1)
-        _take(turn, start, numbers)
+        _take(turn, start, advance(turn.session_id, started=1))
         turn.save(force_insert=True)
         return _claimed(turn)
     turn.save(force_insert=True)
@@ -197,7 +194,7 @@ def claim(
         queue.running = None
     if not queue.waiting:
         return None, change
-    return _start(change, queue, lease, numbers), change
+    return _start(change, queue, lease), change
 
 
 def _locked_elsewhere(session_id: UUID) -> bool:
@@ -207,12 +204,12 @@ def _locked_elsewhere(session_id: UUID) -> bool:
     return not rows.filter(id=session_id).exists()
 
 
-def _start(change: Change, queue: Queue, lease: Lease, numbers: Numbers) -> Claimed:
+def _start(change: Change, queue: Queue, lease: Lease) -> Claimed:
     turn = queue.waiting[0]
-    started = advance(turn.session_id, started=1).started
+    numbers = advance(turn.session_id, started=1)
     _take(turn, lease, numbers)
     turn.save()
-    change.statuses += queue.moved(remove={turn.id}, started=started)
+    change.statuses += queue.moved(remove={turn.id}, started=numbers.started)
     return _claimed(turn)
 
 
@@ -266,9 +263,7 @@ def renew(lease: Lease, held: Mapping[UUID, int]) -> dict[UUID, str]:
     Returns:
         for each turn that this process still has, why it shall stop, or an empty text.
     """
-    mine = Turn.objects.filter(
-        worker=lease.worker, state=Turn.State.RUNNING, id__in=list(held)
-    )
+    mine = Turn.objects.filter(worker=lease.worker, state=Turn.State.RUNNING, id__in=list(held))
     mine.update(lease_until=lease.until())
     return {
         turn_id: stop
@@ -375,16 +370,12 @@ def _terminal(turn: Turn, outcome: Outcome) -> protocol.ServerFrame:
     }
     if outcome.error:
         return protocol.Error.of(outcome.error, **shared)
-    return protocol.Response(
-        **shared, finish_reason=outcome.finish_reason, content=outcome.text
-    )
+    return protocol.Response(**shared, finish_reason=outcome.finish_reason, content=outcome.text)
 
 
 def close_when_idle(change: Change) -> None:
     """Close a session that was asked to close, when its last turn has ended."""
-    unfinished = Turn.objects.filter(session_id=change.session_id).exclude(
-        state=Turn.State.ENDED
-    )
+    unfinished = Turn.objects.filter(session_id=change.session_id).exclude(state=Turn.State.ENDED)
     if not unfinished.exists():
         close(change, "Session closed", reason="requested")
 

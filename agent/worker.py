@@ -10,18 +10,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
 import structlog
 
-from . import db, live, sessions, turns
+from . import db, live, turns, upkeep
 from .conf import Conf, conf
 from .demo import DemoProvider
-from .groups import groups
-from .models import Session
 from .provider import Provider
 from .runner import LOST, Model, run_turn
 from .turns import Claimed, Lease
@@ -29,11 +26,6 @@ from .turns import Claimed, Lease
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
-CATCH_UP_SECONDS = 2.0
-#: How long the database may take to answer before connections are told that it is away.
-DATABASE_SECONDS = 3.0
-#: How far back catching up looks; longer than any transaction takes.
-CATCH_UP_WINDOW_SECONDS = 60
 
 
 class Worker:
@@ -48,7 +40,6 @@ class Worker:
         self._reserved = 0
         self._wanted: OrderedDict[str, deque[UUID]] = OrderedDict()  # caller to sessions
         self._room = asyncio.Event()
-        self._failing: set[str] = set()
         self.stopping = False
 
     # what the consumer uses
@@ -159,58 +150,15 @@ class Worker:
             if now > until:
                 live.stop(turn_id, live.PROCESS, LOST)
 
-    async def catch_up(self) -> None:
-        """Find messages of our sessions that nobody told us about."""
-        await asyncio.sleep(CATCH_UP_SECONDS)
-        if groups:
-            for session_id, last_seq in await db.read(_changed, CATCH_UP_WINDOW_SECONDS):
-                if group := groups.get(session_id):
-                    group.note(last_seq)
-
-    async def find_deleted(self) -> None:
-        """Tell connections here that their session was deleted, wherever that was done."""
-        await asyncio.sleep(2 * CATCH_UP_SECONDS)
-        stored = [session_id for session_id, group in groups.items() if group.last_seq]
-        for session_id in await db.read(_deleted, stored):
-            live.gone(session_id)
-
-    async def watch(self) -> None:
-        """Tell connections here when this process cannot reach a part it needs, or can again."""
-        await asyncio.sleep(1)
-        self._announce("redis", live.relay().degraded)
-        try:
-            async with asyncio.timeout(DATABASE_SECONDS):
-                await db.read(db.answers)
-        except (TimeoutError, *db.DATABASE_ERRORS):
-            self._announce("database", True)
-        else:
-            self._announce("database", False)
-
-    def _announce(self, part: str, failing: bool) -> None:
-        if failing == (part in self._failing):
-            return
-        (self._failing.add if failing else self._failing.discard)(part)
-        log.warning("degraded" if failing else "recovered", part=part)
-        live.degraded(part, failing)
-
-    async def close_idle(self) -> None:
-        """Close sessions with a connection here in which nothing happens."""
-        timeout = self._conf.session_timeout
-        await asyncio.sleep(min(max(timeout * 60 / 10, 0.2), 30))
-        sessions.close_idle_unstored(timeout)
-        if held := list(groups):
-            await sessions.close_idle_held(timeout, held)
-
     # life
 
     def begin(self) -> None:
         """Start the loops."""
         relay = live.relay()
-        loops = [self.fill, self.poll, self.renew, self.catch_up, self.close_idle]
-        loops += [self.find_deleted, self.watch]
+        loops = [self.fill, self.poll, self.renew, *upkeep.steps(self._conf)]
         if relay.shared:
             loops += [relay.run, relay.receive, relay.keep_joined]
-        self._loops = [asyncio.create_task(_forever(step)) for step in loops]
+        self._loops = [asyncio.create_task(upkeep.forever(step)) for step in loops]
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no more turns, let the running ones end for a while, hand the rest back.
@@ -256,31 +204,6 @@ def _model(conf: Conf) -> Model:
     )
 
 
-def _deleted(session_ids: list[UUID]) -> set[UUID]:
-    found: set[UUID] = set()
-    for start in range(0, len(session_ids), 500):
-        some = session_ids[start : start + 500]
-        found.update(Session.objects.filter(id__in=some).values_list("id", flat=True))
-    return set(session_ids) - found
-
-
-def _changed(window_seconds: float) -> list[tuple[UUID, int]]:
-    return list(Session.objects.changed_within(window_seconds).values_list("id", "last_seq"))
-
-
-async def _forever(step: Callable[[], Awaitable[None]]) -> None:
-    """Repeat a step for as long as the process runs, whatever it raises."""
-    while True:
-        try:
-            await step()
-        except db.DATABASE_ERRORS as error:
-            log.warning("database unreachable", error=type(error).__name__)
-            await asyncio.sleep(0.5)
-        except Exception:
-            log.exception("a step of the worker failed")
-            await asyncio.sleep(0.5)
-
-
 _workers: WeakKeyDictionary[asyncio.AbstractEventLoop, Worker] = WeakKeyDictionary()
 
 
@@ -302,9 +225,9 @@ async def drain() -> None:
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     """The ASGI lifespan: the worker runs as long as the server does, where a server sends it."""
-    assert (await receive())["type"] == "lifespan.startup"
+    await receive()  # lifespan.startup
     worker = ensure_running()
     await send({"type": "lifespan.startup.complete"})
-    await receive()
+    await receive()  # lifespan.shutdown
     await worker.stop(grace_seconds=0)
     await send({"type": "lifespan.shutdown.complete"})

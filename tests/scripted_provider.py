@@ -609,13 +609,13 @@ class ScriptedProcess:
         self.base_url = f"{url}/api/v1"
 
     def requests(self) -> list[dict[str, Any]]:
-        with urllib.request.urlopen(f"{self.url}/requests", timeout=10) as response:  # noqa: S310
+        with urllib.request.urlopen(f"{self.url}/requests", timeout=10) as response:
             answer: list[dict[str, Any]] = json.load(response)
             return answer
 
     def reset(self) -> None:
-        request = urllib.request.Request(f"{self.url}/reset", method="POST")  # noqa: S310
-        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
+        request = urllib.request.Request(f"{self.url}/reset", method="POST")
+        urllib.request.urlopen(request, timeout=10).close()
 
 
 @contextlib.contextmanager
@@ -626,9 +626,7 @@ def scripted_process(default: str = "") -> Iterator[ScriptedProcess]:
         default: the script for prompts that hold none.
     """
     command = [sys.executable, "-m", "tests.scripted_provider", "--default", default]
-    process = subprocess.Popen(  # noqa: S603
-        command, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent)
     assert process.stdout
     try:
         yield ScriptedProcess(json.loads(process.stdout.readline())["url"])

@@ -45,9 +45,7 @@ class Talk:
 
     def retry(self, done):
         with transaction.atomic():
-            return queries._retry(
-                self.held, protocol.Retry(turn=str(done.turn_id)), None, 20, HERE
-            )
+            return queries._retry(self.held, protocol.Retry(turn=str(done.turn_id)), None, 20, HERE)
 
     def seen(self, claimed, max_history=50):
         messages = prompt(

@@ -136,9 +136,7 @@ def test_a_cancelled_waiting_turn_ends_at_once_without_text(held):
         "q2",
     )
     assert Turn.objects.get(id=second.turn_id).state == "ended"
-    assert [(s["turn"], s["position"]) for s in effect.change.statuses] == [
-        (str(third.turn_id), 1)
-    ]
+    assert [(s["turn"], s["position"]) for s in effect.change.statuses] == [(str(third.turn_id), 1)]
 
 
 def test_cancel_all_ends_the_waiting_and_stops_the_running(held):

@@ -13,8 +13,8 @@ from tests.scripted_provider import Script, ScriptedProvider, expected_text, scr
 
 def ask(base_url: str, prompt: str) -> str:
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": prompt}]}).encode()
-    request = urllib.request.Request(f"{base_url}/chat/completions", body)  # noqa: S310
-    with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
+    request = urllib.request.Request(f"{base_url}/chat/completions", body)
+    with urllib.request.urlopen(request, timeout=5) as response:
         text: str = response.read().decode()
         return text
 

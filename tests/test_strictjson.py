@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from agent.errors import InvalidJson, InvalidMessage
 from agent.strictjson import parse_object
 
-plain_text = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"))
+plain_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 values = st.recursive(
     st.none()
     | st.booleans()

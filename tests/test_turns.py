@@ -132,16 +132,14 @@ class TestClaiming:
     def test_the_schema_refuses_a_second_running_turn(self, held):
         ask(held, lease=HERE)
         waiting = ask(held)
-        with pytest.raises(Exception, match="(?i)unique"), transaction.atomic():
+        with pytest.raises(Exception, match=r"(?i)unique"), transaction.atomic():
             Turn.objects.filter(id=waiting.turn_id).update(state="running")
 
     def test_the_schema_refuses_a_second_end_of_a_turn(self, held):
         done = ask(held, lease=HERE)
         finish(done.claimed)
-        with pytest.raises(Exception, match="(?i)unique"), transaction.atomic():
-            Message.objects.create(
-                session_id=held.id, seq=99, type="error", turn_id=done.turn_id
-            )
+        with pytest.raises(Exception, match=r"(?i)unique"), transaction.atomic():
+            Message.objects.create(session_id=held.id, seq=99, type="error", turn_id=done.turn_id)
 
     def test_a_turn_ends_once_with_numbers_without_gaps(self, held):
         done = ask(held, lease=HERE)
