@@ -15,7 +15,7 @@ import structlog
 from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
-from . import auth, protocol, queries, server, sessions, worker
+from . import auth, frames, protocol, queries, server, sessions, worker
 from .conf import conf
 from .errors import (
     AgentError,
@@ -31,8 +31,9 @@ from .errors import (
     UnknownType,
 )
 from .feed import Feed
+from .frames import Status
 from .groups import Frame
-from .protocol import CloseCode, Status
+from .protocol import CloseCode
 from .sessions import Held, View
 from .strictjson import parse_object
 
@@ -89,7 +90,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         self._feeding = asyncio.create_task(self._run_feed(self.feed, options, bool(asked_for)))
 
     async def _refuse(self, error: AgentError) -> None:
-        await self._send_text(protocol.encode(protocol.Error.of(error).frame()))
+        await self._send_text(frames.encode(frames.Error.of(error).frame()))
         await self.close(int(_close_code(error)), error.message)
 
     async def _run_feed(self, feed: Feed, options: dict[str, str], resumed: bool) -> None:
@@ -113,7 +114,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     def _welcome(self, view: View, replay_from: int, resumed: bool) -> Frame:
         settings = conf()
         new_nobody = self.actor.is_nobody and not resumed
-        return protocol.Notification(
+        return frames.Notification(
             event="connected",
             content=f"Connected to {settings.agent_name}. Session ID: {self.held.id}",
             session=str(self.held.id),
@@ -160,7 +161,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             case protocol.HumanFeedback():
                 await asyncio.shield(sessions.give_feedback(self.held, content))
             case protocol.Ping():
-                self._tell(protocol.Heartbeat(type="pong", ref=content.id))
+                self._tell(frames.Heartbeat(type="pong", ref=content.id))
             case protocol.Pong():
                 pass
 
@@ -222,10 +223,10 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         await sessions.touch(self.held)
 
     async def _history(self, command: protocol.Command, before: int | None, limit: int) -> None:
-        frames, has_more = await sessions.history(self.held, before, limit)
-        page = protocol.HistoryPage(ref=command.id, frames=frames, has_more=has_more)
+        found, has_more = await sessions.history(self.held, before, limit)
+        page = frames.HistoryPage(ref=command.id, frames=found, has_more=has_more)
         if self.feed:
-            self.feed.tell_page(page.frame(), sum(len(frame["content"]) for frame in frames))
+            self.feed.tell_page(page.frame(), sum(len(frame["content"]) for frame in found))
 
     async def _retry(self, command: protocol.Command, args: protocol.Retry) -> None:
         lease = self.worker.reserve()
@@ -240,12 +241,12 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     # answers
 
-    def _tell(self, frame: protocol.ServerFrame, seq: int = 0) -> None:
+    def _tell(self, frame: frames.ServerFrame, seq: int = 0) -> None:
         if self.feed:
             self.feed.tell(seq, frame.frame())
 
     def _answer_error(self, feed: Feed, error: AgentError, ref: str | None) -> None:
-        feed.tell(0, protocol.Error.of(error, ref=ref).frame())
+        feed.tell(0, frames.Error.of(error, ref=ref).frame())
         if isinstance(error, SessionGone):
             feed.end(CloseCode.NOT_FOUND)
         if isinstance(error, _BAD_FRAMES):

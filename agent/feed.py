@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
-from . import db, live, protocol, sessions
+from . import db, frames, live, sessions
 from .errors import NotFound
 from .groups import Frame, group
 from .outbox import Outbox, Overflow
@@ -100,7 +100,7 @@ class Feed:
         self.end(CloseCode.NOT_FOUND)
 
     def restarting(self, retry_after: float) -> None:
-        notification = protocol.Notification(
+        notification = frames.Notification(
             event="draining",
             level="warning",
             content="The server is restarting. You will be connected again in a moment.",
@@ -161,7 +161,7 @@ class Feed:
             await self._send_durable(await self._next_durable())
         if view.running:
             await self._send_running(view.running)
-        ready = protocol.Status(status="ready", content="Ready")
+        ready = frames.Status(status="ready", content="Ready")
         await self._send(ready.frame())
 
     async def _send_running(self, turn: Any) -> None:
@@ -217,7 +217,7 @@ class Feed:
             async with asyncio.timeout(max(silence, 0)):
                 await self._wake.wait()
         except TimeoutError:
-            await self._send(protocol.Heartbeat(type="ping").frame())
+            await self._send(frames.Heartbeat(type="ping").frame())
         self._wake.clear()
 
     # durable frames
@@ -273,7 +273,7 @@ class Feed:
         if self._knows(str(turn_id), attempt):
             return
         self._answering, self._sent_chars = (str(turn_id), attempt), 0
-        await self._send(protocol.thinking(turn_id, attempt, ref))
+        await self._send(frames.thinking(turn_id, attempt, ref))
 
     def _knows(self, turn: str, attempt: int) -> bool:
         """Whether the client was told of this attempt, or of a later one."""
@@ -307,7 +307,7 @@ class Feed:
             return
         self._sent_chars = start + len(text)
         self._next_delta_at = time.monotonic() + DELTA_SECONDS
-        delta = protocol.Delta(
+        delta = frames.Delta(
             turn=answer.turn_id,
             attempt=answer.attempt,
             first=start,
@@ -323,7 +323,7 @@ class Feed:
     async def _send(self, frame: Frame) -> None:
         try:
             async with asyncio.timeout(SEND_SECONDS):
-                await self._send_text(protocol.encode(frame))
+                await self._send_text(frames.encode(frame))
         except TimeoutError:
             raise Closed(CloseCode.TOO_SLOW) from None
         self._last_sent_at = time.monotonic()

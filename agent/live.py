@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 import structlog
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
-from . import protocol
+from . import frames
 from .groups import Answer, Group, groups
 from .models import Change
 
@@ -87,7 +87,7 @@ def gone(session_id: UUID) -> None:
 def degraded(part: str, failing: bool) -> None:
     """Tell every connection of this process that a part of it fails, or works again."""
     words = _DEGRADED[part] if failing else "Everything works again."
-    notification = protocol.Notification(
+    notification = frames.Notification(
         event="degraded", part=part, level="warning" if failing else "success", content=words
     )
     for session in list(groups.values()):

@@ -20,7 +20,7 @@ from django.utils import timezone
 from .actor import Actor
 from .conf import django_setting
 from .errors import SessionGone
-from .protocol import ServerFrame, rfc3339
+from .frames import ServerFrame, rfc3339
 
 
 class SessionQuerySet(models.QuerySet["Session"]):

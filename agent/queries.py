@@ -11,11 +11,12 @@ from uuid import UUID, uuid4
 
 from django.db import transaction
 
-from . import db, live, protocol, turns
+from . import db, frames, live, protocol, turns
 from .errors import Busy, Conflict, NotFound, QueueFull
 from .models import Change, Message, Session, Turn, advance
 from .sessions import Held, advance_or_create, as_uuid
-from .turns import Claimed, Lease, Outcome, Queue
+from .turns import Claimed, Lease, Outcome
+from .waiting import Queue
 
 PRIORITIES = {
     "low": Turn.Priority.LOW,
@@ -112,7 +113,7 @@ def _accept(held: Held, query: protocol.Query, max_queue: int, lease: Lease | No
         client_id=query.id,
         priority=PRIORITIES[query.priority],
     )
-    frame = protocol.QueryAccepted(
+    frame = frames.QueryAccepted(
         id=turn.query_id,
         ref=query.id,
         turn=turn.id,

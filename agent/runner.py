@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from . import db, live, protocol, turns
+from . import db, frames, live, turns
 from .completions import Chunk, Delta, Finish, Usage
 from .conf import conf
 from .errors import AgentError, InternalError
@@ -110,7 +110,7 @@ async def run_turn(claimed: Claimed, seq: int, model: Model) -> bool:
     run = Run(claimed, seq)
     stop = live.stoppable(claimed.turn_id)
     run.group.begin(run.answer)
-    status = protocol.thinking(claimed.turn_id, claimed.attempt, claimed.ref)
+    status = frames.thinking(claimed.turn_id, claimed.attempt, claimed.ref)
     live.publish(Change(claimed.session_id, seq, statuses=[status]))
     try:
         outcome = await _outcome(run, model, stop)

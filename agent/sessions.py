@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
 
-from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
-from . import db, live, protocol, turns
+from . import db, frames, live, protocol
 from .actor import Actor
 from .errors import NotFound, SessionGone
 from .groups import group
 from .models import Change, Feedback, Message, Numbers, Session, Turn, advance
-from .turns import Queue
+from .waiting import Queue
 
 _PAGE = 200
 _TOUCH_SECONDS = 15
@@ -76,6 +72,11 @@ def _touch(actor: Actor, session_id: UUID) -> bool:
     """Note that the caller is here; whether the session is one of its own."""
     mine = Session.objects.reachable_by(actor).filter(id=session_id)
     return bool(mine.update(last_activity_at=Now()))
+
+
+def held_without_row() -> list[Held]:
+    """The sessions that connections of this process hold and that have no row yet."""
+    return [held for held in _unstored.values() if not held.stored]
 
 
 async def touch(held: Held) -> None:
@@ -216,7 +217,7 @@ async def give_feedback(held: Held, feedback: protocol.HumanFeedback) -> None:
                 message=target,
                 caller=held.actor.key,
             )
-        frame = protocol.Feedback(
+        frame = frames.Feedback(
             id=uuid4(),
             target=target.id,
             rating=feedback.rating,
@@ -240,7 +241,7 @@ def _response(session_id: UUID, target: str | None) -> Message:
 
 
 def _notified(held: Held, numbers: Numbers, event: str, words: str, **fields: Any) -> Change:
-    frame = protocol.Notification(event=event, content=words, **fields)
+    frame = frames.Notification(event=event, content=words, **fields)
     return Change(held.id, numbers.seq, [Message.record(held.id, numbers.seq, frame)])
 
 
@@ -248,85 +249,6 @@ async def _commit(held: Held, write: Any) -> None:
     change = await db.transact(write)
     held.stored = True
     live.publish(change)
-
-
-# Closing and deleting, by the server for its own connections and by `clear_expired_sessions`.
-
-_IDLE_WORDS = "Session closed due to inactivity"
-
-
-def close_idle_unstored(timeout_minutes: float) -> None:
-    """Close the idle ones among the sessions without a row that are held in this process."""
-    frame = protocol.Notification(event="closed", content=_IDLE_WORDS, reason="timeout").frame()
-    for held in list(_unstored.values()):
-        silent_seconds = time.monotonic() - group(held.id).active_at
-        if not held.stored and silent_seconds > timeout_minutes * 60:
-            live.publish(Change(held.id, statuses=[frame]))
-
-
-def idle(timeout_minutes: float, among: Collection[UUID] | None = None) -> Any:
-    """Open sessions in which nothing happened for a while and no turn is unfinished."""
-    unfinished = Turn.objects.filter(session=OuterRef("pk")).exclude(state=Turn.State.ENDED)
-    rows = Session.objects.filter(
-        Q(closed_at=None) | Q(closed_at__lt=F("last_activity_at")),
-        last_activity_at__lt=Now() - timedelta(minutes=timeout_minutes),
-    ).exclude(Exists(unfinished))
-    return rows if among is None else rows.filter(id__in=among)
-
-
-def close_idle(session_id: UUID, timeout_minutes: float) -> Change | None:
-    """Close one session if it is idle still; in a transaction."""
-    change = Change(session_id)
-    try:
-        advance(session_id)  # the lock: no query comes in between
-    except NotFound:
-        return None
-    if not idle(timeout_minutes, [session_id]).exists():
-        return None
-    turns.close(change, _IDLE_WORDS, reason="timeout")
-    return change
-
-
-async def close_idle_held(timeout_minutes: float, held_ids: list[UUID]) -> None:
-    """Close those of the sessions that are idle, and tell their connections."""
-    ids = await db.read(lambda: list(idle(timeout_minutes, held_ids).values_list("id", flat=True)))
-    for session_id in ids:
-        change = await db.transact(close_idle, session_id, timeout_minutes)
-        if change:
-            live.publish(change)
-
-
-def expired(retention_days: float) -> Any:
-    """Sessions whose transcript is not kept any longer."""
-    unfinished = Turn.objects.filter(session=OuterRef("pk")).exclude(state=Turn.State.ENDED)
-    return Session.objects.filter(
-        last_activity_at__lt=Now() - timedelta(days=retention_days)
-    ).exclude(Exists(unfinished))
-
-
-def delete_expired(ids: list[UUID], retention_days: float) -> int:
-    """Delete those of the sessions that are still expired; returns how many."""
-    with transaction.atomic():
-        rows = expired(retention_days).select_for_update().filter(id__in=ids)
-        mine = list(rows.values_list("id", flat=True))
-        Session.objects.filter(id__in=mine).delete()
-    return len(mine)
-
-
-def batches(rows: Any, size: int) -> Iterator[list[UUID]]:
-    """The ids of a queryset in batches of `size`, oldest activity first, each id once."""
-    last = None
-    while True:
-        page = rows.order_by("last_activity_at", "id")
-        if last is not None:
-            page = page.filter(
-                Q(last_activity_at__gt=last[0]) | Q(last_activity_at=last[0], id__gt=last[1])
-            )
-        found = list(page.values_list("last_activity_at", "id")[:size])
-        if not found:
-            return
-        yield [session_id for _, session_id in found]
-        last = found[-1]
 
 
 def as_uuid(text: str) -> UUID:

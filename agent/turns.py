@@ -6,24 +6,23 @@ it wrote comes back in a `Change`, which the caller publishes after the commit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any, Protocol, TypeVar
+from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
-from . import protocol
+from . import frames
 from .errors import AgentError, InternalError, NotFound
 from .models import Change, Message, Numbers, Session, Turn, advance
+from .waiting import Queue
 
 MAX_ATTEMPTS = 3
-#: Starts of other turns after which a waiting one rises by one priority level.
-STARTS_PER_LEVEL = 4
 #: How long a turn waits for the process that accepted it before others take it.
 HANDOVER = timedelta(seconds=2)
 
@@ -55,78 +54,6 @@ class Outcome:
     completion_tokens: int | None = None
     cost: Decimal | None = None
     first_token_ms: int | None = None
-
-
-class Waiting(Protocol):
-    """What a turn's place in the queue depends on."""
-
-    number: int
-    priority: int
-    started_before: int
-
-
-W = TypeVar("W", bound=Waiting)
-
-
-def level(turn: Waiting, started: int) -> int:
-    """The priority that a waiting turn has after `started` starts of its session."""
-    if turn.priority >= Turn.Priority.INTERRUPT:
-        return turn.priority
-    risen = (started - turn.started_before) // STARTS_PER_LEVEL
-    return min(turn.priority + risen, int(Turn.Priority.HIGH))
-
-
-def in_order(turns: Iterable[W], started: int) -> list[W]:
-    """Waiting turns as they will start: interrupts (newest first), then by level, then by age.
-
-    A low turn is at the highest level after eight starts of others; from then on only older ones
-    and interrupts start before it.
-    """
-
-    def place(turn: W) -> tuple[int, int]:
-        at = level(turn, started)
-        return -at, -turn.number if at >= Turn.Priority.INTERRUPT else turn.number
-
-    return sorted(turns, key=place)
-
-
-@dataclass(slots=True)
-class Queue:
-    """The unfinished turns of a session whose row the caller has locked with `advance`."""
-
-    running: Turn | None
-    waiting: list[Turn]
-    started: int
-
-    @classmethod
-    def of(cls, session_id: UUID, started: int) -> Queue:
-        turns = list(Turn.objects.filter(session_id=session_id).exclude(state=Turn.State.ENDED))
-        running = next((turn for turn in turns if turn.state == Turn.State.RUNNING), None)
-        waiting = [turn for turn in turns if turn.state == Turn.State.QUEUED]
-        return cls(running, in_order(waiting, started), started)
-
-    def moved(self, *, add: Turn | None = None, remove: set[UUID], started: int) -> list[Any]:
-        """Change the queue; returns a `queued` status for each turn whose position changed."""
-        before = {turn.id: place for place, turn in enumerate(self.waiting, 1)}
-        kept = [turn for turn in self.waiting if turn.id not in remove]
-        self.started = started
-        self.waiting = in_order([*kept, *([add] if add else [])], started)
-        return [
-            queued_status(turn, place)
-            for place, turn in enumerate(self.waiting, 1)
-            if before.get(turn.id) != place
-        ]
-
-
-def queued_status(turn: Turn, position: int) -> dict[str, Any]:
-    ahead = "next" if position == 1 else f"position {position}"
-    return protocol.Status(
-        status="queued",
-        content=f"Waiting ({ahead})",
-        ref=turn.ref or None,
-        turn=turn.id,
-        position=position,
-    ).frame()
 
 
 def enqueue(
@@ -218,7 +145,7 @@ def _restart(change: Change, turn: Turn, lease: Lease) -> Claimed:
     turn.worker, turn.lease_until = lease.worker, lease.until()
     turn.save(update_fields=("attempt", "worker", "lease_until"))
     change.statuses.append(
-        protocol.Status(
+        frames.Status(
             status="restarted",
             content="The server was interrupted; the answer starts again.",
             ref=turn.ref or None,
@@ -355,8 +282,8 @@ def end(change: Change, turn: Turn, outcome: Outcome) -> bool:
     return True
 
 
-def _terminal(turn: Turn, outcome: Outcome) -> protocol.ServerFrame:
-    usage = protocol.Usage(
+def _terminal(turn: Turn, outcome: Outcome) -> frames.ServerFrame:
+    usage = frames.Usage(
         prompt_tokens=outcome.prompt_tokens,
         completion_tokens=outcome.completion_tokens,
         cost=None if outcome.cost is None else float(outcome.cost),
@@ -369,8 +296,8 @@ def _terminal(turn: Turn, outcome: Outcome) -> protocol.ServerFrame:
         "usage": usage,
     }
     if outcome.error:
-        return protocol.Error.of(outcome.error, **shared)
-    return protocol.Response(**shared, finish_reason=outcome.finish_reason, content=outcome.text)
+        return frames.Error.of(outcome.error, **shared)
+    return frames.Response(**shared, finish_reason=outcome.finish_reason, content=outcome.text)
 
 
 def close_when_idle(change: Change) -> None:
@@ -389,7 +316,7 @@ def close(change: Change, words: str, *, reason: str) -> None:
         reason: "requested" or "timeout".
     """
     numbers = advance(change.session_id, messages=1)
-    notification = protocol.Notification(event="closed", content=words, reason=reason)
+    notification = frames.Notification(event="closed", content=words, reason=reason)
     change.frames.append(Message.record(change.session_id, numbers.seq, notification))
     change.seq = numbers.seq
     Session.objects.filter(id=change.session_id).update(closed_at=Now(), closing=False)

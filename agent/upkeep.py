@@ -1,5 +1,7 @@
-"""What a server process looks after for its connections: missed messages, idle and deleted sessions,
-and parts that cannot be reached. Each step waits first and is repeated by `forever`.
+"""What a server process looks after for its connections, beside turns.
+
+Missed messages, idle and deleted sessions, and parts that cannot be reached. Each step waits first
+and is repeated by `forever`.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from uuid import UUID
 
 import structlog
 
-from . import db, live, sessions
+from . import db, expiry, live
 from .conf import Conf
 from .groups import groups
 from .models import Session
@@ -33,9 +35,9 @@ def steps(conf: Conf) -> list[Step]:
     async def close_idle() -> None:
         """Close sessions with a connection here in which nothing happens."""
         await asyncio.sleep(min(max(conf.session_timeout * 60 / 10, 0.2), 30))
-        sessions.close_idle_unstored(conf.session_timeout)
+        expiry.close_idle_unstored(conf.session_timeout)
         if held := list(groups):
-            await sessions.close_idle_held(conf.session_timeout, held)
+            await expiry.close_idle_held(conf.session_timeout, held)
 
     return [catch_up, find_deleted, close_idle, Watch().look]
 

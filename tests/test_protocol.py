@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from agent import protocol
+from agent import frames, protocol
 from agent.errors import (
     AgentError,
     InvalidMessage,
@@ -113,18 +113,18 @@ def test_help_names_every_command():
 
 def test_moments_are_written_in_utc_with_milliseconds():
     moment = datetime(2026, 1, 1, 2, 0, 0, 999_900, timezone(timedelta(hours=2)))
-    assert protocol.rfc3339(moment) == "2026-01-01T00:00:00.999Z"
-    assert protocol.rfc3339(datetime(2026, 1, 1, tzinfo=UTC)) == "2026-01-01T00:00:00.000Z"
+    assert frames.rfc3339(moment) == "2026-01-01T00:00:00.999Z"
+    assert frames.rfc3339(datetime(2026, 1, 1, tzinfo=UTC)) == "2026-01-01T00:00:00.000Z"
 
 
 def test_absent_fields_are_left_out_but_unknown_usage_is_null():
-    frame = protocol.Response(
+    frame = frames.Response(
         id=uuid4(),
         turn=uuid4(),
         ref=None,
         finish_reason="stop",
         model=None,
-        usage=protocol.Usage(prompt_tokens=3),
+        usage=frames.Usage(prompt_tokens=3),
         content="hi",
     ).frame()
     assert "ref" not in frame
@@ -133,13 +133,13 @@ def test_absent_fields_are_left_out_but_unknown_usage_is_null():
 
 
 def test_a_withdrawn_rating_is_sent_as_null():
-    frame = protocol.Feedback(id=uuid4(), target=uuid4(), rating=None).frame()
+    frame = frames.Feedback(id=uuid4(), target=uuid4(), rating=None).frame()
     assert frame["rating"] is None
     assert "ref" not in frame
 
 
 def test_an_error_frame_tells_code_retryable_and_when():
-    frame = protocol.Error.of(ProviderRateLimited(retry_after=7), ref="q1").frame()
+    frame = frames.Error.of(ProviderRateLimited(retry_after=7), ref="q1").frame()
     assert frame["code"] == "provider_rate_limited"
     assert frame["retryable"] is True
     assert frame["retry_after"] == 7
@@ -176,4 +176,4 @@ def test_every_error_has_a_code_of_the_protocol():
 
 
 def test_frames_are_sent_as_compact_unicode():
-    assert protocol.encode({"content": "grüß\u2028"}) == '{"content":"grüß\u2028"}'
+    assert frames.encode({"content": "grüß\u2028"}) == '{"content":"grüß\u2028"}'

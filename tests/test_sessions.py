@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.db import transaction
 from django.utils import timezone
 
-from agent import protocol, queries, sessions, turns
+from agent import expiry, protocol, queries, sessions, turns
 from agent.actor import Actor
 from agent.errors import NotFound, SessionGone
 from agent.models import Feedback, Message, Session, Turn
@@ -234,9 +234,9 @@ def test_a_session_that_is_used_meanwhile_is_left_alone():
     idle_since(held, days=99)
     ids = [held.id]
     ask(held)
-    assert sessions.delete_expired(ids, 30) == 0
+    assert expiry.delete_expired(ids, 30) == 0
     with transaction.atomic():
-        assert sessions.close_idle(held.id, 30) is None
+        assert expiry.close_idle(held.id, 30) is None
 
 
 def test_old_sessions_are_deleted_with_all_that_belongs_to_them():

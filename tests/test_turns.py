@@ -13,7 +13,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import protocol, queries, turns
+from agent import protocol, queries, turns, waiting
 from agent.actor import Actor
 from agent.errors import InternalError, ProviderTimeout
 from agent.models import Message, Session, Turn
@@ -63,18 +63,18 @@ def held():
 
 def test_order_is_by_priority_then_age():
     low, first, second, high = Place(1, 0), Place(2, 1), Place(3, 1), Place(4, 2)
-    assert turns.in_order([high, second, low, first], 0) == [high, first, second, low]
+    assert waiting.in_order([high, second, low, first], 0) == [high, first, second, low]
 
 
 def test_interrupts_come_first_and_the_latest_of_them_before_the_others():
     high, one, two = Place(1, 2), Place(2, 3), Place(3, 3)
-    assert turns.in_order([high, one, two], 0) == [two, one, high]
+    assert waiting.in_order([high, one, two], 0) == [two, one, high]
 
 
 def test_four_starts_of_others_raise_a_turn_by_one_level():
     low, normal = Place(1, 0), Place(5, 1, started_before=2)
-    assert turns.in_order([normal, low], 3) == [normal, low]
-    assert turns.in_order([normal, low], 4) == [low, normal]
+    assert waiting.in_order([normal, low], 3) == [normal, low]
+    assert waiting.in_order([normal, low], 4) == [low, normal]
 
 
 @given(
@@ -83,17 +83,17 @@ def test_four_starts_of_others_raise_a_turn_by_one_level():
 )
 def test_the_wait_of_a_turn_is_bounded_whatever_comes_after_it(arrivals, priority):
     """At most the turns that were there before it, and eight starts of later ones, precede it."""
-    waiting = [Place(n, 2) for n in range(1, 6)]
+    queue = [Place(n, 2) for n in range(1, 6)]
     mine = Place(6, priority)
-    waiting.append(mine)
+    queue.append(mine)
     started, number, arriving = 0, 6, iter(arrivals)
-    while mine in waiting:
+    while mine in queue:
         new_priority, count = next(arriving, (2, 1))
         for _ in range(count):
             number += 1
-            waiting.append(Place(number, new_priority, started))
-        first = turns.in_order(waiting, started)[0]
-        waiting.remove(first)
+            queue.append(Place(number, new_priority, started))
+        first = waiting.in_order(queue, started)[0]
+        queue.remove(first)
         started += 1
         assert started <= 5 + 8 + 1
 
@@ -131,9 +131,9 @@ class TestClaiming:
 
     def test_the_schema_refuses_a_second_running_turn(self, held):
         ask(held, lease=HERE)
-        waiting = ask(held)
+        second = ask(held)
         with pytest.raises(Exception, match=r"(?i)unique"), transaction.atomic():
-            Turn.objects.filter(id=waiting.turn_id).update(state="running")
+            Turn.objects.filter(id=second.turn_id).update(state="running")
 
     def test_the_schema_refuses_a_second_end_of_a_turn(self, held):
         done = ask(held, lease=HERE)

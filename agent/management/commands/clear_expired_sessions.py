@@ -9,7 +9,7 @@ from asgiref.sync import async_to_sync
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
 
-from agent import live, sessions
+from agent import expiry, live
 from agent.conf import conf
 from agent.models import Change
 
@@ -41,18 +41,18 @@ class Command(BaseCommand):
             self.stdout.write(f"{closed} sessions {would}closed, {deleted} {would}deleted")
 
     def _delete(self, days: float, size: int, *, dry_run: bool) -> int:
-        rows = sessions.expired(days)
+        rows = expiry.expired(days)
         if dry_run:
             return int(rows.count())
-        return sum(sessions.delete_expired(ids, days) for ids in sessions.batches(rows, size))
+        return sum(expiry.delete_expired(ids, days) for ids in expiry.batches(rows, size))
 
     def _close(self, size: int, *, dry_run: bool) -> int:
         timeout = conf().session_timeout
-        rows = sessions.idle(timeout)
+        rows = expiry.idle(timeout)
         if dry_run:
             return int(rows.count())
         closed = 0
-        for ids in sessions.batches(rows, size):
+        for ids in expiry.batches(rows, size):
             changes = [change for key in ids if (change := _close_one(key, timeout))]
             async_to_sync(_publish)(changes)
             closed += len(changes)
@@ -61,7 +61,7 @@ class Command(BaseCommand):
 
 @transaction.atomic
 def _close_one(session_id: Any, timeout: float) -> Change | None:
-    return sessions.close_idle(session_id, timeout)
+    return expiry.close_idle(session_id, timeout)
 
 
 async def _publish(changes: list[Change]) -> None:

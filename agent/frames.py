@@ -1,0 +1,166 @@
+"""The frames that the server sends, as typed models. No I/O.
+
+`docs/protocol.md` describes them for the authors of clients.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .errors import AgentError
+
+
+def rfc3339(moment: datetime) -> str:
+    """A moment as the protocol writes it: UTC, milliseconds, Z."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _now() -> str:
+    return rfc3339(datetime.now(UTC))
+
+
+class ServerFrame(BaseModel):
+    """What all frames of the server share. Fields that are None are left out of the frame."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    type: str
+
+    def frame(self) -> dict[str, Any]:
+        return {k: v for k, v in self.model_dump(mode="json").items() if v is not None}
+
+
+class Notification(ServerFrame):
+    type: Literal["notification"] = "notification"
+    event: str
+    level: Literal["info", "success", "warning", "error"] = "info"
+    id: str | None = None
+    content: str
+    timestamp: str = Field(default_factory=_now)
+
+
+class QueryAccepted(ServerFrame):
+    """The durable frame of an accepted query."""
+
+    type: Literal["query"] = "query"
+    id: UUID
+    ref: str | None
+    turn: UUID
+    replaces: str | None
+    content: str
+
+
+class Status(ServerFrame):
+    type: Literal["status"] = "status"
+    status: Literal["received", "queued", "thinking", "restarted", "ready", "done"]
+    content: str
+    ref: str | None = None
+    turn: UUID | None = None
+    seq: int | None = None
+    state: str | None = None
+    position: int | None = None
+    attempt: int | None = None
+    timestamp: str = Field(default_factory=_now)
+
+
+def thinking(turn_id: UUID, attempt: int, ref: str) -> dict[str, Any]:
+    """The status that an attempt of a turn runs."""
+    status = Status(
+        status="thinking", content="Thinking...", ref=ref or None, turn=turn_id, attempt=attempt
+    )
+    return status.frame()
+
+
+class Delta(ServerFrame):
+    """A part of a running answer. A piece is one code point, so `index` counts characters."""
+
+    type: Literal["delta"] = "delta"
+    turn: UUID
+    attempt: int
+    first: int
+    index: int
+    content: str
+    snapshot: bool | None = None
+    timestamp: str = Field(default_factory=_now)
+
+
+class Usage(BaseModel):
+    """What a turn took; None is unknown."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost: float | None = None
+
+
+class Response(ServerFrame):
+    type: Literal["response"] = "response"
+    id: UUID
+    turn: UUID
+    ref: str | None
+    finish_reason: str  # stop, length, content_filter, cancelled, interrupted
+    model: str | None
+    usage: Usage
+    author: Literal["agent", "staff"] = "agent"
+    content: str
+
+
+class Error(ServerFrame):
+    """About the frame just sent, or, with `turn`, `model` and `usage`, the end of a turn."""
+
+    type: Literal["error"] = "error"
+    id: UUID | None = None
+    code: str
+    retryable: bool
+    retry_after: float | None = None
+    ref: str | None = None
+    turn: UUID | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    content: str
+    timestamp: str = Field(default_factory=_now)
+
+    @classmethod
+    def of(cls, error: AgentError, **fields: Any) -> Error:
+        return cls(
+            code=error.code,
+            retryable=error.retryable,
+            retry_after=error.retry_after,
+            content=error.message,
+            **fields,
+        )
+
+
+class Feedback(ServerFrame):
+    type: Literal["feedback"] = "feedback"
+    id: UUID
+    target: UUID
+    rating: Literal["up", "down"] | None
+    ref: str | None = None
+    content: str | None = None
+
+    def frame(self) -> dict[str, Any]:
+        return {**super().frame(), "rating": self.rating}
+
+
+class HistoryPage(ServerFrame):
+    type: Literal["history"] = "history"
+    ref: str | None
+    frames: list[dict[str, Any]]
+    has_more: bool
+    timestamp: str = Field(default_factory=_now)
+
+
+class Heartbeat(ServerFrame):
+    type: Literal["ping", "pong"]
+    ref: str | None = None
+    timestamp: str = Field(default_factory=_now)
+
+
+def encode(frame: dict[str, Any]) -> str:
+    """A frame as the text that is sent."""
+    return json.dumps(frame, ensure_ascii=False, separators=(",", ":"))

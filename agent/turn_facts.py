@@ -1,0 +1,100 @@
+"""What there is to know of a turn, in words for staff. Reads a loaded row, never the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+
+from .models import Turn
+
+#: A fact that does not exist (yet), as opposed to one that the provider did not tell.
+NONE, UNKNOWN = "–", "unknown"
+
+
+def facts(turn: Turn) -> Iterator[tuple[str, str]]:
+    """The facts of a turn as pairs of a label and its value, in the order of reading."""
+    yield "State", turn.state
+    yield "Outcome", outcome(turn)
+    yield "Attempts", str(turn.attempt)
+    yield "Model", model(turn)
+    yield "Tokens", tokens(turn)
+    yield "Cost", cost(turn)
+    yield "Waited", waited(turn)
+    yield "First token", first_token(turn)
+    yield "Duration", duration(turn)
+
+
+def outcome(turn: Turn) -> str:
+    """How it ended: its error code or finish reason."""
+    return turn.error_code or turn.finish_reason or NONE
+
+
+def model(turn: Turn) -> str:
+    return turn.model or _missing(turn)
+
+
+def tokens(turn: Turn) -> str:
+    """Tokens of the prompt and of the answer."""
+    if turn.prompt_tokens is None and turn.completion_tokens is None:
+        return _missing(turn)
+    return f"{_count(turn.prompt_tokens)} in, {_count(turn.completion_tokens)} out"
+
+
+def cost(turn: Turn) -> str:
+    return _missing(turn) if turn.cost is None else amount(turn.cost)
+
+
+def waited(turn: Turn) -> str:
+    """From the question to the first start."""
+    return _between(turn.created_at, turn.started_at)
+
+
+def first_token(turn: Turn) -> str:
+    """From asking the model to the first token, in the attempt that ended the turn."""
+    return NONE if turn.first_token_ms is None else seconds(turn.first_token_ms / 1000)
+
+
+def duration(turn: Turn) -> str:
+    """From the first start to the end."""
+    return _between(turn.started_at, turn.ended_at)
+
+
+def amount(value: Decimal) -> str:
+    """A cost in the provider's currency, without trailing zeros."""
+    plain = f"{value:f}"
+    return plain.rstrip("0").rstrip(".") if "." in plain else plain
+
+
+def total(known: Decimal | None, unknown: int) -> str:
+    """A sum of costs, and of how many turns it lacks."""
+    if known is None:
+        return UNKNOWN if unknown else NONE
+    return f"{amount(known)} + {unknown} unknown" if unknown else amount(known)
+
+
+def seconds(value: float) -> str:
+    """A span of time, as exact as it is interesting."""
+    if value < 1:
+        return f"{round(value * 1000)} ms"
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _missing(turn: Turn) -> str:
+    ran = turn.state == Turn.State.ENDED and turn.attempt
+    return UNKNOWN if ran else NONE
+
+
+def _count(value: int | None) -> str:
+    return UNKNOWN if value is None else f"{value:,}"
+
+
+def _between(start: datetime | None, end: datetime | None) -> str:
+    if start is None or end is None:
+        return NONE
+    return seconds(max((end - start).total_seconds(), 0))
