@@ -75,9 +75,9 @@ def total(known: Decimal | None, unknown: int) -> str:
 
 def seconds(value: float) -> str:
     """A span of time, as exact as it is interesting."""
-    if value < 1:
+    if value < 0.9995:
         return f"{round(value * 1000)} ms"
-    if value < 60:
+    if value < 59.95:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
     if minutes < 60:

@@ -1,0 +1,108 @@
+# `make` lists what there is. Needs Python 3.11 and make; the rest is installed into .venv.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.SUFFIXES:
+
+VENV := .venv
+IN_VENV := $(VENV)/bin/python
+PYTEST := $(IN_VENV) -m pytest --numprocesses auto --maxprocesses 4
+
+# The interpreters to make .venv with: the first that is Python 3.11.
+PYTHON ?= python3.11 python3
+
+# What tools import the settings with, whatever the environment and .env say.
+TOOLS := env ENV_FILE= DEBUG=1 SECRET_KEY=for-tools DATABASE_URL=sqlite:///$(VENV)/tools.sqlite3 REDIS_URL=
+# A server as others reach it. `check --deploy` connects to nothing.
+PRODUCTION := env -i PATH="$$PATH" ENV_FILE= DEBUG=0 HTTPS_ONLY=1 ALLOWED_HOSTS=chat.example.org \
+	SECRET_KEY="$$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')" OPENROUTER_API_KEY=x \
+	DATABASE_URL=postgres://agent:x@127.0.0.1/agent REDIS_URL=redis://127.0.0.1/0
+
+.PHONY: help
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: run
+run: $(VENV) ## install, migrate and serve on HOST:PORT (default 127.0.0.1:8000)
+	@$(call installed,requirements.txt)
+	@set -e; export DEBUG=$(if $(filter command,$(origin DEBUG)),$(DEBUG),1); \
+	$(IN_VENV) manage.py migrate --verbosity 0; \
+	exec $(IN_VENV) manage.py serve
+
+.PHONY: test
+test: packages lint deploy pytest ## lint, types, layers, checks, and every test
+
+.PHONY: lint
+lint: dev ## ruff, mypy, import-linter
+	@$(call step,ruff)
+	@$(IN_VENV) -m ruff check --quiet .
+	@$(IN_VENV) -m ruff format --check --quiet .
+	@$(call step,mypy)
+	@$(TOOLS) $(IN_VENV) -m mypy
+	@$(call step,layers)
+	@$(TOOLS) $(IN_VENV) -c 'from importlinter.cli import lint_imports_command as run; run()'
+
+.PHONY: format
+format: dev ## let ruff fix and format
+	@$(IN_VENV) -m ruff check --fix .
+	@$(IN_VENV) -m ruff format .
+
+.PHONY: lock
+lock: dev ## write requirements*.txt from requirements*.in; UPGRADE=1 takes the newest versions
+	@set -e; for name in requirements requirements-dev; do \
+		$(IN_VENV) -m uv --no-config pip compile --quiet $(if $(UPGRADE),--upgrade) \
+			--universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
+			--no-emit-index-url --no-emit-find-links $$name.in --output-file $$name.txt; \
+	done
+
+# Parts of the above
+
+.PHONY: dev
+dev: $(VENV)
+	@$(call installed,requirements-dev.txt)
+
+.PHONY: packages
+packages:
+	@.ci/packages
+
+.PHONY: deploy
+deploy: dev
+	@$(call step,migrations)
+	@$(TOOLS) $(IN_VENV) manage.py makemigrations --check --dry-run
+	@$(call step,deployment)
+	@$(PRODUCTION) $(IN_VENV) manage.py check --deploy --fail-level WARNING
+
+.PHONY: pytest
+pytest: dev packages
+	@$(call step,tests on SQLite)
+	@$(PYTEST) --quiet
+	@$(call step,tests on PostgreSQL)
+	@$(PYTEST) --quiet --database=postgres -m database
+
+# The virtual environment. One that was not finished, or whose Python is gone, is made again. Copies
+# of the locks that are installed lie in it, so that nothing is installed twice.
+
+.PHONY: $(VENV)
+$(VENV):
+	@set -e; if [ -f $(VENV)/made ] && $(IN_VENV) -ISc '' 2>/dev/null; then exit; fi; \
+	python=; \
+	for candidate in $(PYTHON); do \
+		if "$$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; \
+		then python="$$candidate"; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "Python 3.11 was not found. Install it, or name it: make PYTHON=/path/of/python3.11" >&2; \
+		exit 1; \
+	fi; \
+	rm -rf $(VENV); \
+	"$$python" -m venv $(VENV); \
+	touch $(VENV)/made
+
+# $(call installed,LOCK) installs a lock file unless its very content is installed.
+installed = set -e; if ! cmp -s $(1) $(VENV)/$(1); then \
+	echo "Installing $(1)"; \
+	$(IN_VENV) -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r $(1); \
+	cp $(1) $(VENV)/$(1); \
+	fi
+
+step = printf '\n== %s\n' '$(1)'

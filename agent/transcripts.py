@@ -1,0 +1,209 @@
+"""Transcripts as staff read them: one page of a session's messages with what belongs to each.
+
+A message's page follows from its seq, so that a link to it needs no query and no page counts
+rows. However many messages there are, a page takes the same few queries. Reads only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Count, F, Q, Sum
+from django.db.models.functions import Left
+from django.utils.safestring import SafeString
+
+from . import markdown, turn_facts
+from .actor import Actor
+from .models import Feedback, Message, Session, Turn
+from .turns import Queue
+
+PAGE_SIZE = 50
+_EXCERPT_CHARS = 120
+
+#: Open, in the sense of `sessions.idle`: whoever came back after the closing opened it again.
+OPEN = Q(closed_at=None) | Q(closed_at__lt=F("last_activity_at"))
+_MODEL_WROTE = (Message.Type.RESPONSE, Message.Type.ERROR)
+#: A turn that asked a model and was not told what that cost.
+UNKNOWN_COST = Q(state=Turn.State.ENDED, attempt__gt=0, cost=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What a caller thinks of a response now."""
+
+    caller: str
+    rating: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A message with what belongs to it.
+
+    `refers_to` is the seq of the message that this one is about, or None.
+    """
+
+    message: Message
+    author: str
+    body: SafeString
+    facts: list[tuple[str, str]]
+    opinions: list[Opinion]
+    refers_to: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A turn that runs (position 0) or waits, and the query that it answers."""
+
+    turn: Turn
+    position: int
+    seq: int
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What a session's turns took so far."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cost: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a transcript; pages count from 1."""
+
+    number: int
+    last: int
+    entries: list[Entry]
+
+
+def page_of(seq: int) -> int:
+    """The page that shows a message."""
+    return max(seq - 1, 0) // PAGE_SIZE + 1
+
+
+def link(seq: int) -> str:
+    """A message's place, as an address relative to its transcript."""
+    return f"?p={page_of(seq)}#m{seq}"
+
+
+def owner(session: Session) -> str:
+    """Whose session it is: a user's name, a visitor, or nobody."""
+    if session.owner is not None:
+        return session.owner.get_username()
+    return f"visitor {session.visitor[:8]}" if session.visitor else "nobody"
+
+
+def state(session: Session) -> str:
+    """Open, closing or closed; see `OPEN`."""
+    if session.closing:
+        return "closing"
+    closed = session.closed_at and session.closed_at >= session.last_activity_at
+    return "closed" if closed else "open"
+
+
+def totals(session: Session) -> Totals:
+    found = Turn.objects.filter(session=session).aggregate(
+        prompt=Sum("prompt_tokens"),
+        completion=Sum("completion_tokens"),
+        known=Sum("cost"),
+        unknown=Count("pk", filter=UNKNOWN_COST),
+    )
+    known: Decimal | None = found["known"]
+    return Totals(
+        found["prompt"] or 0,
+        found["completion"] or 0,
+        turn_facts.total(known, found["unknown"]),
+    )
+
+
+def unfinished(session: Session) -> list[Unfinished]:
+    """The running turn and the waiting ones in their order; inexact by what happens meanwhile."""
+    queue = Queue.of(session.pk, session.started)
+    turns = [(0, queue.running)] if queue.running else []
+    turns += enumerate(queue.waiting, 1)
+    rows = Message.objects.filter(id__in=[turn.query_id for _, turn in turns])
+    queries = {
+        key: (seq, excerpt)
+        for key, seq, excerpt in rows.values_list("id", "seq", Left("content", _EXCERPT_CHARS))
+    }
+    return [
+        Unfinished(turn, position, *queries[turn.query_id])
+        for position, turn in turns
+        if turn.query_id in queries
+    ]
+
+
+def page(session: Session, number: int) -> Page:
+    """A page of a session's transcript, oldest message first; the nearest one if there is none."""
+    last = page_of(session.last_seq)
+    number = min(max(number, 1), last)
+    messages = list(_messages(session, after=(number - 1) * PAGE_SIZE))
+    seqs = _targets(session, messages)
+    return Page(number, last, [_entry(session, message, seqs) for message in messages])
+
+
+def _messages(session: Session, *, after: int) -> Iterable[Message]:
+    return (
+        Message.objects.filter(session=session, seq__gt=after, seq__lte=after + PAGE_SIZE)
+        .select_related("turn__query")
+        .defer("turn__query__content", "turn__query__partial", "turn__query__data")
+        .prefetch_related("feedback")
+        .order_by("seq")
+    )
+
+
+def _targets(session: Session, messages: list[Message]) -> dict[UUID | None, int]:
+    """The seqs of the messages that those of a page name by their ids."""
+    named = {name for message in messages if (name := _named(message.data))}
+    rows = Message.objects.filter(session=session, id__in=named).values_list("id", "seq")
+    return dict(rows)
+
+
+def _named(data: dict[str, Any]) -> UUID | None:
+    """The message that a feedback is about, or that an edited query replaces."""
+    try:
+        return UUID(data.get("target") or data["replaces"])
+    except (KeyError, ValueError):
+        return None
+
+
+def _entry(session: Session, message: Message, seqs: dict[UUID | None, int]) -> Entry:
+    ended = message.turn if message.type in _MODEL_WROTE else None
+    return Entry(
+        message=message,
+        author=_author(session, message),
+        body=_body(message),
+        facts=list(turn_facts.facts(ended)) if ended else [],
+        opinions=[_opinion(session, row) for row in message.feedback.all()],
+        refers_to=ended.query.seq if ended else seqs.get(_named(message.data)),
+    )
+
+
+def _author(session: Session, message: Message) -> str:
+    match message.type:
+        case Message.Type.QUERY | Message.Type.FEEDBACK:
+            return owner(session)
+        case Message.Type.RESPONSE | Message.Type.ERROR:
+            return str(message.data.get("author", "agent"))
+        case _:
+            return "system"
+
+
+def _body(message: Message) -> SafeString:
+    """What a model wrote; everything else is shown as the plain text that it is."""
+    text = message.partial if message.type == Message.Type.ERROR else message.content
+    return markdown.to_html(text) if message.type in _MODEL_WROTE else SafeString()
+
+
+def _opinion(session: Session, row: Feedback) -> Opinion:
+    owner_key = Actor(session.owner_id, session.visitor, session.pk).key
+    kind, _, key = row.caller.partition(":")
+    caller = owner(session) if row.caller == owner_key else f"{kind} {key[:8]}"
+    return Opinion(caller, row.rating, row.comment)
