@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning
+from django.db import connection
 
 from .conf import conf, django_setting
 
@@ -55,7 +56,7 @@ def deployment(**_: Any) -> list[CheckMessage]:
                 id="agent.W002",
             )
         )
-    if not settings.redis_url and _shared_database():
+    if not settings.redis_url and connection.vendor == "postgresql":
         found.append(
             Warning(
                 "Several processes may share this database, but REDIS_URL is not set: answers"
@@ -73,7 +74,3 @@ def deployment(**_: Any) -> list[CheckMessage]:
             )
         )
     return found
-
-
-def _shared_database() -> bool:
-    return bool(django_setting("DATABASES")["default"]["ENGINE"].endswith("postgresql"))

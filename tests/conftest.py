@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+pytest.register_assert_rewrite("tests.browser", "tests.client", "tests.servers")
+
 from tests.services import Postgres, Redis, start_postgres, start_redis
 
 

@@ -1,0 +1,58 @@
+"""Plain HTTP: the page's headers, health, and the answer on the socket's paths."""
+
+import pytest
+from django.test import AsyncClient, Client
+
+SOCKET_PATHS = [
+    "/ws/agent/",
+    "/ws/agent",
+    "/functions/v1/agent_websocket",
+    "/functions/v1/agent_websocket/",
+]
+
+
+@pytest.mark.parametrize("path", SOCKET_PATHS)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"])
+def test_a_plain_request_on_a_sockets_path_is_told_so(path, method):
+    response = Client(enforce_csrf_checks=True).generic(method, path, "x")
+    assert (response.status_code, response.content) == (400, b"Expected WebSocket request")
+
+
+def test_also_where_everything_else_goes_to_https(settings):
+    settings.SECURE_SSL_REDIRECT = True
+    assert Client().get("/ws/agent/").status_code == 400
+    assert Client().get("/").status_code == 301
+
+
+def test_the_page_is_not_kept_and_may_load_from_itself_alone():
+    response = Client().get("/")
+    assert response.status_code == 200
+    assert "no-store" in response["Cache-Control"]
+    policy = response["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert b"<script" in response.content
+    assert b"style=" not in response.content
+
+
+def test_health_needs_nothing():
+    response = Client().get("/healthz")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_readiness_names_what_fails(monkeypatch):
+    response = await AsyncClient().get("/readyz")
+    assert (response.status_code, response.json()) == (200, {"status": "ok", "failing": []})
+    from django.db.migrations.recorder import MigrationRecorder
+
+    newest = MigrationRecorder.Migration.objects.filter(app="agent").order_by("-id")
+    names = [row.name async for row in newest]
+    await newest.adelete()
+    try:
+        response = await AsyncClient().get("/readyz")
+        assert (response.status_code, response.json()["failing"]) == (503, ["migrations"])
+    finally:
+        for name in reversed(names):
+            await MigrationRecorder.Migration.objects.acreate(app="agent", name=name)
