@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_user_model
@@ -27,11 +27,11 @@ from django.utils.text import smart_split, unescape_string_literal
 from . import errors, transcripts, turn_facts
 from .admin_lists import ReadOnlyAdmin
 from .models import Feedback, Message, Session, Turn
-from .sessions import batches
 
-#: Words of a search; each costs a look at every message.
+#: Words of a search that count; each is looked for in every message.
 MAX_WORDS = 5
-_ENDING_ERRORS = (
+#: What a turn can end with.
+_ERRORS = (
     errors.ProviderUnavailable,
     errors.ProviderTimeout,
     errors.ProviderRateLimited,
@@ -39,47 +39,316 @@ _ENDING_ERRORS = (
     errors.ContextTooLong,
     errors.InternalError,
 )
+#: Columns that a list of turns has no use for.
+_WORDS_OF_QUERY = ("query__content", "query__partial", "query__data")
+_SPANS = (turn_facts.waited, turn_facts.first_token, turn_facts.duration)
 
 
 class _Filter(admin.SimpleListFilter):
-    """A filter of fixed choices; each is a value, its words and what it keeps."""
+    """A filter whose choices are fixed: value, words, and what each keeps."""
 
-    choices_: tuple[tuple[str, str, Q | Exists], ...]
+    kinds: tuple[tuple[str, str, Q | Exists], ...]
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, words) for value, words, _ in self.choices_]
+        return [(value, words) for value, words, _ in self.kinds]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        kept = next((kept for value, _, kept in self.choices_ if value == self.value()), None)
-        return queryset if kept is None else queryset.filter(kept)
+        kept = [kept for value, _, kept in self.kinds if value == self.value()]
+        return queryset.filter(*kept)
 
 
 class OpenFilter(_Filter):
     title, parameter_name = "state", "state"
-    choices_ = (
-        ("open", "Open", transcripts.OPEN),
-        ("closed", "Closed", ~transcripts.OPEN),
-    )
+    kinds = (("open", "Open", transcripts.OPEN), ("closed", "Closed", ~transcripts.OPEN))
 
 
 _failed = Exists(Turn.objects.filter(session=OuterRef("pk"), error_code__gt=""))
+_disliked = Feedback.objects.filter(rating=Feedback.Rating.DOWN).values("message__session")
 
 
 class ErrorsFilter(_Filter):
     title, parameter_name = "errors", "errors"
-    choices_ = (("yes", "With errors", _failed), ("no", "Without errors", ~_failed))
+    kinds = (("yes", "With errors", _failed), ("no", "Without errors", ~_failed))
 
 
-class ThumbsDownFilter(_Filter):
+class FeedbackFilter(_Filter):
     title, parameter_name = "feedback", "feedback"
-    choices_ = (
-        (
-            "down",
-            "With thumbs-down",
-            Q(
-                pk__in=Feedback.objects.filter(rating=Feedback.Rating.DOWN).values(
-                    "message__session"
-                )
-            ),
-        ),
+    kinds = (("down", "With thumbs-down", Q(pk__in=_disliked)),)
+
+
+@admin.register(Session)
+class SessionAdmin(ReadOnlyAdmin):
+    """Sessions; the page of one is its transcript."""
+
+    list_display = (
+        "session",
+        "whose",
+        "state",
+        "newest",
+        "turns_so_far",
+        "unfinished",
+        "cost",
+        "last_error",
+        "last_activity_at",
     )
+    sortable_by = ("newest", "turns_so_far", "last_activity_at")
+    list_filter = (OpenFilter, ErrorsFilter, FeedbackFilter, "last_activity_at")
+    search_fields = ("title",)  # shows the box; see get_search_results
+    search_help_text = (
+        f"Up to {MAX_WORDS} words or “quoted phrases” that are all in the title, the owner's name"
+        " or the messages; or the id of a session, turn or message."
+    )
+
+    def rows(self, keys: Sequence[Any]) -> QuerySet[Session]:
+        turns = Turn.objects.filter(session=OuterRef("pk"), error_code__gt="").order_by("-number")
+        rows: QuerySet[Session] = Session.objects.filter(pk__in=keys).select_related("owner")
+        return rows.annotate(
+            known_cost=Sum("turns__cost"),
+            unknown_costs=Count("turns", filter=transcripts.cost_is_unknown("turns__")),
+            running=Count("turns", filter=Q(turns__state=Turn.State.RUNNING)),
+            queued=Count("turns", filter=Q(turns__state=Turn.State.QUEUED)),
+            last_error_code=Subquery(turns.values("error_code")[:1]),
+        )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        for word in _words(search_term)[:MAX_WORDS]:
+            queryset = queryset.filter(_has(word))
+        return queryset, False
+
+    @admin.display
+    def session(self, session: Session) -> str:
+        return session.title or str(session.pk)
+
+    @admin.display(description="owner")
+    def whose(self, session: Session) -> str:
+        return transcripts.owner(session)
+
+    @admin.display
+    def state(self, session: Session) -> str:
+        return transcripts.state(session)
+
+    @admin.display(description="messages", ordering="last_seq")
+    def newest(self, session: Session) -> SafeString:
+        """How many there are; leads to the newest."""
+        return _link(_message_address(session.pk, session.last_seq), session.last_seq)
+
+    @admin.display(description="turns", ordering="enqueued")
+    def turns_so_far(self, session: Session) -> SafeString:
+        address = reverse("admin:agent_turn_changelist") + f"?session__id__exact={session.pk}"
+        return _link(address, session.enqueued)
+
+    @admin.display(description="now")
+    def unfinished(self, session: Any) -> str:
+        running = ["running"] if session.running else []
+        return ", ".join(running + ([f"{session.queued} queued"] if session.queued else []))
+
+    @admin.display
+    def cost(self, session: Any) -> str:
+        return turn_facts.total(session.known_cost, session.unknown_costs)
+
+    @admin.display
+    def last_error(self, session: Any) -> str:
+        return session.last_error_code or ""
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The transcript, in place of a form."""
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        session = self.get_object(request, unquote(object_id))
+        if not self.has_view_permission(request, session):
+            raise PermissionDenied
+        if session is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        number = request.GET.get("p", "")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": str(session),
+            "opts": self.opts,
+            "media": self.media,
+            "session": session,
+            "owner": transcripts.owner(session),
+            "state": transcripts.state(session),
+            "totals": transcripts.totals(session),
+            "unfinished": transcripts.unfinished(session),
+            "page": transcripts.page(session, int(number) if number.isdecimal() else 1),
+            "may_delete": self.has_delete_permission(request, session),
+        }
+        return TemplateResponse(request, "admin/agent/session/transcript.html", context)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
+        return super().get_queryset(request).select_related("owner")
+
+    # Deleting. Django would load every message and turn to name it on the page that asks, and
+    # write a session's title, its user's own words, into the log of deletions.
+
+    def get_deleted_objects(
+        self, objs: Iterable[Session], request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
+        sessions = list(objs)
+        counts = {
+            "sessions": len(sessions),
+            "messages": sum(session.last_seq for session in sessions),
+            "turns": sum(session.enqueued for session in sessions),
+        }
+        return [_named(session) for session in sessions], counts, set(), []
+
+    def log_deletions(self, request: HttpRequest, queryset: Iterable[Session]) -> list[LogEntry]:
+        kind = ContentType.objects.get_for_model(Session)
+        return LogEntry.objects.bulk_create(
+            LogEntry(
+                user_id=request.user.pk,
+                content_type=kind,
+                object_id=session.pk,
+                object_repr=str(session.pk),
+                action_flag=DELETION,
+            )
+            for session in queryset
+        )
+
+    def delete_model(self, request: HttpRequest, obj: Session) -> None:
+        _delete(obj.pk)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
+        for key in list(queryset.values_list("pk", flat=True)):
+            _delete(key)
+
+
+class ErrorCodeFilter(admin.SimpleListFilter):
+    title, parameter_name = "error code", "error_code"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("any", "Any error"), *((error.code, error.code) for error in _ERRORS)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case None:
+                return queryset
+            case "any":
+                return queryset.filter(error_code__gt="")
+            case code:
+                return queryset.filter(error_code=code)
+
+
+@admin.register(Turn)
+class TurnAdmin(ReadOnlyAdmin):
+    """Turns of all sessions, without anybody's words."""
+
+    list_display = (
+        "turn",
+        "transcript",
+        "state",
+        turn_facts.outcome,
+        "attempt",
+        turn_facts.model,
+        turn_facts.tokens,
+        turn_facts.cost,
+        turn_facts.waited,
+        turn_facts.first_token,
+        turn_facts.duration,
+        "created_at",
+    )
+    sortable_by = ("created_at",)
+    ordering = ("-created_at",)
+    list_filter = ("state", ErrorCodeFilter, "model", "created_at")
+    search_fields = ("id",)  # shows the box; see get_search_results
+    search_help_text = "The id of a turn, its query or its session, or the ref of its client."
+    fieldsets = (
+        (None, {"fields": ("id", "transcript", "number", "ref", "retry_of")}),
+        ("Outcome", {"fields": ("state", "finish_reason", "error_code", "stop")}),
+        ("Model", {"fields": (turn_facts.model, turn_facts.tokens, turn_facts.cost)}),
+        ("Time", {"fields": ("created_at", "started_at", "ended_at", *_SPANS)}),
+        ("Queue", {"fields": ("priority", "attempt", "worker", "lease_until")}),
+    )
+    readonly_fields = (
+        "id",
+        "transcript",
+        turn_facts.model,
+        turn_facts.tokens,
+        turn_facts.cost,
+        *_SPANS,
+    )
+
+    def rows(self, keys: Sequence[Any]) -> QuerySet[Turn]:
+        return Turn.objects.filter(pk__in=keys).select_related("query").defer(*_WORDS_OF_QUERY)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if key := _as_uuid(term):
+            queryset = queryset.filter(Q(pk=key) | Q(session=key) | Q(query=key))
+        elif term:
+            queryset = queryset.filter(ref=term)
+        return queryset, False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display
+    def turn(self, turn: Turn) -> str:
+        return _short(turn.pk)
+
+    @admin.display(description="session")
+    def transcript(self, turn: Turn) -> SafeString:
+        """Leads to the question in its transcript."""
+        return _link(_message_address(turn.session_id, turn.query.seq), _short(turn.session_id))
+
+
+def _words(search_term: str) -> list[str]:
+    """The words and quoted phrases of a search."""
+    words = [
+        unescape_string_literal(bit) if bit[0] in "\"'" and bit[0] == bit[-1] else bit
+        for bit in smart_split(search_term)
+    ]
+    return [word for word in words if word]
+
+
+def _has(word: str) -> Q:
+    """Sessions with this word; or, if it is an id, the session that it is of."""
+    if key := _as_uuid(word):
+        return (
+            Q(pk=key)
+            | Q(pk__in=Turn.objects.filter(pk=key).values("session"))
+            | Q(pk__in=Message.objects.filter(pk=key).values("session"))
+        )
+    said = Message.objects.filter(Q(content__icontains=word) | Q(partial__icontains=word))
+    name = f"owner__{get_user_model().USERNAME_FIELD}__icontains"
+    return Q(title__icontains=word) | Q(**{name: word}) | Q(pk__in=said.values("session"))
+
+
+@transaction.atomic
+def _delete(key: UUID) -> None:
+    locked = Session.objects.select_for_update().filter(pk=key)
+    list(locked.values_list("pk"))  # before its turns, as everywhere
+    Session.objects.filter(pk=key).delete()
+
+
+def _message_address(session_id: UUID, seq: int) -> str:
+    return reverse("admin:agent_session_change", args=[session_id]) + transcripts.Place(seq).link
+
+
+def _link(address: str, words: object) -> SafeString:
+    return format_html('<a href="{}">{}</a>', address, words)
+
+
+def _named(session: Session) -> SafeString:
+    return _link(_message_address(session.pk, 1), session)
+
+
+def _short(key: UUID) -> str:
+    return str(key)[:8]
+
+
+def _as_uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

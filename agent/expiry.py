@@ -19,7 +19,8 @@ from django.db.models.functions import Now
 from . import db, frames, live, sessions, turns
 from .errors import NotFound
 from .groups import group
-from .models import Change, Session, Turn, advance
+from .models import Session, Turn
+from .numbering import Change, advance
 
 _IDLE_WORDS = "Session closed due to inactivity"
 

@@ -22,7 +22,7 @@ from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 from . import frames
 from .groups import Answer, Group, groups
-from .models import Change
+from .numbering import Change
 
 log = structlog.get_logger(__name__)
 

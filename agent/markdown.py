@@ -19,8 +19,31 @@ MAX_CHARS = 50_000
 
 _SCHEMES = {"http", "https", "mailto"}
 _TAGS = set(
-    "a blockquote br code del em h4 h5 h6 hr li ol p pre s strong"
-    " table tbody td th thead tr ul".split()
+    [
+        "a",
+        "blockquote",
+        "br",
+        "code",
+        "del",
+        "em",
+        "h4",
+        "h5",
+        "h6",
+        "hr",
+        "li",
+        "ol",
+        "p",
+        "pre",
+        "s",
+        "strong",
+        "table",
+        "tbody",
+        "td",
+        "th",
+        "thead",
+        "tr",
+        "ul",
+    ]
 )
 _ATTRIBUTES = {"a": {"href", "title"}, "ol": {"start"}}
 

@@ -13,7 +13,8 @@ from django.db import transaction
 
 from . import db, frames, live, protocol, turns
 from .errors import Busy, Conflict, NotFound, QueueFull
-from .models import Change, Message, Session, Turn, advance
+from .models import Message, Session, Turn
+from .numbering import Change, advance
 from .sessions import Held, advance_or_create, as_uuid
 from .turns import Claimed, Lease, Outcome
 from .waiting import Queue

@@ -19,7 +19,7 @@ from .completions import Chunk, Delta, Finish, Usage
 from .conf import conf
 from .errors import AgentError, InternalError
 from .groups import Answer, Group, group
-from .models import Change
+from .numbering import Change
 from .prompt import ChatMessage, prompt
 from .turns import Claimed, Outcome
 

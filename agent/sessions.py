@@ -14,7 +14,8 @@ from . import db, frames, live, protocol
 from .actor import Actor
 from .errors import NotFound, SessionGone
 from .groups import group
-from .models import Change, Feedback, Message, Numbers, Session, Turn, advance
+from .models import Feedback, Message, Session, Turn
+from .numbering import Change, Numbers, advance
 from .waiting import Queue
 
 _PAGE = 200

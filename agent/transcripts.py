@@ -6,8 +6,9 @@ rows. However many messages there are, a page takes the same few queries. Reads 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -27,8 +28,22 @@ _EXCERPT_CHARS = 120
 #: Open, in the sense of `sessions.idle`: whoever came back after the closing opened it again.
 OPEN = Q(closed_at=None) | Q(closed_at__lt=F("last_activity_at"))
 _MODEL_WROTE = (Message.Type.RESPONSE, Message.Type.ERROR)
-#: A turn that asked a model and was not told what that cost.
-UNKNOWN_COST = Q(state=Turn.State.ENDED, attempt__gt=0, cost=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a message stands. A message's page follows from its seq."""
+
+    seq: int
+
+    @property
+    def page(self) -> int:
+        return max(self.seq - 1, 0) // PAGE_SIZE + 1
+
+    @property
+    def link(self) -> str:
+        """An address relative to the transcript's."""
+        return f"?p={self.page}#m{self.seq}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +57,15 @@ class Opinion:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A message with what belongs to it.
-
-    `refers_to` is the seq of the message that this one is about, or None.
-    """
+    """A message with what belongs to it, and the places that it refers to by a word for why."""
 
     message: Message
+    place: Place
     author: str
-    body: SafeString
+    markdown: SafeString  # of what a model wrote; the rest is plain text
     facts: list[tuple[str, str]]
     opinions: list[Opinion]
-    refers_to: int | None
+    references: list[tuple[str, Place]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +74,12 @@ class Unfinished:
 
     turn: Turn
     position: int
-    seq: int
+    place: Place
     excerpt: str
+
+    @property
+    def since(self) -> datetime:
+        return self.turn.started_at or self.turn.created_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +99,13 @@ class Page:
     last: int
     entries: list[Entry]
 
+    @property
+    def previous(self) -> int:
+        return self.number - 1
 
-def page_of(seq: int) -> int:
-    """The page that shows a message."""
-    return max(seq - 1, 0) // PAGE_SIZE + 1
-
-
-def link(seq: int) -> str:
-    """A message's place, as an address relative to its transcript."""
-    return f"?p={page_of(seq)}#m{seq}"
+    @property
+    def next(self) -> int:
+        return self.number + 1
 
 
 def owner(session: Session) -> str:
@@ -108,12 +123,18 @@ def state(session: Session) -> str:
     return "closed" if closed else "open"
 
 
+def cost_is_unknown(turn: str = "") -> Q:
+    """Turns that asked a model and were not told what that cost; `turn` is a lookup's prefix."""
+    ran = {f"{turn}state": Turn.State.ENDED, f"{turn}attempt__gt": 0}
+    return Q(**ran, **{f"{turn}cost": None})
+
+
 def totals(session: Session) -> Totals:
     found = Turn.objects.filter(session=session).aggregate(
         prompt=Sum("prompt_tokens"),
         completion=Sum("completion_tokens"),
         known=Sum("cost"),
-        unknown=Count("pk", filter=UNKNOWN_COST),
+        unknown=Count("pk", filter=cost_is_unknown()),
     )
     known: Decimal | None = found["known"]
     return Totals(
@@ -128,11 +149,9 @@ def unfinished(session: Session) -> list[Unfinished]:
     queue = Queue.of(session.pk, session.started)
     turns = [(0, queue.running)] if queue.running else []
     turns += enumerate(queue.waiting, 1)
-    rows = Message.objects.filter(id__in=[turn.query_id for _, turn in turns])
-    queries = {
-        key: (seq, excerpt)
-        for key, seq, excerpt in rows.values_list("id", "seq", Left("content", _EXCERPT_CHARS))
-    }
+    asked = Message.objects.filter(id__in=[turn.query_id for _, turn in turns])
+    rows = asked.values_list("id", "seq", Left("content", _EXCERPT_CHARS))
+    queries = {key: (Place(seq), excerpt) for key, seq, excerpt in rows}
     return [
         Unfinished(turn, position, *queries[turn.query_id])
         for position, turn in turns
@@ -142,7 +161,7 @@ def unfinished(session: Session) -> list[Unfinished]:
 
 def page(session: Session, number: int) -> Page:
     """A page of a session's transcript, oldest message first; the nearest one if there is none."""
-    last = page_of(session.last_seq)
+    last = Place(session.last_seq).page
     number = min(max(number, 1), last)
     messages = list(_messages(session, after=(number - 1) * PAGE_SIZE))
     seqs = _targets(session, messages)
@@ -178,12 +197,24 @@ def _entry(session: Session, message: Message, seqs: dict[UUID | None, int]) -> 
     ended = message.turn if message.type in _MODEL_WROTE else None
     return Entry(
         message=message,
+        place=Place(message.seq),
         author=_author(session, message),
-        body=_body(message),
+        markdown=_markdown(message),
         facts=list(turn_facts.facts(ended)) if ended else [],
         opinions=[_opinion(session, row) for row in message.feedback.all()],
-        refers_to=ended.query.seq if ended else seqs.get(_named(message.data)),
+        references=list(_references(message, ended, seqs.get(_named(message.data)))),
     )
+
+
+def _references(
+    message: Message, ended: Turn | None, named: int | None
+) -> Iterator[tuple[str, Place]]:
+    if ended:
+        yield "answers", Place(ended.query.seq)
+    if named:
+        yield "replaces" if message.type == Message.Type.QUERY else "about", Place(named)
+    if message.dropped_seq:
+        yield "replaced by", Place(message.dropped_seq)
 
 
 def _author(session: Session, message: Message) -> str:
@@ -196,10 +227,12 @@ def _author(session: Session, message: Message) -> str:
             return "system"
 
 
-def _body(message: Message) -> SafeString:
-    """What a model wrote; everything else is shown as the plain text that it is."""
-    text = message.partial if message.type == Message.Type.ERROR else message.content
-    return markdown.to_html(text) if message.type in _MODEL_WROTE else SafeString()
+def _markdown(message: Message) -> SafeString:
+    if message.type not in _MODEL_WROTE:
+        return SafeString()
+    return markdown.to_html(
+        message.partial if message.type == Message.Type.ERROR else message.content
+    )
 
 
 def _opinion(session: Session, row: Feedback) -> Opinion:

@@ -19,7 +19,8 @@ from django.db.models.functions import Now
 
 from . import frames
 from .errors import AgentError, InternalError, NotFound
-from .models import Change, Message, Numbers, Session, Turn, advance
+from .models import Message, Session, Turn
+from .numbering import Change, Numbers, advance
 from .waiting import Queue
 
 MAX_ATTEMPTS = 3

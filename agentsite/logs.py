@@ -22,7 +22,7 @@ def configure(options: dict[str, str]) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
-        structlog.stdlib.ExtraAdder(),
+        structlog.stdlib.ExtraAdder(allow={"status_code"}),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     as_json = options["format"] == "json"
@@ -54,6 +54,9 @@ def configure(options: dict[str, str]) -> None:
             },
             "root": {"handlers": ["stderr"], "level": options["level"]},
             "loggers": {
+                # Django sets up handlers of its own first.
+                "django": {"handlers": [], "level": "INFO"},
+                "django.server": {"handlers": [], "level": "INFO", "propagate": True},
                 # These name addresses with their query strings, or provider URLs, at INFO.
                 "httpx": {"level": "WARNING"},
                 "httpcore": {"level": "WARNING"},

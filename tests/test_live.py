@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError
 
 from agent import live
 from agent.groups import Answer, group
-from agent.models import Change
+from agent.numbering import Change
 
 pytestmark = pytest.mark.redis
 OTHER = "agent.other"

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from agent import expiry, live
 from agent.conf import conf
-from agent.models import Change
+from agent.numbering import Change
 
 
 class Command(BaseCommand):
