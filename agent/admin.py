@@ -6,6 +6,7 @@ A session can be deleted, by those with that permission, when somebody wants the
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -20,9 +21,11 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import smart_split, unescape_string_literal
+from django.utils.timezone import localtime
 
 from . import errors, transcripts, turn_facts
 from .admin_lists import ReadOnlyAdmin
@@ -41,13 +44,15 @@ _ERRORS = (
 )
 #: Columns that a list of turns has no use for.
 _WORDS_OF_QUERY = ("query__content", "query__partial", "query__data")
-_SPANS = (turn_facts.waited, turn_facts.first_token, turn_facts.duration)
+#: Django takes functions for fields, which its types do not know.
+_SPANS: Any = (turn_facts.waited, turn_facts.first_token, turn_facts.duration)
+_MODEL: Any = (turn_facts.model, turn_facts.tokens, turn_facts.cost)
 
 
 class _Filter(admin.SimpleListFilter):
     """A filter whose choices are fixed: value, words, and what each keeps."""
 
-    kinds: tuple[tuple[str, str, Q | Exists], ...]
+    kinds: tuple[tuple[str, str, Any], ...]
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(value, words) for value, words, _ in self.kinds]
@@ -82,16 +87,15 @@ class SessionAdmin(ReadOnlyAdmin):
 
     list_display = (
         "session",
-        "whose",
+        "last_activity",
+        "owner_",
         "state",
         "newest",
         "turns_so_far",
-        "unfinished",
         "cost",
         "last_error",
-        "last_activity_at",
     )
-    sortable_by = ("newest", "turns_so_far", "last_activity_at")
+    sortable_by = ("last_activity", "newest", "turns_so_far")
     list_filter = (OpenFilter, ErrorsFilter, FeedbackFilter, "last_activity_at")
     search_fields = ("title",)  # shows the box; see get_search_results
     search_help_text = (
@@ -119,15 +123,22 @@ class SessionAdmin(ReadOnlyAdmin):
 
     @admin.display
     def session(self, session: Session) -> str:
-        return session.title or str(session.pk)
+        return session.title or _short(session.pk)
+
+    @admin.display(ordering="last_activity_at")
+    def last_activity(self, session: Session) -> str:
+        return _moment(session.last_activity_at)
 
     @admin.display(description="owner")
-    def whose(self, session: Session) -> str:
+    def owner_(self, session: Session) -> str:
         return transcripts.owner(session)
 
     @admin.display
-    def state(self, session: Session) -> str:
-        return transcripts.state(session)
+    def state(self, session: Any) -> str:
+        """Open or closed, and what goes on in it."""
+        running = ["running"] if session.running else []
+        queued = [f"{session.queued} queued"] if session.queued else []
+        return ", ".join([transcripts.state(session), *running, *queued])
 
     @admin.display(description="messages", ordering="last_seq")
     def newest(self, session: Session) -> SafeString:
@@ -138,11 +149,6 @@ class SessionAdmin(ReadOnlyAdmin):
     def turns_so_far(self, session: Session) -> SafeString:
         address = reverse("admin:agent_turn_changelist") + f"?session__id__exact={session.pk}"
         return _link(address, session.enqueued)
-
-    @admin.display(description="now")
-    def unfinished(self, session: Any) -> str:
-        running = ["running"] if session.running else []
-        return ", ".join(running + ([f"{session.queued} queued"] if session.queued else []))
 
     @admin.display
     def cost(self, session: Any) -> str:
@@ -166,7 +172,7 @@ class SessionAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request, session):
             raise PermissionDenied
         if session is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            return super().change_view(request, object_id)  # Django says that it does not exist
         number = request.GET.get("p", "")
         context = {
             **self.admin_site.each_context(request),
@@ -204,9 +210,9 @@ class SessionAdmin(ReadOnlyAdmin):
         kind = ContentType.objects.get_for_model(Session)
         return LogEntry.objects.bulk_create(
             LogEntry(
-                user_id=request.user.pk,
+                user_id=request.user.pk or 0,
                 content_type=kind,
-                object_id=session.pk,
+                object_id=str(session.pk),
                 object_repr=str(session.pk),
                 action_flag=DELETION,
             )
@@ -243,19 +249,15 @@ class TurnAdmin(ReadOnlyAdmin):
 
     list_display = (
         "turn",
+        "created",
         "transcript",
         "state",
         turn_facts.outcome,
+        *_MODEL,
+        *_SPANS,
         "attempt",
-        turn_facts.model,
-        turn_facts.tokens,
-        turn_facts.cost,
-        turn_facts.waited,
-        turn_facts.first_token,
-        turn_facts.duration,
-        "created_at",
     )
-    sortable_by = ("created_at",)
+    sortable_by = ("created",)
     ordering = ("-created_at",)
     list_filter = ("state", ErrorCodeFilter, "model", "created_at")
     search_fields = ("id",)  # shows the box; see get_search_results
@@ -263,18 +265,11 @@ class TurnAdmin(ReadOnlyAdmin):
     fieldsets = (
         (None, {"fields": ("id", "transcript", "number", "ref", "retry_of")}),
         ("Outcome", {"fields": ("state", "finish_reason", "error_code", "stop")}),
-        ("Model", {"fields": (turn_facts.model, turn_facts.tokens, turn_facts.cost)}),
+        ("Model", {"fields": _MODEL}),
         ("Time", {"fields": ("created_at", "started_at", "ended_at", *_SPANS)}),
         ("Queue", {"fields": ("priority", "attempt", "worker", "lease_until")}),
     )
-    readonly_fields = (
-        "id",
-        "transcript",
-        turn_facts.model,
-        turn_facts.tokens,
-        turn_facts.cost,
-        *_SPANS,
-    )
+    readonly_fields = ("id", "transcript", *_MODEL, *_SPANS)
 
     def rows(self, keys: Sequence[Any]) -> QuerySet[Turn]:
         return Turn.objects.filter(pk__in=keys).select_related("query").defer(*_WORDS_OF_QUERY)
@@ -295,6 +290,10 @@ class TurnAdmin(ReadOnlyAdmin):
     @admin.display
     def turn(self, turn: Turn) -> str:
         return _short(turn.pk)
+
+    @admin.display(ordering="created_at")
+    def created(self, turn: Turn) -> str:
+        return _moment(turn.created_at)
 
     @admin.display(description="session")
     def transcript(self, turn: Turn) -> SafeString:
@@ -341,6 +340,10 @@ def _link(address: str, words: object) -> SafeString:
 
 def _named(session: Session) -> SafeString:
     return _link(_message_address(session.pk, 1), session)
+
+
+def _moment(value: datetime) -> str:
+    return date_format(localtime(value), "Y-m-d H:i")
 
 
 def _short(key: UUID) -> str:

@@ -56,7 +56,7 @@ class PageList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)  # its `result_list` is lazy, and never run
         keys = self.paginator.keys_of(self.page_num)
-        found = {row.pk: row for row in self.model_admin.rows(keys)}
+        found = {row.pk: row for row in self.model_admin.rows(keys)}  # type: ignore[attr-defined]
         self.result_list = [found[key] for key in keys if key in found]
 
 

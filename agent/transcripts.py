@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString
 from . import markdown, turn_facts
 from .actor import Actor
 from .models import Feedback, Message, Session, Turn
-from .turns import Queue
+from .waiting import Queue
 
 PAGE_SIZE = 50
 _EXCERPT_CHARS = 120
@@ -86,8 +86,7 @@ class Unfinished:
 class Totals:
     """What a session's turns took so far."""
 
-    prompt_tokens: int
-    completion_tokens: int
+    tokens: str
     cost: str
 
 
@@ -138,8 +137,7 @@ def totals(session: Session) -> Totals:
     )
     known: Decimal | None = found["known"]
     return Totals(
-        found["prompt"] or 0,
-        found["completion"] or 0,
+        turn_facts.in_and_out(found["prompt"] or 0, found["completion"] or 0),
         turn_facts.total(known, found["unknown"]),
     )
 

@@ -9,20 +9,16 @@ from decimal import Decimal
 from .models import Turn
 
 #: A fact that does not exist (yet), as opposed to one that the provider did not tell.
-NONE, UNKNOWN = "–", "unknown"
+NONE, UNKNOWN = "-", "unknown"
 
 
 def facts(turn: Turn) -> Iterator[tuple[str, str]]:
-    """The facts of a turn as pairs of a label and its value, in the order of reading."""
+    """The facts that a turn has, as pairs of a label and its value, in the order of reading."""
     yield "State", turn.state
-    yield "Outcome", outcome(turn)
     yield "Attempts", str(turn.attempt)
-    yield "Model", model(turn)
-    yield "Tokens", tokens(turn)
-    yield "Cost", cost(turn)
-    yield "Waited", waited(turn)
-    yield "First token", first_token(turn)
-    yield "Duration", duration(turn)
+    for fact in (outcome, model, tokens, cost, waited, first_token, duration):
+        if (value := fact(turn)) != NONE:
+            yield fact.__name__.replace("_", " ").capitalize(), value
 
 
 def outcome(turn: Turn) -> str:
@@ -35,10 +31,9 @@ def model(turn: Turn) -> str:
 
 
 def tokens(turn: Turn) -> str:
-    """Tokens of the prompt and of the answer."""
     if turn.prompt_tokens is None and turn.completion_tokens is None:
         return _missing(turn)
-    return f"{_count(turn.prompt_tokens)} in, {_count(turn.completion_tokens)} out"
+    return in_and_out(turn.prompt_tokens, turn.completion_tokens)
 
 
 def cost(turn: Turn) -> str:
@@ -58,6 +53,11 @@ def first_token(turn: Turn) -> str:
 def duration(turn: Turn) -> str:
     """From the first start to the end."""
     return _between(turn.started_at, turn.ended_at)
+
+
+def in_and_out(prompt: int | None, completion: int | None) -> str:
+    """Tokens of the prompt and of the answer."""
+    return f"{_count(prompt)} in, {_count(completion)} out"
 
 
 def amount(value: Decimal) -> str:

@@ -1,23 +1,24 @@
-"""Chromium for tests: one browser for a module, and contexts of their own for each test.
+"""Chromium for tests: one browser for all of them, and contexts of its own for each test.
 
 Whatever the pages of a test do is recorded. At the end of the test nothing may have gone wrong in
 them that the test did not foresee: no script error, no violation of the content security policy,
-no request to another host, no dialog, nothing on the console but sockets that found no server.
+no request to another host, no dialog, nothing on the console but that a server is away.
 
-A module takes the fixtures with `pytest_plugins = ["tests.browser"]` and runs its tests on the loop
-of the module, as the browser does: `pytest.mark.asyncio(loop_scope="module")`.
+A module names this one and `tests.servers` in `pytest_plugins`, and runs its tests on the loop of
+the session, as the browser does: `pytest.mark.asyncio(loop_scope="session")`.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import (
     Browser,
@@ -34,8 +35,15 @@ from playwright.async_api import (
     expect,
 )
 
+from tests.scripted_provider import ScriptedProcess
+from tests.servers import Server
+
 DESKTOP: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}
+
+#: A question to the scripted provider whose answer never ends, and what there is of it.
+STALLED = "mode=stall tokens=50 after=6"
+STALLED_TEXT = "w0 w1 w2 w3 w4 w5"
 
 _ARGUMENTS = [
     "--headless",
@@ -49,12 +57,24 @@ _ARGUMENTS = [
 ]
 #: Generous: a state that does not come is a failure, one that comes late is a busy machine.
 _PATIENCE_MS = 30_000
-#: What Chromium writes about a socket that finds no server, or loses it.
-_SOCKET_TROUBLE = re.compile(r"^WebSocket connection to '.*' failed")
-_TELL_VIOLATIONS = """\
+#: What Chromium writes when a server is away; there are tests that take it away.
+_SERVER_AWAY = re.compile(
+    r"^WebSocket connection to '.*' failed|^Failed to load resource: net::ERR_CONNECTION_"
+)
+#: Runs before the scripts of each page; the policy of the page does not hold for it.
+_WATCH = """\
 addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) => {
   console.error(`forbidden by the policy: ${violatedDirective} ${blockedURI}`);
-});"""
+});
+const seen = window.seen = { states: [], texts: [], said: [] };
+const note = (list, value) => value && value !== list.at(-1) && list.push(value);
+new MutationObserver(() => {
+  const answer = [...document.querySelectorAll("article.answer")].at(-1);
+  note(seen.states, answer?.dataset.state);
+  note(seen.texts, answer?.querySelector(".markdown").textContent.trim());
+  note(seen.said, document.querySelector("#status")?.textContent);
+}).observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
+"""
 
 expect.set_options(timeout=_PATIENCE_MS)
 
@@ -106,7 +126,9 @@ class Visitor:
         self.requests.append(socket.url)
 
     def _logged(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and not _SOCKET_TROUBLE.match(message.text):
+        if message.location["url"].endswith("/favicon.ico"):
+            return  # pages that name no icon have none
+        if message.type in ("error", "warning") and not _SERVER_AWAY.match(message.text):
             self.trouble.append(f"console {message.type}: {message.text}")
 
     def _failed(self, failure: WebError) -> None:
@@ -149,6 +171,15 @@ class Chat:
     async def show(self) -> None:
         """Bring the tab to the front; a page in the background does not draw."""
         await self.page.bring_to_front()
+
+    async def seen(self) -> dict[str, list[str]]:
+        """What became of the latest answer since the page was loaded.
+
+        Returns:
+            each of its `states` and `texts` in order, and all that was `said` by the live region.
+        """
+        record: dict[str, list[str]] = await self.page.evaluate("() => window.seen")
+        return record
 
     def button(self, name: str) -> Locator:
         return self.page.get_by_role("button", name=name, exact=True)
@@ -193,7 +224,7 @@ class Visitors:
         """
         context = await self._chromium.new_context(**{"viewport": DESKTOP, **options})
         self._stack.push_async_callback(context.close)
-        await context.add_init_script(_TELL_VIOLATIONS)
+        await context.add_init_script(_WATCH)
         visitor = Visitor(context, origin)
         self._all.append(visitor)
         return visitor
@@ -203,9 +234,9 @@ class Visitors:
             visitor.assert_nothing_went_wrong()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
-    """The browser of a module."""
+    """The browser."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     assert path, "chromium is missing; `.ci/packages` installs what the tests need"
     async with async_playwright() as playwright:
@@ -214,7 +245,7 @@ async def chromium() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def visitor(chromium: Browser) -> AsyncIterator[Visitors]:
     """Makes the visitors of a test, and looks at the end whether anything went wrong for them."""
     async with AsyncExitStack() as stack:
@@ -223,75 +254,23 @@ async def visitor(chromium: Browser) -> AsyncIterator[Visitors]:
         visitors.assert_nothing_went_wrong()
 
 
-# A server process, until there is tests/servers.py
-import functools
-import os
-import secrets
-import subprocess
-import sys
-import tempfile
-import urllib.request
-
-from tests.services import Service
-
-ROOT = Path(__file__).resolve().parent.parent
-_SECRET = "only-for-tests-" * 4
+@pytest.fixture(scope="session")
+def site(provider: ScriptedProcess) -> Iterator[Server]:
+    """A server for tests that need only one kind; nobody may end it. Its queue is short."""
+    with Server("uvicorn", provider.base_url, environment={"MAX_QUEUE": "3"}) as server:
+        yield server
+        server.assert_nothing_broke()
 
 
-def environment(database: Path, **variables: str) -> dict[str, str]:
-    names = ("PATH", "HOME", "LANG", "NO_PROXY", "no_proxy", "PYTHONPATH")
-    kept = {name: os.environ[name] for name in names if name in os.environ}
-    fixed = {"ENV_FILE": "", "DEBUG": "1", "SECRET_KEY": _SECRET, "PYTHONWARNINGS": "default"}
-    return {**kept, **fixed, "DATABASE_URL": f"sqlite:///{database}", **variables}
+# behind the page
 
 
-def manage(*arguments: str, database: Path, **variables: str) -> None:
-    subprocess.run(
-        [sys.executable, str(ROOT / "manage.py"), *arguments],
-        env=environment(database, **variables),
-        check=True,
-        capture_output=True,
-    )
+def stored(server: Server, session: str, kind: str) -> list[str]:
+    """The contents of a session's messages of one type, from the database, oldest first."""
+    sql = "SELECT content FROM agent_message WHERE session_id=? AND type=? ORDER BY seq"
+    return [content for (content,) in server.rows(sql, UUID(session).hex, kind)]
 
 
-@functools.cache
-def _migrated() -> Path:
-    directory = tempfile.TemporaryDirectory(prefix="test-template-")
-    _kept.append(directory)
-    database = Path(directory.name) / "db.sqlite3"
-    manage("migrate", database=database)
-    return database
-
-
-_kept: list[Any] = []
-
-
-class AgentServer(Service):
-    name = "agent"
-
-    def __init__(self, kind: str = "uvicorn", **variables: str) -> None:
-        super().__init__()
-        self._kind = kind
-        self.database = self.directory / "db.sqlite3"
-        self.variables = variables
-        shutil.copy(_migrated(), self.database)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def _command(self) -> list[str]:
-        variables = environment(self.database, **self.variables)
-        return [
-            "/usr/bin/env", "-i",
-            *(f"{name}={value}" for name, value in variables.items()),
-            sys.executable, str(ROOT / "manage.py"), "serve",
-            "--server", self._kind, "--port", str(self.port),
-        ]
-
-    def _ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/healthz", timeout=2) as response:
-                return bool(response.status == 200)
-        except OSError:
-            return False
+def times_asked(provider: ScriptedProcess, prompt: str) -> int:
+    """How often the provider was asked this."""
+    return sum(request["prompt"] == prompt for request in provider.requests())

@@ -107,6 +107,8 @@ class Transcript:
 
     Attributes:
         session: its id, from the welcome.
+        resume_token: from the welcome, of nobody.
+        welcome: of the newest connection.
         frames: durable frames by seq, without their `replay`.
         last_seq: the newest of them.
         ends: terminal frames by turn.
@@ -114,7 +116,7 @@ class Transcript:
 
     def __init__(self, *, holes: bool = False, crashes: bool = False) -> None:
         self._may_have_holes, self._may_crash = holes, crashes
-        self.session = ""
+        self.session = self.resume_token = ""
         self.frames: dict[int, Frame] = {}
         self.ends: dict[str, Frame] = {}
         self.last_seq = 0
@@ -222,6 +224,7 @@ class Transcript:
             self._forget()
         _require(0 <= frame["replay_from"] <= frame["last_seq"], "replay_from", frame)
         self.welcome, self.session = frame, frame["session"]
+        self.resume_token = frame.get("resume_token", self.resume_token)
         self._cursor = frame["replay_from"]
         if self._cursor > self.last_seq:
             self._knows_all = False
@@ -446,7 +449,7 @@ class Client:
 
     async def send(self, frame: Frame) -> None:
         self.transcript.sent(frame)
-        await self.socket.send(json.dumps(frame))
+        await self.socket.send(json.dumps(frame, ensure_ascii=False))
 
     async def send_raw(self, data: str | bytes) -> None:
         """Send what need not be a frame: one text message, or a binary one."""
@@ -562,6 +565,16 @@ class Client:
         raise AssertionError(f"{problem}; the last frames were\n{shown}\nlog:\n{self._log()}")
 
     # leaving
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """Headers with which nobody reaches the session again, from another tab for example."""
+        return {"Authorization": f"Bearer {self.transcript.resume_token}"}
+
+    def back(self) -> dict[str, Any]:
+        """The options for `connect` with which this client comes back."""
+        held = self.transcript
+        return {"headers": self.credentials, "transcript": held, "last_seq": held.last_seq}
 
     async def close(self) -> None:
         """Leave in order."""

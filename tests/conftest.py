@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-pytest.register_assert_rewrite("tests.browser", "tests.client", "tests.servers")
-
 from tests.services import Postgres, Redis, start_postgres, start_redis
+
+pytest.register_assert_rewrite("tests.browser", "tests.client", "tests.servers")
 
 
 @pytest.fixture(scope="session")

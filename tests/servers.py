@@ -15,18 +15,20 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, closing, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
+from .client import Client, connect
 from .scripted_provider import ScriptedProcess, scripted_process
 from .services import HOST, free_port
 
@@ -85,10 +87,6 @@ class Server:
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
-
-    @property
-    def websocket_url(self) -> str:
-        return f"ws://{HOST}:{self.port}/ws/agent/"
 
     @property
     def pid(self) -> int:
@@ -211,7 +209,18 @@ class Server:
                 raise ServerFailed(f"{self.backend} did not {what}\n{self.log_tail()}")
             time.sleep(0.02)
 
-    # requests
+    # using it
+
+    def connect(
+        self, path: str = "/ws/agent/", **options: Any
+    ) -> AbstractAsyncContextManager[Client]:
+        """A WebSocket; the options are those of `client.connect`."""
+        return connect(f"ws://{HOST}:{self.port}{path}", log=self.log_tail, **options)
+
+    def rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """What a query finds in its database; ids are hexadecimal there, without dashes."""
+        with closing(sqlite3.connect(self.database, timeout=20)) as connection:
+            return connection.execute(sql, parameters).fetchall()
 
     def request(
         self, method: str, path: str, headers: Mapping[str, str] | None = None

@@ -275,7 +275,7 @@ class Postgres(Service):
             return False
         return True
 
-    def _execute(self, statement: sql.Composable) -> None:
+    def _execute(self, statement: sql.SQL | sql.Composed) -> None:
         with psycopg.connect(
             self.url_of("postgres"), autocommit=True, connect_timeout=2
         ) as connection:

@@ -99,9 +99,7 @@ async def test_a_resume_token_is_good_for_its_session_and_needs_no_cookie():
     assert await auth.authenticate(scope(bearer=token)) == Actor(session_id=session_id)
     by_protocol = scope(subprotocols=["agent.v1", f"bearer.{token}"])
     assert await auth.authenticate(by_protocol) == Actor(session_id=session_id)
-    assert set(token) <= set(
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
-    )
+    assert set(token) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
 
 @pytest.mark.parametrize("token", ["x", "a.b", "." * 10, f"{'0' * 32}.AAAA", "ü"])

@@ -13,13 +13,17 @@ const NEAR_PX = 80;
  */
 export function followEnd(scroller, content, button) {
   let following = true;
+  let top = scroller.scrollTop;
 
   const distance = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
   const show = () => {
     button.hidden = following || distance() < NEAR_PX;
   };
   const stay = () => {
-    if (following) scroller.scrollTop = scroller.scrollHeight;
+    if (following) {
+      scroller.scrollTop = scroller.scrollHeight;
+      top = scroller.scrollTop;
+    }
     show();
   };
   const toEnd = () => {
@@ -28,7 +32,11 @@ export function followEnd(scroller, content, button) {
   };
 
   scroller.addEventListener("scroll", () => {
-    following = distance() < NEAR_PX;
+    // the event comes a frame late: the text may have grown since, and that is no reader's doing
+    const wentUp = scroller.scrollTop < top;
+    if (distance() < NEAR_PX) following = true;
+    else if (wentUp) following = false;
+    top = scroller.scrollTop;
     show();
   });
   // upwards means: let me read, also while the text grows faster than the wheel turns

@@ -9,8 +9,9 @@ function counted(count, one, many) {
   return `${count.toLocaleString()} ${count === 1 ? one : many}`;
 }
 
-/** Close reasons, for people. @type {Record<string, string>} */
-const CLOSED = { "Session timeout": "This conversation was closed because it was not used." };
+const NOT_USED = "This conversation was closed because it was not used.";
+/** What the server says about a close, for people. @type {Record<string, string>} */
+const CLOSED = { "Session closed due to inactivity": NOT_USED, "Session timeout": NOT_USED };
 
 /**
  * What the strip above the composer says about the connection.

@@ -1,0 +1,100 @@
+"""manage.py as the chaos run starts it: it tells its tasks when asked, and may be sabotaged.
+
+    python -m tests.chaos.launch TASKS_FILE BREAK serve --port ...
+
+On SIGUSR1 it writes what its event loop holds to TASKS_FILE. BREAK is `-`, or the name of a promise
+that this process is to break, so that the judge can be seen to notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+#: What `--break` takes, and what is left out then.
+SABOTAGES = {
+    "fence": "the end of a turn is written whatever its state and attempt, and the schema's"
+    " constraint of one end per turn is dropped",
+    "fence-alone": "the same, with the schema's constraint in place",
+    "catch-up": "nobody looks for messages that were lost between processes",
+    "replay": "who comes back is told that nothing was missed",
+}
+
+
+def sabotage(name: str) -> None:
+    """Break a promise, in this process."""
+    import django
+
+    django.setup()
+    _SABOTAGES[name]()
+
+
+def _without_fence() -> None:
+    from agent import turns
+    from agent.models import Turn
+    from agent.numbering import Change
+
+    def finish(claimed: Any, outcome: Any) -> Any:
+        change = Change(claimed.session_id)
+        turns.end(change, Turn.objects.get(id=claimed.turn_id), outcome)
+        return change, True
+
+    turns.finish = finish
+
+
+def _without_catching_up() -> None:
+    from agent import upkeep
+
+    async def never() -> None:
+        await asyncio.sleep(3600)
+
+    upkeep.catch_up = never
+
+
+def _without_replay() -> None:
+    from agent import feed
+
+    feed._start = lambda newest, last_seq, tail: newest
+
+
+_SABOTAGES: dict[str, Callable[[], None]] = {
+    "fence": _without_fence,
+    "fence-alone": _without_fence,
+    "catch-up": _without_catching_up,
+    "replay": _without_replay,
+}
+
+
+def tell(file: Path) -> None:
+    """Write what the running event loop holds."""
+    gc.collect()
+    names = Counter(task.get_coro().__qualname__ for task in asyncio.all_tasks())  # type: ignore[union-attr]
+    from agent.groups import groups
+
+    told = {"tasks": sum(names.values()), "names": names, "groups": len(groups)}
+    unfinished = file.with_suffix(".part")
+    unfinished.write_text(json.dumps(told))
+    unfinished.rename(file)
+
+
+def main() -> None:
+    file, broken, *arguments = sys.argv[1:]
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentsite.settings")
+    signal.signal(signal.SIGUSR1, lambda *_: tell(Path(file)))
+    if broken != "-":
+        sabotage(broken)
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(["manage.py", *arguments])
+
+
+if __name__ == "__main__":
+    main()

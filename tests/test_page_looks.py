@@ -1,0 +1,137 @@
+"""How the chat page looks in Chromium: on a phone, in the dark, and what it says of its model."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser import PHONE, STALLED, STALLED_TEXT, Visitors
+from tests.servers import Server
+
+pytest_plugins = ["tests.browser", "tests.servers"]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.browser,
+    pytest.mark.server,
+]
+
+
+async def test_the_demo_model_says_that_it_is_one(visitor: Visitors) -> None:
+    with Server("uvicorn") as server:
+        chat = await (await visitor(server.url)).chat()
+        badge = chat.page.get_by_text("Offline demo", exact=True)
+        await expect(badge).to_be_visible()
+        await chat.ask("Hello?")
+        await chat.answer_is("done")
+        await expect(chat.text()).to_contain_text("offline demo model")
+
+
+async def test_a_real_model_is_named_and_wears_no_demo_badge(
+    visitor: Visitors, site: Server
+) -> None:
+    chat = await (await visitor(site.url)).chat()
+    await chat.ready()
+    await expect(chat.page.locator("#model")).to_have_text("openai/gpt-4-turbo")
+    await expect(chat.page.locator("#demo")).to_be_hidden()
+
+
+WIDE = f"""say: # A heading that is rather long for a phone and has to be broken somewhere
+
+A paragraph with {"averylongword" * 20} and https://example.org/{"path/" * 40}
+
+```python
+print("{"a long line of code " * 20}")
+```
+
+| {" | ".join(f"column {number}" for number in range(12))} |
+|{"---|" * 12}
+| {" | ".join("a value" for _ in range(12))} |
+
+> {"quoted" * 40}
+
+1. one
+   - `{"code" * 50}`
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_on_a_phone_nothing_sticks_out(visitor: Visitors, site: Server, scheme: str) -> None:
+    person = await visitor(
+        site.url, viewport=PHONE, is_mobile=True, has_touch=True, color_scheme=scheme
+    )
+    chat = await person.chat()
+    await chat.ask(WIDE)
+    await chat.answer_is("done")
+    await chat.ask(STALLED)
+    await expect(chat.stop).to_be_visible()
+    widths = await chat.page.evaluate(
+        """() => ["html", "body", "#conversation", "#column", ".bottom"].map((name) => {
+          const { scrollWidth, clientWidth } = document.querySelector(name);
+          return [name, scrollWidth, clientWidth];
+        })"""
+    )
+    for name, needed, given in widths:
+        assert needed <= given <= PHONE["width"], name
+    size = await chat.composer.evaluate("(element) => getComputedStyle(element).fontSize")
+    assert float(size.removesuffix("px")) >= 16, "the phone would zoom in"
+    for button in (chat.stop, chat.send):
+        box = await button.bounding_box()
+        assert box
+        assert min(box["width"], box["height"]) >= 40
+    await expect(chat.composer).to_be_in_viewport(ratio=1)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_text_can_be_read(visitor: Visitors, site: Server, scheme: str) -> None:
+    chat = await (await visitor(site.url, color_scheme=scheme)).chat()
+    await chat.ready()
+    await assert_contrast(chat.page)
+    await chat.ask("say: # Head\n\n[link](https://example.org) `code`\n\n> quote\n\n```\nx\n```")
+    await chat.answer_is("done")
+    await chat.ask("mode=error_event after=3 tokens=9")
+    await chat.answer_is("failed")
+    await chat.ask(STALLED)
+    await expect(chat.text()).to_have_text(STALLED_TEXT)
+    await chat.ask("waiting")
+    await chat.question_is("waiting")
+    await chat.composer.fill("x" * 32_001)
+    await assert_contrast(chat.page)
+    await chat.open(f"/?session={uuid4()}")
+    await chat.phase("stopped")
+    await assert_contrast(chat.page)
+
+
+async def assert_contrast(page: Page) -> None:
+    """Each visible text has a contrast of 4.5 to its ground (WCAG 2, 1.4.3)."""
+    poor = await page.evaluate(
+        """() => {
+          const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+          const light = (colour) => {
+            const [r, g, b] = channels(colour).map((value) => {
+              const share = value / 255;
+              return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+            });
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+          };
+          const ground = (element) => {
+            const colour = getComputedStyle(element).backgroundColor;
+            if (channels(colour)[3] !== 0) return colour;
+            return element.parentElement ? ground(element.parentElement) : "rgb(255, 255, 255)";
+          };
+          const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+          const poor = [];
+          while (texts.nextNode()) {
+            const element = texts.currentNode.parentElement;
+            if (!texts.currentNode.data.trim() || !element.checkVisibility()) continue;
+            if (element.closest(".unseen, .dot, noscript, :disabled")) continue;
+            const both = [getComputedStyle(element).color, ground(element)];
+            const [a, b] = both.map(light).sort((x, y) => y - x);
+            const ratio = (a + 0.05) / (b + 0.05);
+            if (ratio < 4.5) poor.push(`${texts.currentNode.data} (${both}): ${ratio}`);
+          }
+          return poor;
+        }"""
+    )
+    assert not poor, poor
