@@ -14,8 +14,8 @@ from django.db import transaction
 from . import db, frames, live, protocol, turns
 from .errors import Busy, Conflict, NotFound, QueueFull
 from .models import Message, Session, Turn
-from .numbering import Change, advance
-from .sessions import Held, advance_or_create, as_uuid
+from .numbering import Change
+from .sessions import Held, advance_or_create, advance_stored, as_uuid
 from .turns import Claimed, Lease, Outcome
 from .waiting import Queue
 
@@ -168,7 +168,7 @@ def _retry(
     max_queue: int,
     lease: Lease | None,
 ) -> Accepted:
-    numbers = advance(held.id, enqueued=1, active=True, reopen=True)
+    numbers = advance_stored(held, enqueued=1, active=True, reopen=True)
     target = _turn(held.id, command.turn)
     if client_id and (known := _known(held.id, client_id)):
         transaction.set_rollback(True)
@@ -208,7 +208,7 @@ def _turn(session_id: UUID, turn_id: str) -> Turn:
 def _cancel(held: Held, command: protocol.Cancel) -> Effect:
     done = Effect()
     try:
-        numbers = advance(held.id, active=True)
+        numbers = advance_stored(held, active=True)
     except NotFound:
         if held.stored or command.turn or command.ref:
             raise

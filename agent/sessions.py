@@ -109,6 +109,21 @@ def advance_or_create(held: Held, **numbers: Any) -> Numbers:
     return advance(held.id, **numbers)
 
 
+def advance_stored(held: Held, **numbers: Any) -> Numbers:
+    """`advance`, for what makes no sense in a session without a row.
+
+    Raises:
+        NotFound: it has none yet.
+        SessionGone: it had one, which was deleted.
+    """
+    try:
+        return advance(held.id, **numbers)
+    except SessionGone:
+        if held.stored:
+            raise
+        raise NotFound from None
+
+
 async def view(held: Held) -> View:
     """What the welcome tells: the newest seq and the unfinished turns.
 
@@ -207,7 +222,7 @@ async def give_feedback(held: Held, feedback: protocol.HumanFeedback) -> None:
     """
 
     def write() -> Change:
-        numbers = advance(held.id, messages=1, active=True)
+        numbers = advance_stored(held, messages=1, active=True)
         target = _response(held.id, feedback.target)
         opinions = Feedback.objects.filter(message=target, caller=held.actor.key)
         if feedback.rating is None:

@@ -116,6 +116,7 @@ async def test_a_token_of_another_use_of_the_key_is_refused():
         await auth.authenticate(scope(bearer=foreign))
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_nobody_is_refused_where_nobody_may_come(agent_settings):
     agent_settings(allow_anonymous=False)
     for caller in (scope(), scope(origin=f"http://{HOST}", cookies=visitor_cookie())):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -566,6 +566,30 @@ async def test_time_that_the_reader_takes_is_not_the_provider_s(server: Scripted
     await provider.aclose()
 
 
+@asynccontextmanager
+async def serving(
+    handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """A TCP server; its address. At the end all its connections are closed."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        tasks.add(task)
+        with suppress(ConnectionError):
+            await handle(reader, writer)
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    listening = await asyncio.start_server(accept, "127.0.0.1")
+    yield f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    listening.close()
+    if tasks:
+        await asyncio.wait(tasks)
+
+
 async def test_a_handshake_that_hangs_is_a_timeout_and_tried_again() -> None:
     tries = 0
 
@@ -573,21 +597,18 @@ async def test_a_handshake_that_hangs_is_a_timeout_and_tried_again() -> None:
         nonlocal tries
         tries += 1
         await reader.read()
-        writer.close()
 
-    silent = await asyncio.start_server(say_nothing, "127.0.0.1")
-    port = silent.sockets[0].getsockname()[1]
-    provider = Provider(
-        api_key=KEY,
-        base_url=f"https://127.0.0.1:{port}",
-        model="m",
-        connect_timeout=0.2,
-        backoff_seconds=0.01,
-    )
-    assert type((await hear(provider, "hello")).error) is ProviderTimeout
-    assert tries == 3
-    await provider.aclose()
-    silent.close()
+    async with serving(say_nothing) as address:
+        provider = Provider(
+            api_key=KEY,
+            base_url=f"https://{address}",
+            model="m",
+            connect_timeout=0.2,
+            backoff_seconds=0.01,
+        )
+        assert type((await hear(provider, "hello")).error) is ProviderTimeout
+        assert tries == 3
+        await provider.aclose()
 
 
 async def test_an_error_whose_body_never_ends_is_told_by_its_status(
@@ -598,14 +619,11 @@ async def test_an_error_whose_body_never_ends_is_told_by_its_status(
     async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 401 No\r\nContent-Length: 100\r\n\r\n{")
         await reader.read()
-        writer.close()
 
-    stalling = await asyncio.start_server(stall, "127.0.0.1")
-    port = stalling.sockets[0].getsockname()[1]
-    provider = _provider(server, base_url=f"http://127.0.0.1:{port}")
-    assert type((await hear(provider, "hello")).error) is ProviderRejected
-    await provider.aclose()
-    stalling.close()
+    async with serving(stall) as address:
+        provider = _provider(server, base_url=f"http://{address}")
+        assert type((await hear(provider, "hello")).error) is ProviderRejected
+        await provider.aclose()
 
 
 # Stopping

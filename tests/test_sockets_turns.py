@@ -135,7 +135,7 @@ async def test_the_latest_interrupt_comes_first(server):
         running = await start_endless(client)
         refs = [await client.ask(f"{ENDLESS} n={n}", on_busy="interrupt") for n in range(3)]
         await client.end(running)
-        await client.expect("delta")
+        await client.expect("status", status="thinking", ref=refs[2])
         await client.command("cancel", all=True)
         for ref in refs:
             await client.end(ref)
@@ -485,9 +485,10 @@ async def test_clear_lets_the_model_forget_and_keeps_the_transcript(server, prov
 
 async def test_rename_tells_every_tab(server):
     async with server.connect() as client:
-        await client.command("rename", title="Über 👍")
+        await client.ready()
         async with server.connect(headers=client.credentials) as tab:
             await tab.ready()
+            await client.command("rename", title="Über 👍")
             await tab.command("rename", title="x" * 200)
             for one in (client, tab):
                 await one.expect("notification", event="renamed", title="Über 👍", seq=1)
