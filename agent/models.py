@@ -201,6 +201,9 @@ class Turn(models.Model):
     attempt = models.PositiveSmallIntegerField(
         default=0, help_text="of running it; also the fencing token"
     )
+    handed_back = models.PositiveSmallIntegerField(
+        default=0, help_text="attempts that ended because their process went down in order"
+    )
     worker = models.CharField(max_length=100, blank=True, help_text="process that runs it")
     lease_until = models.DateTimeField(null=True, blank=True)
     stop = models.CharField(

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
 from . import frames
@@ -96,7 +96,7 @@ def claim(
 ) -> tuple[Claimed | None, Change]:
     """Claim the turn of a session that is to run now: an abandoned one, else the next waiting.
 
-    An abandoned turn that was asked to stop, or was tried often enough, is ended instead.
+    An abandoned turn that was asked to stop, or whose process died often enough, is ended instead.
 
     Args:
         session_id: of the session.
@@ -116,7 +116,7 @@ def claim(
         abandoned = Turn.objects.filter(_EXPIRED, id=queue.running.id).exists()
         if not abandoned:
             return None, change
-        if not queue.running.stop and queue.running.attempt < MAX_ATTEMPTS:
+        if not queue.running.stop and _attempts_that_died(queue.running) < MAX_ATTEMPTS:
             return _restart(change, queue.running, lease), change
         _give_up(change, queue.running)
         queue.running = None
@@ -155,6 +155,11 @@ def _restart(change: Change, turn: Turn, lease: Lease) -> Claimed:
         ).frame()
     )
     return _claimed(turn)
+
+
+def _attempts_that_died(turn: Turn) -> int:
+    """A deployment of many processes may hand a long answer back more than three times."""
+    return turn.attempt - turn.handed_back
 
 
 def _give_up(change: Change, turn: Turn) -> None:
@@ -201,9 +206,14 @@ def renew(lease: Lease, held: Mapping[UUID, int]) -> dict[UUID, str]:
 
 
 def hand_back(worker: str) -> int:
-    """Let the leases of a process that goes down end now; returns how many there were."""
+    """Let the leases of a process that goes down end now; returns how many there were.
+
+    Such an attempt is not counted among those after which a turn is given up.
+    """
     mine = Turn.objects.filter(worker=worker, state=Turn.State.RUNNING)
-    return mine.update(lease_until=Now() - timedelta(seconds=1))
+    return mine.update(
+        lease_until=Now() - timedelta(seconds=1), handed_back=F("handed_back") + 1
+    )
 
 
 def due(limit: int) -> list[UUID]:

@@ -190,6 +190,21 @@ class TestClaiming:
         assert [f["code"] for f in change.frames] == ["internal_error"]
         assert change.frames[0]["retryable"] is True
 
+    def test_attempts_that_were_handed_back_in_order_do_not_count(self, held):
+        first = ask(held, lease=HERE)
+        for attempt in range(2, 6):
+            with transaction.atomic():
+                assert turns.hand_back(HERE.worker) == 1
+            claimed = claim(held, lease=HERE)[0]
+            assert (claimed.turn_id, claimed.attempt) == (first.turn_id, attempt)
+        for _ in range(2):
+            expire(held)
+            assert claim(held)[0].turn_id == first.turn_id
+        expire(held)
+        claimed, change = claim(held)
+        assert claimed is None
+        assert [f["code"] for f in change.frames] == ["internal_error"]
+
     def test_an_abandoned_turn_that_was_to_stop_ends_as_stopped(self, held):
         done = ask(held, lease=HERE)
         with transaction.atomic():
