@@ -262,10 +262,11 @@ def _options(scope: dict[str, Any]) -> dict[str, str]:
 
 
 def _number(text: str) -> int:
+    """A number of the address; -1, which is out of range everywhere, for what is none."""
     try:
         return int(text)
     except ValueError:
-        return 0
+        return -1
 
 
 def _implied(actor: Any) -> str:

@@ -332,5 +332,5 @@ class Feed:
 def _start(newest: int, last_seq: int, tail: int | None) -> int:
     """The number that a replay follows; what is out of range means everything."""
     if tail is not None:
-        return max(newest - tail, 0)
+        return max(newest - tail, 0) if tail >= 0 else 0
     return last_seq if 0 <= last_seq <= newest else 0
