@@ -1,12 +1,11 @@
 """One session over two server processes that share PostgreSQL, with and without Redis."""
 
-import subprocess
-import sys
+from contextlib import contextmanager
 
 import pytest
 
 from .client import Transcript
-from .servers import ROOT, Server
+from .servers import Server
 
 pytestmark = [pytest.mark.server, pytest.mark.redis, pytest.mark.postgres]
 pytest_plugins = ["tests.servers"]
@@ -17,27 +16,34 @@ SLOW = "mode=slow tokens=60 delay=0.02"
 SLOW_TEXT = "".join(f"w{n} " for n in range(60))
 
 
-@pytest.fixture
-def two_servers(provider, postgres_url, request):
-    """Two servers on one database; with Redis unless the test says `without_redis`."""
-    services = {"DATABASE_URL": postgres_url}
-    if "without_redis" not in request.keywords:
-        services["REDIS_URL"] = request.getfixturevalue("redis_url")
-    servers = [Server(name, provider.base_url, environment=services) for name in PAIR]
-    subprocess.run(
-        [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
-        cwd=ROOT,
-        env=servers[0].environment,
-        check=True,
-    )
+PAIR = ("uvicorn", "daphne")
+
+
+@contextmanager
+def running_pair(provider, postgres, **services):
+    """Two servers on one new database."""
+    url = postgres.create_database()
+    environment = {"DATABASE_URL": url, **services}
+    servers = [Server(name, provider.base_url, environment=environment) for name in PAIR]
+    servers[0].manage("migrate", "--verbosity", "0")
     with servers[0], servers[1]:
         yield servers
         for server in servers:
             server.stop()
             server.assert_nothing_broke()
+    postgres.drop_database(url)
 
 
-PAIR = ("uvicorn", "daphne")
+@pytest.fixture(scope="module")
+def two_servers(provider, postgres_server, redis_url):
+    with running_pair(provider, postgres_server, REDIS_URL=redis_url) as servers:
+        yield servers
+
+
+@pytest.fixture
+def two_servers_without_redis(provider, postgres_server):
+    with running_pair(provider, postgres_server) as servers:
+        yield servers
 
 
 async def test_an_answer_streams_to_the_connections_of_another_process(two_servers):
@@ -119,9 +125,10 @@ async def test_close_ends_the_connections_of_every_process(two_servers):
         assert one.transcript.frames[3]["event"] == "closed"
 
 
-@pytest.mark.without_redis
-async def test_without_redis_what_another_process_commits_arrives_all_the_same(two_servers):
-    here, there = two_servers
+async def test_without_redis_what_another_process_commits_arrives_all_the_same(
+    two_servers_without_redis,
+):
+    here, there = two_servers_without_redis
     async with here.connect() as one:
         await one.end(await one.ask("say: first"))
         late = Transcript(crashes=True)  # it is told of the end alone
