@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 Step = Callable[[], Awaitable[None]]
 
 CATCH_UP_SECONDS = 2.0
+#: How long a commit may take from the database to the processes that are told of it.
+UNDER_WAY_SECONDS = 0.3
 #: How far back catching up looks; longer than any transaction takes.
 CATCH_UP_WINDOW_SECONDS = 60
 #: How long the database may take to answer before connections are told that it is away.
@@ -60,7 +62,10 @@ async def catch_up() -> None:
     await asyncio.sleep(CATCH_UP_SECONDS)
     if not groups:
         return
-    for session_id, last_seq in await db.read(_changed):
+    changed = await db.read(_changed)
+    # what is under way brings its statuses along, which a row does not
+    await asyncio.sleep(UNDER_WAY_SECONDS)
+    for session_id, last_seq in changed:
         if group := groups.get(session_id):
             group.note(last_seq)
 
