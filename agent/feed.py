@@ -166,8 +166,7 @@ class Feed:
 
     async def _send_running(self, turn: Any) -> None:
         """The running turn as it is now: `thinking`, and the text so far."""
-        if self._stream and not self._has_text() and turn.worker != live.PROCESS:
-            live.ask_for_text(self.held.id, turn.worker)
+        if self._stream and not self._has_text() and live.ask_for_text(self.held.id, turn.worker):
             await self._text_arrives()
         answer = self._group.answer
         attempt = turn.attempt

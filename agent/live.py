@@ -71,10 +71,12 @@ def stop(turn_id: UUID, worker: str, reason: str) -> None:
         relay().post(worker, {"type": "stop", "turn": turn_id.hex, "reason": reason})
 
 
-def ask_for_text(session_id: UUID, worker: str) -> None:
-    """Ask the process that runs a session's turn to send the whole text so far."""
-    if worker != PROCESS:
-        relay().post(worker, {"type": "text", "session": session_id.hex})
+def ask_for_text(session_id: UUID, worker: str) -> bool:
+    """Ask the process that runs a session's turn for the whole text so far; if it may answer."""
+    if worker == PROCESS or not relay().shared:
+        return False
+    relay().post(worker, {"type": "text", "session": session_id.hex})
+    return True
 
 
 def gone(session_id: UUID) -> None:

@@ -7,6 +7,7 @@ takes private attributes of both servers: how much is unsent, and how to drop it
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 from typing import Any
@@ -48,7 +49,14 @@ def _banner(host: str, port: int) -> None:
     mode = "offline demo model (set OPENROUTER_API_KEY for a real one)"
     print(f"Agent WebSocket on http://{shown}:{port}/", flush=True)
     print(f"  model:  {mode if settings.demo else settings.model}", flush=True)
-    print("  staff:  python manage.py createsuperuser, then open /admin/", flush=True)
+    print(f"  staff:  {_command()} createsuperuser, then open /admin/", flush=True)
+
+
+def _command() -> str:
+    """How this manage.py is called, as it can be pasted into a shell here."""
+    python = os.path.relpath(sys.executable)
+    debug = "DEBUG=1 " if django_setting("DEBUG") else ""
+    return f"{debug}{python if not python.startswith('..') else sys.executable} manage.py"
 
 
 # uvicorn

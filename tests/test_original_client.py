@@ -7,7 +7,8 @@ import pytest
 from tests.node import run_node
 
 from .scripted_provider import expected_text
-from .servers import HOST, ROOT, Server
+from .servers import ROOT, Server
+from .services import HOST
 
 pytestmark = [pytest.mark.server, pytest.mark.node]
 pytest_plugins = ["tests.servers"]
