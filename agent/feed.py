@@ -74,12 +74,17 @@ class Feed:
         self._answering: tuple[str, int] | None = None  # turn and attempt of the last `thinking`
         self._sent_chars = 0
         self._next_delta_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None  # of the next delta
         self._last_sent_at = time.monotonic()
 
     # what the group and the consumer say
 
     def wake(self) -> None:
         self._wake.set()
+
+    def grew(self) -> None:
+        if self._stream and self._may_send_delta():
+            self._wake.set()
 
     def tell(self, seq: int, frame: Frame) -> None:
         try:
@@ -142,6 +147,8 @@ class Feed:
             return Closed(CloseCode.NOT_FOUND)
         finally:
             self._group.listeners.discard(self)
+            if self._timer:
+                self._timer.cancel()
 
     async def _begin(self, last_seq: int, tail: int | None, welcome: Callable[..., Frame]) -> None:
         view = await self._view()
@@ -289,12 +296,21 @@ class Feed:
             return self._answering == (str(answer.turn_id), answer.attempt)
         if len(answer.text) == self._sent_chars or not self._stream:
             return False
-        now = time.monotonic()
-        if now < self._next_delta_at:
-            asyncio.get_running_loop().call_later(self._next_delta_at - now, self.wake)
+        if not self._may_send_delta():
             return False
         await self._send_delta()
         return True
+
+    def _may_send_delta(self) -> bool:
+        """Whether it is time for the next delta; if not, the feed is woken when it is."""
+        wait = self._next_delta_at - time.monotonic()
+        if wait > 0 and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(wait, self._delta_is_due)
+        return wait <= 0
+
+    def _delta_is_due(self) -> None:
+        self._timer = None
+        self._wake.set()
 
     async def _send_delta(self, *, snapshot: bool = False) -> None:
         answer = self._group.answer

@@ -47,6 +47,9 @@ class Listener(Protocol):
     def wake(self) -> None:
         """Something of the group changed."""
 
+    def grew(self) -> None:
+        """The text of the running answer has become longer."""
+
     def tell(self, seq: int, frame: Frame) -> None:
         """An ephemeral frame that makes sense after the message `seq`."""
 
@@ -131,6 +134,11 @@ class Group:
     def touch(self) -> None:
         """Somebody did something in this session."""
         self.active_at = time.monotonic()
+
+    def grow(self) -> None:
+        """The text of the running answer has become longer."""
+        for listener in self.listeners:
+            listener.grew()
 
     def wake(self) -> None:
         for listener in self.listeners:

@@ -48,7 +48,7 @@ def publish(change: Change) -> None:
 
 def grown(session: Group, answer: Answer) -> None:
     """Tell that the text of a running answer has become longer."""
-    session.wake()
+    session.grow()
     relay().pend_text(session.session_id, answer)
 
 

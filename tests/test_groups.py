@@ -13,6 +13,9 @@ class Listener:
     def wake(self):
         self.wakes += 1
 
+    def grew(self):
+        self.wakes += 1
+
     def tell(self, seq, frame):
         self.told.append((seq, frame))
 

@@ -23,6 +23,9 @@ class Listener:
     def wake(self):
         self.changed.set()
 
+    def grew(self):
+        self.changed.set()
+
     def tell(self, seq, frame):
         self.told.append((seq, frame))
         self.changed.set()
