@@ -73,7 +73,7 @@ def stop(turn_id: UUID, worker: str, reason: str) -> None:
 
 def ask_for_text(session_id: UUID, worker: str) -> bool:
     """Ask the process that runs a session's turn for the whole text so far; if it may answer."""
-    if worker == PROCESS or not relay().shared:
+    if worker in (PROCESS, "") or not relay().shared:
         return False
     relay().post(worker, {"type": "text", "session": session_id.hex})
     return True
@@ -172,8 +172,8 @@ class Relay:
             self._wake.set()
 
     def post(self, worker: str, message: dict[str, Any]) -> None:
-        """Send to one process's mailbox."""
-        if self.shared:
+        """Send to one process's mailbox; to nobody's when the turn was handed back."""
+        if self.shared and worker:
             self._posts.append((worker, message))
             self._wake.set()
 

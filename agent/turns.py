@@ -211,7 +211,11 @@ def hand_back(worker: str) -> int:
     Such an attempt is not counted among those after which a turn is given up.
     """
     mine = Turn.objects.filter(worker=worker, state=Turn.State.RUNNING)
-    return mine.update(lease_until=Now() - timedelta(seconds=1), handed_back=F("handed_back") + 1)
+    return mine.update(
+        worker="",  # so that a renewal which is under way does not find them
+        lease_until=Now() - timedelta(seconds=1),
+        handed_back=F("handed_back") + 1,
+    )
 
 
 def due(limit: int) -> list[UUID]:

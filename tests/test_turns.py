@@ -195,6 +195,7 @@ class TestClaiming:
         for attempt in range(2, 6):
             with transaction.atomic():
                 assert turns.hand_back(HERE.worker) == 1
+                assert turns.renew(HERE, {first.turn_id: attempt - 1}) == {}
             claimed = claim(held, lease=HERE)[0]
             assert (claimed.turn_id, claimed.attempt) == (first.turn_id, attempt)
         for _ in range(2):
