@@ -32,6 +32,10 @@ run: $(VENV) ## install, migrate and serve on HOST:PORT (default 127.0.0.1:8000)
 .PHONY: test
 test: packages lint deploy pytest ## lint, types, layers, checks, and every test
 
+.PHONY: chaos
+chaos: packages dev ## break everything for SECONDS=180 and judge; SEED= repeats, ARGS= see --help
+	@$(IN_VENV) -m tests.chaos --seconds $(or $(SECONDS),180) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: lint
 lint: dev ## ruff, mypy, import-linter
 	@$(call step,ruff)

@@ -297,8 +297,8 @@ class Transcript:
         if query is not None:
             _require(query["turn"] == frame["turn"], "the turn of another query", frame)
             _require(query.get("ref") == frame.get("ref"), "another ref", frame)
-        if frame.get("ref") in self._repeated_ids:
-            return
+        if frame.get("ref") in self._repeated_ids or frame["state"] == "ended":
+            return  # sent again, here or by another tab
         _require(not self._turn(frame).ended, "received after the end", frame)
 
     def _take_step(self, frame: Frame) -> None:
@@ -369,7 +369,11 @@ class Transcript:
 
     def text(self, turn: str) -> str:
         """What this connection's deltas of a turn add up to."""
-        return self._turns[turn].text.content if turn in self._turns else ""
+        return self.assembled(turn).content
+
+    def assembled(self, turn: str) -> Text:
+        """The same, with the attempt that it is of."""
+        return self._turns[turn].text if turn in self._turns else Text()
 
     def end_of(self, ref: str) -> Frame | None:
         """The first end of the query with this id."""
