@@ -72,6 +72,7 @@ class Feed:
         self._page: deque[Frame] = deque()
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._answering: tuple[str, int] | None = None  # turn and attempt of the last `thinking`
+        self._restarted: tuple[str, int] | None = None  # of the last `restarted`
         self._sent_chars = 0
         self._next_delta_at = 0.0
         self._timer: asyncio.TimerHandle | None = None  # of the next delta
@@ -158,7 +159,7 @@ class Feed:
 
     async def _view(self) -> View:
         view = await db.repeated(lambda: sessions.view(self.held))
-        self._group.note(view.last_seq)
+        self._group.compare(view.last_seq, [turn["turn"] for turn in view.turns])
         return view
 
     async def _replay(self, view: View, start: int) -> None:
@@ -167,27 +168,28 @@ class Feed:
         while self._cursor < view.last_seq:
             await self._send_durable(await self._next_durable())
         if view.running:
-            await self._send_running(view.running)
+            await self._send_running(view.running, view.last_seq)
         ready = frames.Status(status="ready", content="Ready")
         await self._send(ready.frame())
 
-    async def _send_running(self, turn: Any) -> None:
-        """The running turn as it is now: `thinking`, and the text so far."""
-        if self._stream and not self._has_text() and live.ask_for_text(self.held.id, turn.worker):
-            await self._text_arrives()
+    async def _send_running(self, turn: Any, seq: int) -> None:
+        """The turn that ran at the message `seq`, as it is now: `thinking`, the text so far."""
+        missing = self._stream and not self._has_text(turn.id)
+        if missing and live.ask_for_text(self.held.id, turn.worker):
+            await self._text_arrives(turn.id)
         answer = self._group.answer
         attempt = turn.attempt
         if answer and answer.turn_id == turn.id:
             attempt = max(attempt, answer.attempt)
-        if self._has_ended(turn.id):
+        if self._has_ended(turn.id, seq):
             return
         self._answering, self._sent_chars = None, 0
         await self._send_thinking(turn.id, attempt, turn.ref)
         await self._send_delta(snapshot=True)
 
-    async def _text_arrives(self) -> None:
+    async def _text_arrives(self, turn_id: UUID) -> None:
         until = time.monotonic() + SNAPSHOT_SECONDS
-        while not self._has_text() and (left := until - time.monotonic()) > 0:
+        while not self._has_text(turn_id) and (left := until - time.monotonic()) > 0:
             self._wake.clear()
             try:
                 async with asyncio.timeout(left):
@@ -196,14 +198,15 @@ class Feed:
                 break
         self._wake.set()
 
-    def _has_text(self) -> bool:
-        return self._group.answer is not None and self._group.answer.whole
+    def _has_text(self, turn_id: UUID) -> bool:
+        answer = self._group.answer
+        return answer is not None and answer.turn_id == turn_id and answer.whole
 
     async def _flush(self) -> None:
         """Send what can be sent now."""
         while True:
-            if frame := self._outbox.pop(self._cursor):
-                await self._send_told(frame)
+            if told := self._outbox.pop(self._cursor):
+                await self._send_told(*told)
             elif self._rewind:
                 (last_seq, reply), self._rewind = self._rewind, None
                 await self._send(reply)
@@ -263,16 +266,30 @@ class Feed:
 
     # ephemeral frames
 
-    async def _send_told(self, frame: Frame) -> None:
-        if frame.get("status") in _STATUSES_OF_RUNS and frame["turn"] in self._ended:
-            return
-        if frame.get("status") == "restarted" and self._knows(frame["turn"], frame["attempt"]):
+    async def _send_told(self, seq: int, frame: Frame) -> None:
+        if frame.get("status") in _STATUSES_OF_RUNS and self._is_late(seq, frame):
             return
         if frame.get("status") == "thinking":
             await self._send_thinking(UUID(frame["turn"]), frame["attempt"], frame.get("ref", ""))
             return
+        if frame.get("status") == "restarted":
+            self._restarted = (frame["turn"], frame["attempt"])
         await self._send(frame)
         self._close_after(frame)
+
+    def _is_late(self, seq: int, status: Frame) -> bool:
+        """Whether a step of a turn comes after what followed it, as between processes it can."""
+        turn = status["turn"]
+        if self._has_ended(UUID(turn), seq):
+            return True
+        match status["status"]:
+            case "queued":
+                return self._knows(turn, 1)
+            case "restarted":
+                told = (turn, status["attempt"])
+                return self._knows(*told) or self._restarted == told
+            case _:
+                return False
 
     async def _send_thinking(self, turn_id: UUID, attempt: int, ref: str) -> None:
         """Tell that an attempt runs, once, and not after a later one."""
@@ -289,13 +306,17 @@ class Feed:
     async def _send_answer(self) -> bool:
         """Send what is new of the running answer, if there is something and it is time."""
         answer = self._group.answer
-        if answer is None or self._has_ended(answer.turn_id) or self._cursor < answer.seq:
+        if (
+            answer is None
+            or self._has_ended(answer.turn_id, answer.seq)
+            or self._cursor < answer.seq
+        ):
             return False
         if self._answering != (str(answer.turn_id), answer.attempt):
             await self._send_thinking(answer.turn_id, answer.attempt, answer.ref)
             return self._answering == (str(answer.turn_id), answer.attempt)
-        if len(answer.text) == self._sent_chars or not self._stream:
-            return False
+        if len(answer.text) <= self._sent_chars or not self._stream:
+            return False  # less than was sent: a copy of the text that begins anew
         if not self._may_send_delta():
             return False
         await self._send_delta()
@@ -332,8 +353,8 @@ class Feed:
         )
         await self._send(delta.frame())
 
-    def _has_ended(self, turn_id: UUID) -> bool:
-        return str(turn_id) in self._ended or self._group.has_ended(turn_id)
+    def _has_ended(self, turn_id: UUID, seq: int) -> bool:
+        return str(turn_id) in self._ended or self._group.has_ended(turn_id, seq)
 
     async def _send(self, frame: Frame) -> None:
         try:

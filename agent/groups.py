@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -72,6 +73,8 @@ class Group:
         self._recent: OrderedDict[int, Frame] = OrderedDict()
         self._recent_chars = 0
         self._ended: OrderedDict[str, None] = OrderedDict()
+        self._looked_at = 0  # newest message when the unfinished turns were last read
+        self._unfinished: frozenset[str] = frozenset()
 
     def recent(self, seq: int) -> Frame | None:
         """The durable frame `seq`, if it is still kept here."""
@@ -111,20 +114,34 @@ class Group:
         if self.answer and str(self.answer.turn_id) == turn:
             self.answer = None
 
-    def has_ended(self, turn_id: UUID) -> bool:
-        """Whether the end of this turn was seen here lately."""
-        return str(turn_id) in self._ended
+    def has_ended(self, turn_id: UUID, seq: int) -> bool:
+        """Whether a turn that was unfinished at the message `seq` is known to have ended since."""
+        turn = str(turn_id)
+        return turn in self._ended or (seq < self._looked_at and turn not in self._unfinished)
 
     def begin(self, answer: Answer) -> Answer | None:
         """The answer of this attempt; None when a later one or the turn's end was seen."""
-        if self.has_ended(answer.turn_id):
+        if self.has_ended(answer.turn_id, answer.seq):
             return None
         mine = self.answer
+        if mine and mine.turn_id != answer.turn_id and mine.seq > answer.seq:
+            return None  # between the two lies the end of the older turn
         if mine is None or mine.turn_id != answer.turn_id or mine.attempt < answer.attempt:
             self.answer = answer
             self.last_seq = max(self.last_seq, answer.seq)
             return answer
         return mine if mine.attempt == answer.attempt else None
+
+    def compare(self, last_seq: int, unfinished: Collection[str]) -> None:
+        """Learn which turns were unfinished when the newest message was `last_seq`.
+
+        What other processes tell may come late, or never, as when Redis or this process froze.
+        """
+        self.note(last_seq)
+        if last_seq >= self._looked_at:
+            self._looked_at, self._unfinished = last_seq, frozenset(unfinished)
+        if self.answer and self.has_ended(self.answer.turn_id, self.answer.seq):
+            self.answer = None
 
     def forget(self, answer: Answer) -> None:
         """This process does not run the answer any more."""

@@ -39,9 +39,9 @@ class Outbox:
         """The number that the oldest frame waits for; 0 when there is none."""
         return self._frames[0][0] if self._frames else 0
 
-    def pop(self, seq: int) -> dict[str, Any] | None:
-        """The oldest frame, if the client has the messages up to what it waits for."""
+    def pop(self, seq: int) -> tuple[int, dict[str, Any]] | None:
+        """The oldest frame and what it waits for, if the client has the messages up to that."""
         if not self._frames or self._frames[0][0] > seq:
             return None
         self._bytes -= self._sizes.popleft()
-        return self._frames.popleft()[1]
+        return self._frames.popleft()

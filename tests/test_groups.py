@@ -51,7 +51,7 @@ def test_a_terminal_frame_ends_the_answer_and_nothing_revives_it():
     assert answer is mine.answer
     mine.take(2, [frame(2, "response", str(turn))], [])
     assert mine.answer is None
-    assert mine.has_ended(turn)
+    assert mine.has_ended(turn, 1)
     assert mine.begin(Answer(turn, 2, "", "w", 1)) is None
 
 
@@ -62,6 +62,24 @@ def test_a_later_attempt_replaces_the_text_and_an_earlier_one_does_not():
     assert mine.begin(Answer(turn, 2, "", "w", 1)) is second
     third = Answer(turn, 3, "", "u", 1)
     assert mine.begin(third) is third
+
+
+def test_a_turn_that_the_database_does_not_list_has_ended_if_it_began_before_that():
+    mine, old, new, later = Group(uuid4()), uuid4(), uuid4(), uuid4()
+    mine.begin(Answer(old, 1, "", "w", 1))
+    mine.compare(4, [str(new)])
+    assert mine.answer is None
+    assert mine.has_ended(old, 3) and not mine.has_ended(new, 3) and not mine.has_ended(later, 4)
+    assert mine.begin(Answer(old, 2, "", "w", 3)) is None
+    mine.compare(2, [str(old)])  # a look that took long
+    assert mine.has_ended(old, 3)
+
+
+def test_a_text_of_an_older_turn_does_not_replace_the_running_ones():
+    mine = Group(uuid4())
+    running = mine.begin(Answer(uuid4(), 1, "", "w", 5))
+    assert mine.begin(Answer(uuid4(), 1, "", "w", 3)) is None
+    assert mine.answer is running
 
 
 def test_groups_live_as_long_as_somebody_holds_them():

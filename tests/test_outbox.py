@@ -12,7 +12,7 @@ def test_frames_come_in_order_and_not_before_their_message():
     box.put(0, {"n": 2}, 10)
     assert box.pop(2) is None
     assert box.waits_for == 3
-    assert [box.pop(3), box.pop(3), box.pop(3)] == [{"n": 1}, {"n": 2}, None]
+    assert [box.pop(3), box.pop(3), box.pop(3)] == [(3, {"n": 1}), (0, {"n": 2}), None]
     assert box.waits_for == 0
 
 

@@ -1,0 +1,204 @@
+"""What one connection is sent when messages between processes come late, twice or not at all."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import pytest
+from django.db import transaction
+
+from agent import frames, protocol, queries, turns
+from agent.actor import Actor
+from agent.feed import Feed
+from agent.groups import Answer, group
+from agent.sessions import Held
+from agent.turns import Lease, Outcome
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+ELSEWHERE = Lease("agent.elsewhere", 60)
+
+
+def ask(held, lease=ELSEWHERE):
+    """A query that another process accepted, and whose turn it runs if it has a lease."""
+    query = protocol.Query(type="query", content="hi")
+    with transaction.atomic():
+        done = queries._accept(held, query, 20, lease)
+    held.stored = True
+    return done
+
+
+def finish(claimed, text="done"):
+    with transaction.atomic():
+        change, _ = turns.finish(claimed, Outcome(text, "stop"))
+    return change
+
+
+def text_of(claimed, seq, text):
+    """The text of a turn as it came from the process that runs it."""
+    return Answer(
+        claimed.turn_id, claimed.attempt, "", ELSEWHERE.worker, seq, text=text, whole=True
+    )
+
+
+class Connection:
+    def __init__(self, held):
+        self.frames, self.news = [], asyncio.Event()
+        self.feed = Feed(held, self._send, stream=True, heartbeat=0.3)
+
+    async def _send(self, text):
+        self.frames.append(json.loads(text))
+        self.news.set()
+
+    async def until(self, **fields):
+        """The first frame with these fields."""
+        async with asyncio.timeout(20):
+            while True:
+                for frame in self.frames:
+                    if fields.items() <= frame.items():
+                        return frame
+                self.news.clear()
+                await self.news.wait()
+
+    async def rest(self):
+        """Wait until the feed has nothing else to send."""
+        start = len(self.frames)
+        async with asyncio.timeout(20):
+            while not any(frame["type"] == "ping" for frame in self.frames[start:]):
+                self.news.clear()
+                await self.news.wait()
+
+    def of(self, kind):
+        return [frame for frame in self.frames if frame["type"] == kind]
+
+    @property
+    def statuses(self):
+        return [frame["status"] for frame in self.of("status")]
+
+
+@asynccontextmanager
+async def connected(held, last_seq=0):
+    connection = Connection(held)
+    welcome = lambda view, start: {"type": "notification", "event": "connected"}  # noqa: E731
+    running = asyncio.create_task(connection.feed.run(last_seq, None, welcome))
+    try:
+        await connection.until(status="ready")
+        yield connection
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.fixture
+def held():
+    return Held(uuid4(), Actor(visitor="v"), stored=False)
+
+
+def in_thread(function, *arguments):
+    """Database work beside the event loop."""
+    return asyncio.to_thread(_with_own_connection, function, *arguments)
+
+
+def _with_own_connection(function, *arguments):
+    from django.db import connection
+
+    try:
+        return function(*arguments)
+    finally:
+        connection.close()
+
+
+async def test_a_position_that_comes_after_the_start_is_not_told(held):
+    done = await in_thread(ask, held)
+    turn = done.turn_id
+    async with connected(held) as client:
+        group(held.id).take(1, [], [frames.thinking(turn, 1, "")])
+        await client.until(status="thinking")
+        late = frames.Status(status="queued", content="Waiting", turn=turn, position=1)
+        group(held.id).take(1, [], [late.frame()])
+        await client.rest()
+        assert client.statuses == ["thinking", "ready"]
+
+
+async def test_a_restart_that_is_told_twice_is_sent_once(held):
+    done = await in_thread(ask, held)
+    async with connected(held) as client:
+        status = {"status": "restarted", "turn": str(done.turn_id), "attempt": 2, "content": ""}
+        for _ in range(2):
+            group(held.id).take(1, [], [{"type": "status", **status}])
+        await client.rest()
+        assert client.statuses == ["thinking", "ready", "restarted"]
+
+
+async def test_a_text_that_begins_anew_holds_nobody_up(held):
+    done = await in_thread(ask, held)
+    mine = group(held.id)
+    mine.begin(text_of(done.claimed, 1, "a long text"))
+    async with connected(held) as client:
+        mine.wake()
+        await client.until(type="delta", content="a long text")
+        mine.answer = text_of(done.claimed, 1, "a long")
+        mine.wake()
+        await client.rest()
+        mine.answer.text = "a long text and more"
+        mine.wake()
+        assert (await client.until(type="delta", content=" and more"))["first"] == 11
+
+
+async def test_who_comes_after_an_end_that_nobody_here_heard_of_sees_no_deltas_of_it(held):
+    done = await in_thread(ask, held)
+    mine = group(held.id)
+    async with connected(held) as first:
+        mine.begin(text_of(done.claimed, 1, "half"))
+        mine.wake()
+        await first.until(type="delta")
+        await in_thread(finish, done.claimed)  # its message was lost
+        async with connected(held, last_seq=2) as second:
+            await second.rest()
+            assert second.of("delta") == []
+            assert second.statuses == ["ready"]
+            await first.until(type="response")
+
+
+async def test_steps_and_texts_of_a_turn_that_ended_before_one_came_are_late(held):
+    done = await in_thread(ask, held)
+    await in_thread(finish, done.claimed)
+    mine = group(held.id)
+    async with connected(held, last_seq=2) as client:
+        late = frames.thinking(done.turn_id, 1, "")
+        mine.take(1, [], [late])
+        mine.begin(text_of(done.claimed, 1, "half"))
+        mine.wake()
+        await client.rest()
+        assert client.statuses == ["ready"]
+        assert client.of("delta") == []
+
+
+async def test_the_text_of_another_turn_is_not_taken_for_the_running_ones(held):
+    old = await in_thread(ask, held)
+    mine = group(held.id)
+    mine.begin(text_of(old.claimed, 1, "old"))
+    await in_thread(finish, old.claimed)
+    new = await in_thread(ask, held)
+
+    async with connected(held, last_seq=3) as client:
+        await client.rest()  # the running turn's process does not answer
+        assert client.of("delta") == []
+        mine.begin(text_of(new.claimed, 3, "new"))
+        mine.begin(text_of(old.claimed, 1, "old"))  # that came late
+        mine.wake()
+        await client.until(type="delta", content="new")
+        await client.rest()
+        assert client.statuses == ["thinking", "ready"]
+        assert len(client.of("delta")) == 1
+
+
+async def test_a_hole_before_the_last_message_is_read_from_the_rows(held):
+    done = await in_thread(ask, held)
+    async with connected(held, last_seq=1) as client:
+        change = await in_thread(finish, done.claimed)
+        group(held.id).take(change.seq, [], [])  # only the number came
+        assert (await client.until(type="response"))["seq"] == 2
+        group(held.id).take(change.seq, change.frames, [])  # and late, the frame
+        await client.rest()
+        assert len(client.of("response")) == 1
