@@ -53,11 +53,18 @@ def grown(session: Group, answer: Answer) -> None:
 
 
 def stoppable(turn_id: UUID) -> asyncio.Future[str]:
-    """A future that gets the reason when the turn, which runs here, is to stop."""
-    future = _stops.get(turn_id)
-    if future is None:
-        future = _stops[turn_id] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(lambda _: _stops.pop(turn_id, None))
+    """A future that gets the reason when the turn, which runs here, is to stop.
+
+    Each attempt has its own: a later one of the same process must not end with an earlier one.
+    """
+    future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def forget(_: asyncio.Future[str]) -> None:
+        if _stops.get(turn_id) is future:
+            del _stops[turn_id]
+
+    _stops[turn_id] = future
+    future.add_done_callback(forget)
     return future
 
 

@@ -59,6 +59,8 @@ class Worker:
 
     def start(self, claimed: Claimed, seq: int, caller: str) -> None:
         """Run a claimed turn; `seq` is its session's newest message at that time."""
+        if claimed.turn_id in self._held:  # an attempt of ours that slept through its lease
+            live.stop(claimed.turn_id, live.PROCESS, LOST)
         until = time.monotonic() + self._lease.seconds
         self._held[claimed.turn_id] = (claimed.attempt, until)
         task = asyncio.create_task(self._run(claimed, seq, caller))
