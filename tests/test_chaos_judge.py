@@ -177,6 +177,15 @@ def test_deltas_that_do_not_add_up_are_mixed_unless_they_are_of_a_lost_attempt(h
     assert problems(history) == []
 
 
+def test_a_turn_that_was_stopped_after_its_process_died_may_have_lost_its_text(history):
+    for message in (history["messages"][1], history["held"][0].frames[2]):
+        message["content"] = ""
+    history["messages"][1]["data"]["finish_reason"] = "cancelled"
+    assert problems(history) == []
+    history["messages"][1]["content"] = history["held"][0].frames[2]["content"] = "on"
+    assert any("put 'one ' together" in problem for problem in problems(history))
+
+
 @pytest.mark.parametrize("name", ["rss_mb", "descriptors", "tasks", "clients", "groups"])
 def test_what_a_process_keeps_is_told(history, name):
     history["after"][0][name] += 1000

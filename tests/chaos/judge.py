@@ -195,8 +195,15 @@ def _deltas(record: Record) -> Iterator[str]:
             if row is None or attempt != attempts.get(turn):
                 continue
             final = row["content"] if row["type"] == "response" else row["partial"]
-            if not final.startswith(text):
+            if not final.startswith(text) and not _given_up(row):
                 yield f"mixed: {held.who} put {text[-60:]!r} together; stored is {final[-60:]!r}"
+
+
+def _given_up(end: Row) -> bool:
+    """Whether another process may have ended the turn, whose text was lost with its own."""
+    stopped = end["data"].get("finish_reason") in ("cancelled", "interrupted")
+    unfinished = end["data"].get("code") == "internal_error"
+    return (stopped and not end["content"]) or (unfinished and not end["partial"])
 
 
 def _resources(record: Record) -> Iterator[str]:

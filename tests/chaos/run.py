@@ -169,6 +169,7 @@ async def _lost_last_message(world: World, people: list[Person]) -> list[str]:
                 await asyncio.to_thread(world.redis.kill)
                 try:
                     await asking.send(question.frame)
+                    question.received = await asking.reply(ref)
                     end = await asking.end(ref)
                     began = time.monotonic()
                     while end["seq"] not in listening.transcript.frames:
