@@ -227,10 +227,17 @@ class Relay:
     async def receive(self) -> None:
         """Read this process's mailbox, for as long as the process runs."""
         while True:
+            self._take(await self._received())
+
+    async def _received(self) -> dict[str, Any]:
+        while True:
             try:
-                self._take(await self._layer.receive(PROCESS))
-            except (OSError, RuntimeError) as error:
+                message: dict[str, Any] = await self._layer.receive(PROCESS)
+                return message
+            except Exception as error:  # whatever the layer's client raises
                 log.warning("channel layer unreachable", error=type(error).__name__)
+                # the layer counts the mailbox as subscribed before it is, and would not try again
+                self._layer.channels.pop(PROCESS, None)
                 await asyncio.sleep(1)
 
     def _take(self, message: dict[str, Any]) -> None:

@@ -1,16 +1,18 @@
 """The way between processes, over a real Redis, with another process played by the test."""
 
 import asyncio
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
 
 import pytest
 from channels.layers import channel_layers, get_channel_layer
 from redis.exceptions import ConnectionError
 
-from agent import live
+from agent import live, upkeep
 from agent.groups import Answer, group
 from agent.numbering import Change
+
+from .services import Redis
 
 pytestmark = pytest.mark.redis
 OTHER = "agent.other"
@@ -37,8 +39,9 @@ async def until(condition):
             await asyncio.sleep(0.01)
 
 
-@pytest.fixture
-async def relay(settings, redis_url):
+@asynccontextmanager
+async def relaying(settings, redis_url):
+    """The relay of this event loop, running as the worker runs it."""
     settings.CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
@@ -47,14 +50,23 @@ async def relay(settings, redis_url):
     }
     relay = live.relay()
     assert relay.shared
-    loops = [asyncio.create_task(step()) for step in (relay.run, relay.receive, relay.keep_joined)]
+    steps = (relay.run, relay.receive, relay.keep_joined)
+    loops = [asyncio.create_task(upkeep.forever(step)) for step in steps]
     await asyncio.sleep(0)
-    yield relay
-    for loop in loops:
-        loop.cancel()
-    await asyncio.gather(*loops, return_exceptions=True)
-    await get_channel_layer().flush()
-    channel_layers.backends.clear()
+    try:
+        yield relay
+    finally:
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        await get_channel_layer().flush()
+        channel_layers.backends.clear()
+
+
+@pytest.fixture
+async def relay(settings, redis_url):
+    async with relaying(settings, redis_url) as relay:
+        yield relay
 
 
 @pytest.fixture
@@ -219,3 +231,11 @@ async def test_after_a_restart_of_redis_the_groups_are_joined_again(relay, sessi
     async with asyncio.timeout(30):
         while not await heard():
             pass
+
+
+async def test_a_process_that_starts_without_redis_hears_of_others_when_there_is_one(settings):
+    with Redis() as redis:
+        async with relaying(settings, redis.url) as relay:
+            await until(lambda: relay.degraded)
+            await asyncio.to_thread(redis.start)
+            await until(lambda: not relay.degraded)
