@@ -7,6 +7,7 @@ and is repeated by `forever`.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
@@ -24,7 +25,7 @@ Step = Callable[[], Awaitable[None]]
 CATCH_UP_SECONDS = 2.0
 #: How long a commit may take from the database to the processes that are told of it.
 UNDER_WAY_SECONDS = 0.3
-#: How far back catching up looks; longer than any transaction takes.
+#: How far back catching up looks before the last time; longer than any transaction takes.
 CATCH_UP_WINDOW_SECONDS = 60
 #: How long the database may take to answer before connections are told that it is away.
 DATABASE_SECONDS = 3.0
@@ -41,7 +42,7 @@ def steps(conf: Conf) -> list[Step]:
         if held := list(groups):
             await expiry.close_idle_held(conf.session_timeout, held)
 
-    return [catch_up, find_deleted, close_idle, Watch().look]
+    return [CatchUp().look, find_deleted, close_idle, Watch().look]
 
 
 async def forever(step: Step) -> None:
@@ -57,21 +58,28 @@ async def forever(step: Step) -> None:
             await asyncio.sleep(0.5)
 
 
-async def catch_up() -> None:
-    """Find messages of our sessions that nobody told us about."""
-    await asyncio.sleep(CATCH_UP_SECONDS)
-    if not groups:
-        return
-    changed = await db.read(_changed)
-    # what is under way brings its statuses along, which a row does not
-    await asyncio.sleep(UNDER_WAY_SECONDS)
-    for session_id, last_seq in changed:
-        if group := groups.get(session_id):
-            group.note(last_seq)
+class CatchUp:
+    """Finds messages of our sessions that nobody told us about."""
+
+    def __init__(self) -> None:
+        self._looked_at = time.monotonic()
+
+    async def look(self) -> None:
+        await asyncio.sleep(CATCH_UP_SECONDS)
+        now = time.monotonic()
+        if groups:
+            # since the last look that succeeded: the database, or this process, may have been away
+            changed = await db.read(_changed, now - self._looked_at)
+            # what is under way brings its statuses along, which a row does not
+            await asyncio.sleep(UNDER_WAY_SECONDS)
+            for session_id, last_seq in changed:
+                if group := groups.get(session_id):
+                    group.note(last_seq)
+        self._looked_at = now
 
 
-def _changed() -> list[tuple[UUID, int]]:
-    changed = Session.objects.changed_within(CATCH_UP_WINDOW_SECONDS)
+def _changed(since_seconds: float) -> list[tuple[UUID, int]]:
+    changed = Session.objects.changed_within(since_seconds + CATCH_UP_WINDOW_SECONDS)
     return list(changed.values_list("id", "last_seq"))
 
 

@@ -53,10 +53,10 @@ def _without_fence() -> None:
 def _without_catching_up() -> None:
     from agent import upkeep
 
-    async def never() -> None:
+    async def never(self: object) -> None:
         await asyncio.sleep(3600)
 
-    upkeep.catch_up = never
+    upkeep.CatchUp.look = never
 
 
 def _without_replay() -> None:

@@ -1,0 +1,37 @@
+"""What a process notices by itself: messages that nobody told it about."""
+
+import time
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.db.models.functions import Now
+
+from agent import upkeep
+from agent.groups import group
+from agent.models import Session
+
+from .test_feed import in_thread
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+
+def _session(seconds_ago):
+    session = Session.objects.create(last_seq=7, id=uuid4())
+    changed = Now() - timedelta(seconds=seconds_ago)
+    Session.objects.filter(id=session.id).update(changed_at=changed)
+    return session.id
+
+
+async def test_a_message_that_nobody_told_us_about_is_found():
+    mine = group(await in_thread(_session, 3))
+    await upkeep.CatchUp().look()
+    assert mine.last_seq == 7
+
+
+async def test_what_was_committed_while_this_process_was_frozen_is_found_after_it(monkeypatch):
+    mine = group(await in_thread(_session, 600))
+    catching_up = upkeep.CatchUp()
+    monkeypatch.setattr(time, "monotonic", lambda moment=time.monotonic: moment() + 900)
+    await catching_up.look()
+    assert mine.last_seq == 7
