@@ -56,7 +56,7 @@ def _without_catching_up() -> None:
     async def never(self: object) -> None:
         await asyncio.sleep(3600)
 
-    upkeep.CatchUp.look = never
+    upkeep.CatchUp.look = never  # type: ignore[method-assign]
 
 
 def _without_replay() -> None:
