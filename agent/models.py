@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from .actor import Actor
 from .conf import django_setting
-from .frames import ServerFrame, rfc3339
+from .frames import ServerFrame, current, rfc3339
 
 
 class SessionQuerySet(models.QuerySet["Session"]):
@@ -77,6 +77,13 @@ class Session(models.Model):
         return self.title or str(self.id)
 
 
+class MessageQuerySet(models.QuerySet["Message"]):
+    def containing(self, text: str) -> MessageQuerySet:
+        """The messages in which people can read this text; an expired one shows none."""
+        readable = Q(expires_at=None) | Q(expires_at__gt=Now())
+        return self.filter(readable, Q(content__icontains=text) | Q(partial__icontains=text))
+
+
 class Message(models.Model):
     """One durable frame. `data` holds the frame's fields that have no column of their own."""
 
@@ -103,12 +110,26 @@ class Message(models.Model):
     dropped_seq = models.PositiveIntegerField(
         null=True, blank=True, help_text="of a query: seq of the edit that dropped it"
     )
+    external_id = models.CharField(  # noqa: DJ001  # null: unique where it is there
+        max_length=64, null=True, blank=True, help_text="of a notification: its sender's id"
+    )
+    connections = models.PositiveIntegerField(
+        null=True, blank=True, help_text="of a notification from outside: when it came"
+    )
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="after it, no text")
     created_at = models.DateTimeField(default=timezone.now)
+
+    objects: ClassVar[Any] = MessageQuerySet.as_manager()
 
     class Meta:
         ordering = ("seq",)
         constraints = (
             models.UniqueConstraint(fields=("session", "seq"), name="message_seq_once"),
+            models.UniqueConstraint(
+                fields=("session", "external_id"),
+                condition=Q(external_id__isnull=False),
+                name="message_external_id_once",
+            ),
             models.UniqueConstraint(
                 fields=("turn",),
                 condition=Q(type__in=("response", "error")),
@@ -126,17 +147,14 @@ class Message(models.Model):
         session_id: uuid.UUID,
         seq: int,
         frame: ServerFrame,
-        *,
-        turn_id: uuid.UUID | None = None,
-        partial: str = "",
+        **columns: Any,
     ) -> dict[str, Any]:
         """Write a durable frame at a number drawn with `advance`; returns it as it is sent.
 
         Args:
             session_id, seq: its place.
             frame: what to write; its `timestamp` is replaced by the row's.
-            turn_id: of the turn that it belongs to.
-            partial: of an error that ends a turn, the text so far.
+            columns: what belongs to it and is not in the frame, such as its `turn_id`.
         """
         fields = frame.frame()
         kind, content = fields.pop("type"), fields.pop("content", "")
@@ -145,10 +163,9 @@ class Message(models.Model):
             session_id=session_id,
             seq=seq,
             type=kind,
-            turn_id=turn_id,
             content=content,
-            partial=partial,
             data=fields,
+            **columns,
         )
         if "id" not in fields:
             fields["id"] = str(message.id)
@@ -157,17 +174,26 @@ class Message(models.Model):
         message.save(force_insert=True)
         return message.frame()
 
+    @property
+    def is_expired(self) -> bool:
+        """Whether it is a notification whose text nobody is to see any more."""
+        return self.frame().get("event") == "expired"
+
     def frame(self) -> dict[str, Any]:
-        """The durable frame, the same each time that it is sent."""
+        """The durable frame, the same each time that it is sent, until it expires."""
         partial = {"partial": self.partial} if self.type == self.Type.ERROR else {}
-        return {
-            "type": self.type,
-            "seq": self.seq,
-            **self.data,
-            **partial,
-            "content": self.content,
-            "timestamp": rfc3339(self.created_at),
-        }
+        expiry = {"expires_at": rfc3339(self.expires_at)} if self.expires_at else {}
+        return current(
+            {
+                "type": self.type,
+                "seq": self.seq,
+                **self.data,
+                **partial,
+                **expiry,
+                "content": self.content,
+                "timestamp": rfc3339(self.created_at),
+            }
+        )
 
 
 class Turn(models.Model):

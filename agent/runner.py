@@ -25,9 +25,6 @@ from .turns import Claimed, Outcome
 
 log = structlog.get_logger(__name__)
 
-#: Why a turn stops without an end: another process goes on with it.
-LOST = "lost"
-
 
 class Model(Protocol):
     """What answers: the provider or the demo model."""
@@ -130,7 +127,7 @@ async def _outcome(run: Run, model: Model, stop: asyncio.Future[str]) -> Outcome
         reading.cancel()
     error = await _error(run, reading)
     if stop.done() and not stop.cancelled() and reading.cancelled():
-        return None if stop.result() == LOST else run.outcome(stopped=stop.result())
+        return None if stop.result() == live.LOST else run.outcome(stopped=stop.result())
     return run.outcome(error=error)
 
 

@@ -20,7 +20,7 @@ from . import db, live, turns, upkeep
 from .conf import Conf, conf
 from .demo import DemoProvider
 from .provider import Provider
-from .runner import LOST, Model, run_turn
+from .runner import Model, run_turn
 from .turns import Claimed, Lease
 
 log = structlog.get_logger(__name__)
@@ -137,7 +137,7 @@ class Worker:
             if turn_id not in self._held or self._held[turn_id][0] != attempt:
                 continue  # ended meanwhile
             if turn_id not in kept:
-                live.stop(turn_id, live.PROCESS, LOST)
+                live.stop(turn_id, live.PROCESS, live.LOST)
             elif reason := kept[turn_id]:
                 live.stop(turn_id, live.PROCESS, reason)
             if turn_id in kept:
@@ -148,7 +148,7 @@ class Worker:
         now = time.monotonic()
         for turn_id, (_, until) in list(self._held.items()):
             if now > until:
-                live.stop(turn_id, live.PROCESS, LOST)
+                live.stop(turn_id, live.PROCESS, live.LOST)
 
     # life
 
@@ -175,7 +175,7 @@ class Worker:
         if self._held:
             await db.transact(turns.hand_back, live.PROCESS)
             for turn_id in list(self._held):
-                live.stop(turn_id, live.PROCESS, LOST)
+                live.stop(turn_id, live.PROCESS, live.LOST)
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=5)
         await live.relay().flush()
