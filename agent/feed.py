@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
-from . import db, frames, live, sessions
+from . import db, frames, live, metrics, sessions
 from .actor import Actor
 from .errors import NotFound
 from .groups import Frame, group
@@ -321,6 +321,7 @@ class Feed:
             content=text,
             snapshot=snapshot or None,
         )
+        metrics.deltas.inc()
         await self._send(delta.frame())
 
     def _has_ended(self, turn_id: UUID) -> bool:

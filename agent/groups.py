@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+from . import metrics
 from .actor import Actor
 
 _RECENT_FRAMES = 64
@@ -159,6 +160,8 @@ def _size(frame: Frame) -> int:
 
 groups: WeakValueDictionary[UUID, Group] = WeakValueDictionary()
 """The groups of this process; each lives as long as a connection or a runner holds it."""
+
+metrics.sessions.set_function(lambda: len(groups))
 
 
 def present(session_id: UUID) -> Presence:

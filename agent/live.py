@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 import structlog
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
-from . import frames
+from . import frames, metrics
 from .actor import Actor
 from .groups import Answer, Group, Presence, groups, present
 from .numbering import Change
@@ -49,6 +49,7 @@ def publish(change: Change) -> None:
     """Tell every connection of a session what was committed."""
     if not (change.frames or change.statuses):
         return
+    metrics.committed(change.frames)
     if mine := groups.get(change.session_id):
         mine.take(change.seq, change.frames, change.statuses)
     relay().pend(change)
@@ -263,6 +264,7 @@ class Relay:
             try:
                 self._take(await self._layer.receive(PROCESS))
             except (OSError, RuntimeError) as error:
+                metrics.layer_failures.inc()
                 log.warning("channel layer unreachable", error=type(error).__name__)
                 await asyncio.sleep(1)
 
@@ -379,6 +381,7 @@ async def _bounded(sending: Awaitable[Any]) -> bool:
         async with asyncio.timeout(SEND_SECONDS):
             await sending
     except Exception as error:  # whatever the layer's client raises: the database heals it
+        metrics.layer_failures.inc()
         log.debug("channel layer unreachable", error=type(error).__name__)
         return False
     return True

@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from . import db, frames, live
+from . import db, frames, live, metrics
 from .actor import Actor
 from .errors import Conflict, NotFound
 from .groups import Presence
@@ -31,13 +31,13 @@ class Notice:
         content: the text, not empty.
         level: how urgent it is.
         id: the sender's own, 1 to 64 characters; None: one is made.
-        ttl: seconds after which nobody is shown the text any more; None: for ever.
+        ttl: seconds, above 0, after which nobody is shown the text any more; None: for ever.
     """
 
     content: str
     level: frames.Level = "info"
     id: str | None = None
-    ttl: int | None = None
+    ttl: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,7 @@ async def notify(session_id: str, notice: Notice, *, of_user: int | None) -> Rec
     present = await live.presence(found)
     receipt, change = await db.transact(_write, found, notice, present, of_user)
     live.publish(change)
+    metrics.notified.labels("repeated" if receipt.repeated else receipt.state).inc()
     return receipt
 
 

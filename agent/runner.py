@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from . import db, frames, live, turns
+from . import db, frames, live, metrics, turns
 from .completions import Chunk, Delta, Finish, Usage
 from .conf import conf
 from .errors import AgentError, InternalError
@@ -61,6 +61,7 @@ class Run:
             match chunk:
                 case Delta(text):
                     if self.first_token_ms is None:
+                        metrics.first_token.observe(time.monotonic() - began)
                         self.first_token_ms = round((time.monotonic() - began) * 1000)
                     self.answer.text += text
                     live.grown(self.group, self.answer)
@@ -110,7 +111,8 @@ async def run_turn(claimed: Claimed, seq: int, model: Model) -> bool:
     status = frames.thinking(claimed.turn_id, claimed.attempt, claimed.ref)
     live.publish(Change(claimed.session_id, seq, statuses=[status]))
     try:
-        outcome = await _outcome(run, model, stop)
+        with metrics.running.track_inprogress(), metrics.duration.time():
+            outcome = await _outcome(run, model, stop)
         return await _finish(claimed, outcome) if outcome else False
     finally:
         stop.cancel()

@@ -9,5 +9,6 @@ urlpatterns = [
     path("", views.chat, name="chat"),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
+    path("metrics", views.metrics_page, name="metrics"),
     re_path(SOCKET_PATHS, views.expected_websocket, name="socket"),
 ]

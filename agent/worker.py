@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
-from . import db, live, turns, upkeep
+from . import db, live, metrics, turns, upkeep
 from .conf import Conf, conf
 from .demo import DemoProvider
 from .provider import Provider
@@ -41,6 +41,7 @@ class Worker:
         self._wanted: OrderedDict[str, deque[UUID]] = OrderedDict()  # caller to sessions
         self._room = asyncio.Event()
         self.stopping = False
+        metrics.places.set(conf.max_concurrent_turns)
 
     # what the consumer uses
 
@@ -59,6 +60,8 @@ class Worker:
 
     def start(self, claimed: Claimed, seq: int, caller: str) -> None:
         """Run a claimed turn; `seq` is its session's newest message at that time."""
+        if claimed.attempt > 1:
+            metrics.takeovers.inc()
         until = time.monotonic() + self._lease.seconds
         self._held[claimed.turn_id] = (claimed.attempt, until)
         task = asyncio.create_task(self._run(claimed, seq, caller))

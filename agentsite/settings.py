@@ -252,7 +252,7 @@ STORAGES = {
 # Security
 
 SECURE_SSL_REDIRECT = HTTPS_ONLY
-SECURE_REDIRECT_EXEMPT = [r"^ws/", r"^functions/v1/", r"^healthz$", r"^readyz$"]
+SECURE_REDIRECT_EXEMPT = [r"^ws/", r"^functions/v1/", r"^healthz$", r"^readyz$", r"^metrics$"]
 SECURE_HSTS_SECONDS = 31536000 if HTTPS_ONLY else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS_ONLY
 SECURE_HSTS_PRELOAD = HTTPS_ONLY
@@ -343,6 +343,7 @@ AGENT: dict[str, Any] = {
     "heartbeat_interval": number("HEARTBEAT_INTERVAL", 25),
     "allow_anonymous": flag("ALLOW_ANONYMOUS", DEBUG),
     "allowed_origins": _allowed_origins,
+    "metrics_token": text("METRICS_TOKEN", ""),
     "redis_url": REDIS_URL,
     "generated_key": _key_is_generated,
 }
