@@ -161,7 +161,13 @@ def _size(frame: Frame) -> int:
 groups: WeakValueDictionary[UUID, Group] = WeakValueDictionary()
 """The groups of this process; each lives as long as a connection or a runner holds it."""
 
-metrics.sessions.set_function(lambda: len(groups))
+
+def _in_use() -> int:
+    """How many sessions have a connection or a running turn here."""
+    return sum(bool(each.listeners or each.answer) for each in list(groups.values()))
+
+
+metrics.sessions.set_function(_in_use)
 
 
 def present(session_id: UUID) -> Presence:

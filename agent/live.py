@@ -12,7 +12,8 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
@@ -255,6 +256,19 @@ class Relay:
             sends.append(self._layer.group_send(group_name(session_id), message))
         if sends:
             await _bounded(asyncio.gather(*sends))
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """For a process that is no server: hear answers in the block, and send all at its end."""
+        hearing = asyncio.create_task(self.receive()) if self.shared else None
+        await asyncio.sleep(0)  # it subscribes before anything is asked
+        try:
+            yield
+            await self.flush()
+        finally:
+            if hearing:
+                hearing.cancel()
+                await asyncio.wait({hearing})
 
     # incoming
 

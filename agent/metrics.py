@@ -18,6 +18,7 @@ from prometheus_client import (
     Histogram,
     Info,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 
@@ -25,6 +26,7 @@ from . import __version__
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, of no use here
 registry = CollectorRegistry()
 ProcessCollector(registry=registry)
 GCCollector(registry=registry)

@@ -8,36 +8,42 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from . import db, frames, live, metrics
 from .actor import Actor
-from .errors import Conflict, NotFound
+from .conf import conf
+from .errors import Conflict, NotFound, TooLarge
 from .groups import Presence
 from .models import Message, Session
 from .numbering import Change
 from .sessions import Held, advance_or_create, as_uuid
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """What is to be told.
+class Notice(BaseModel):
+    """What is to be told; None is absent."""
 
-    Args:
-        content: the text, not empty.
-        level: how urgent it is.
-        id: the sender's own, 1 to 64 characters; None: one is made.
-        ttl: seconds, above 0, after which nobody is shown the text any more; None: for ever.
-    """
+    model_config = ConfigDict(strict=True, frozen=True)
 
-    content: str
-    level: frames.Level = "info"
-    id: str | None = None
-    ttl: float | None = None
+    content: Annotated[str, Field(min_length=1, description="the text")]
+    level: Annotated[
+        frames.Level, BeforeValidator(lambda value: "info" if value is None else value)
+    ] = "info"
+    id: Annotated[
+        str | None,
+        Field(min_length=1, max_length=64, description="yours; the same again is sent once"),
+    ] = None
+    ttl: Annotated[
+        float | None,
+        Field(
+            gt=0, le=31_536_000, description="seconds after which the text is not shown any more"
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +77,12 @@ async def notify(session_id: str, notice: Notice, *, of_user: int | None) -> Rec
         of_user: the only user whose sessions may be told; None: everybody's.
 
     Raises:
+        TooLarge: the text is longer than a query may be.
         NotFound: there is no such session, or it is another user's.
         Conflict: the notice's id was used for another text in this session.
     """
+    if len(notice.content) > conf().max_query_chars:
+        raise TooLarge(f"A text may have {conf().max_query_chars} characters; this one has more.")
     found = as_uuid(session_id)
     present = await live.presence(found)
     receipt, change = await db.transact(_write, found, notice, present, of_user)

@@ -8,10 +8,9 @@ from typing import Any
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
 
-from django.db.models.functions import Now
-
 from . import db, frames, live, protocol
 from .actor import Actor
+from .db import Now
 from .errors import NotFound, SessionGone
 from .groups import group
 from .models import Feedback, Message, Session, Turn

@@ -153,6 +153,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "agent.http.ErrorsAsJson",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -347,3 +348,6 @@ AGENT: dict[str, Any] = {
     "redis_url": REDIS_URL,
     "generated_key": _key_is_generated,
 }
+
+# A body that is larger is refused before it is kept. The API takes up to MAX_FRAME_BYTES.
+DATA_UPLOAD_MAX_MEMORY_SIZE: int = max(2621440, AGENT["max_frame_bytes"])
