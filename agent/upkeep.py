@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 
-from . import db, expiry, live
+from . import db, expiry, live, metrics
 from .conf import Conf
 from .groups import groups
 from .models import Session
@@ -73,7 +73,9 @@ class CatchUp:
             # what is under way brings its statuses along, which a row does not
             await asyncio.sleep(UNDER_WAY_SECONDS)
             for session_id, last_seq in changed:
-                if group := groups.get(session_id):
+                group = groups.get(session_id)
+                if group and group.last_seq < last_seq:
+                    metrics.heals.inc()
                     group.note(last_seq)
         self._looked_at = now
 
@@ -120,5 +122,6 @@ class Watch:
         if failing == (part in self._failing):
             return
         (self._failing.add if failing else self._failing.discard)(part)
+        metrics.degraded.labels(part).set(failing)
         log.warning("degraded" if failing else "recovered", part=part)
         live.degraded(part, failing)
