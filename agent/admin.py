@@ -105,7 +105,9 @@ class SessionAdmin(ReadOnlyAdmin):
 
     def rows(self, keys: Sequence[Any]) -> QuerySet[Session]:
         turns = Turn.objects.filter(session=OuterRef("pk"), error_code__gt="").order_by("-number")
-        rows: QuerySet[Session] = Session.objects.filter(pk__in=keys).select_related("owner")
+        rows: QuerySet[Session] = Session.objects.filter(pk__in=keys).select_related(
+            "owner", "token"
+        )
         return rows.annotate(
             known_cost=Sum("turns__cost"),
             unknown_costs=Count("turns", filter=transcripts.cost_is_unknown("turns__")),
@@ -190,7 +192,7 @@ class SessionAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/agent/session/transcript.html", context)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
-        return super().get_queryset(request).select_related("owner")
+        return super().get_queryset(request).select_related("owner", "token")
 
     # Deleting. Django would load every message and turn to name it on the page that asks, and
     # write a session's title, its user's own words, into the log of deletions.

@@ -16,6 +16,7 @@ from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from . import auth, frames, protocol, queries, server, sessions, worker
+from .actor import CHAT
 from .conf import conf
 from .errors import (
     AgentError,
@@ -72,7 +73,9 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         try:
             if self.worker.stopping:
                 raise Restarting
-            self.actor = await auth.authenticate(self.scope)
+            access = await auth.authenticate(self.scope)
+            auth.require(access, CHAT)
+            self.actor = access.actor
             asked_for = options.get("session", "") or _implied(self.actor)
             self.held = await sessions.open_session(self.actor, asked_for)
         except AgentError as error:

@@ -104,7 +104,10 @@ def advance_or_create(held: Held, **numbers: Any) -> Numbers:
     except SessionGone:
         if held.stored:
             raise
-    row = Session(id=held.id, owner_id=held.actor.user_id, visitor=held.actor.visitor)
+    actor = held.actor
+    row = Session(
+        id=held.id, owner_id=actor.user_id, token_id=actor.token_id, visitor=actor.visitor
+    )
     Session.objects.bulk_create([row], ignore_conflicts=True)
     return advance(held.id, **numbers)
 
