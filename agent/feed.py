@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from . import db, frames, live, sessions
+from .actor import Access
 from .errors import NotFound
 from .groups import Frame, group
 from .outbox import Outbox, Overflow
@@ -44,6 +45,7 @@ class Feed:
 
     Args:
         held: its session.
+        access: who is connected, and by what.
         send: puts one text frame on the socket.
         stream: whether the client wants deltas.
         heartbeat: seconds of silence after which a `ping` is sent.
@@ -52,12 +54,13 @@ class Feed:
     def __init__(
         self,
         held: Held,
+        access: Access,
         send: Callable[[str], Awaitable[None]],
         *,
         stream: bool,
         heartbeat: float,
     ) -> None:
-        self.held = held
+        self.held, self.access = held, access
         self._send_text = send
         self._stream = stream
         self._heartbeat = heartbeat
@@ -66,6 +69,8 @@ class Feed:
         self._outbox = Outbox()
         self._wake = asyncio.Event()
         self._ending: Closed | None = None
+        self._cut: Closed | None = None
+        self._deadline: asyncio.Timeout | None = None  # of what is being sent
         self._rewind: tuple[int, Frame] | None = None
         self._cursor = 0  # seq of the newest durable frame that was sent
         self._replay_until = 0
@@ -98,6 +103,12 @@ class Feed:
 
     def gone(self) -> None:
         self.end(CloseCode.NOT_FOUND)
+
+    def signed_out(self) -> None:
+        self._cut = Closed(CloseCode.UNAUTHENTICATED, "Access ended")
+        if self._deadline:  # a client that does not read must not hold this up
+            self._deadline.reschedule(asyncio.get_running_loop().time())
+        self._wake.set()
 
     def restarting(self, retry_after: float) -> None:
         notification = frames.Notification(
@@ -196,6 +207,8 @@ class Feed:
     async def _flush(self) -> None:
         """Send what can be sent now."""
         while True:
+            if self._cut:
+                raise self._cut
             if frame := self._outbox.pop(self._cursor):
                 await self._send_told(frame)
             elif self._rewind:
@@ -321,11 +334,15 @@ class Feed:
         return str(turn_id) in self._ended or self._group.has_ended(turn_id)
 
     async def _send(self, frame: Frame) -> None:
+        if self._cut:
+            raise self._cut
         try:
-            async with asyncio.timeout(SEND_SECONDS):
+            async with asyncio.timeout(SEND_SECONDS) as self._deadline:
                 await self._send_text(frames.encode(frame))
         except TimeoutError:
-            raise Closed(CloseCode.TOO_SLOW) from None
+            raise self._cut or Closed(CloseCode.TOO_SLOW) from None
+        finally:
+            self._deadline = None
         self._last_sent_at = time.monotonic()
 
 

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+from .actor import Access
+
 _RECENT_FRAMES = 64
 _RECENT_CHARS = 200_000
 _ENDED_TURNS = 64
@@ -44,6 +46,10 @@ class Answer:
 class Listener(Protocol):
     """One connection, as its group sees it. Calls must return at once."""
 
+    @property
+    def access(self) -> Access:
+        """Who is connected, and by what."""
+
     def wake(self) -> None:
         """Something of the group changed."""
 
@@ -52,6 +58,9 @@ class Listener(Protocol):
 
     def gone(self) -> None:
         """The session was deleted."""
+
+    def signed_out(self) -> None:
+        """What its caller showed does not count any more: it is sent nothing from now on."""
 
     def restarting(self, retry_after: float) -> None:
         """This process goes down; the client shall come back in `retry_after` seconds."""
