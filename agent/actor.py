@@ -71,6 +71,11 @@ class Access:
     login_hash: str = ""
 
     @property
+    def may_end(self) -> bool:
+        """Whether it can stop counting while a connection stands; see `credentials`."""
+        return self.credential in ("token", "login")
+
+    @property
     def by_cookie(self) -> bool:
         """Whether a browser sent it by itself, so that a page of another site may have asked."""
         return self.credential in ("login", "visitor")

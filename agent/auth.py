@@ -52,13 +52,15 @@ def origin_is_ours(scope: dict[str, Any]) -> bool | None:
 
 
 def _place(address: str) -> tuple[str, str, int] | None:
-    """Scheme, host and port of an origin."""
+    """Scheme, host and port of an origin; None for what is no origin, or more than one."""
     try:
         parts = urlsplit(address.lower())
         port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
     except ValueError:
         return None
-    return (parts.scheme, parts.hostname, port) if parts.hostname and port else None
+    if not (parts.hostname and port) or parts.geturl() != f"{parts.scheme}://{parts.netloc}":
+        return None
+    return None if "@" in parts.netloc else (parts.scheme, parts.hostname, port)
 
 
 def _host_is_allowed(own: str) -> bool:

@@ -40,6 +40,14 @@ def deployment(**_: Any) -> list[CheckMessage]:
                 id="agent.E001",
             )
         )
+    if any("*" in origin for origin in settings.allowed_origins):
+        found.append(
+            Error(
+                "ALLOWED_ORIGINS contains *, which matches nothing: each origin is named in full.",
+                hint="Name the origins of the pages that may connect.",
+                id="agent.E003",
+            )
+        )
     if settings.generated_key:
         found.append(
             Error(

@@ -15,8 +15,8 @@ import structlog
 from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
-from . import auth, frames, metrics, protocol, queries, server, sessions, worker
-from .actor import CHAT
+from . import auth, credentials, db, frames, metrics, protocol, queries, server, sessions, worker
+from .actor import CHAT, Access
 from .conf import conf
 from .errors import (
     AgentError,
@@ -40,6 +40,8 @@ from .strictjson import parse_object
 
 log = structlog.get_logger(__name__)
 
+#: Ends that wait for no client that does not read.
+_AT_ONCE = (CloseCode.TOO_SLOW, CloseCode.UNAUTHENTICATED)
 _BAD_FRAMES = (InvalidJson, InvalidMessage, UnknownType, UnknownCommand)
 
 
@@ -48,6 +50,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     channel_layer_alias = ""
 
+    access: Access
     held: Held
     feed: Feed | None = None
     _feeding: asyncio.Task[None] | None = None
@@ -74,9 +77,9 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         try:
             if self.worker.stopping:
                 raise Restarting
-            access = await auth.authenticate(self.scope)
-            auth.require(access, CHAT)
-            self.actor = access.actor
+            self.access = await auth.authenticate(self.scope)
+            auth.require(self.access, CHAT)
+            self.actor = self.access.actor
             asked_for = options.get("session", "") or _implied(self.actor)
             self.held = await sessions.open_session(self.actor, asked_for)
         except AgentError as error:
@@ -87,6 +90,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             return
         self.feed = Feed(
             self.held,
+            self.access,
             self._send_text,
             stream=options.get("stream") != "0",
             heartbeat=conf().heartbeat_interval,
@@ -108,7 +112,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         try:
             closed = await feed.run(_number(options.get("last_seq", "")), tail, welcome)
             metrics.closes.labels(int(closed.code)).inc()
-            if closed.code == CloseCode.TOO_SLOW:
+            if closed.code in _AT_ONCE:
                 asyncio.get_running_loop().call_later(1, server.abort, self.base_send)
             await self.close(int(closed.code), closed.reason)  # daphne: no IntEnum
         except Exception as error:  # the socket is gone, or we are wrong
@@ -162,7 +166,9 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             self._answer_error(self.feed, _internal(error), protocol.frame_id(fields))
 
     async def receive_json(self, content: protocol.ClientFrame) -> None:
-        """Route one frame to what does it."""
+        """Route one frame to what does it, if its sender still may."""
+        if self.access.may_end and not isinstance(content, protocol.Ping | protocol.Pong):
+            await db.read(credentials.check, self.access)
         match content:
             case protocol.Query():
                 await asyncio.shield(self._query(content))
@@ -260,6 +266,8 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         feed.tell(0, frames.Error.of(error, ref=ref).frame())
         if isinstance(error, SessionGone):
             feed.end(CloseCode.NOT_FOUND)
+        if isinstance(error, Unauthenticated):
+            feed.end(CloseCode.UNAUTHENTICATED, "Access ended")
         if isinstance(error, _BAD_FRAMES):
             self._bad_in_a_row += 1
             if self._bad_in_a_row >= protocol.MAX_BAD_FRAMES:

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from . import db, frames, live, metrics, sessions
-from .actor import Actor
+from .actor import Access, Actor
 from .errors import NotFound
 from .groups import Frame, group
 from .outbox import Outbox, Overflow
@@ -45,6 +45,7 @@ class Feed:
 
     Args:
         held: its session.
+        access: who is connected, and by what.
         send: puts one text frame on the socket.
         stream: whether the client wants deltas.
         heartbeat: seconds of silence after which a `ping` is sent.
@@ -53,12 +54,13 @@ class Feed:
     def __init__(
         self,
         held: Held,
+        access: Access,
         send: Callable[[str], Awaitable[None]],
         *,
         stream: bool,
         heartbeat: float,
     ) -> None:
-        self.held = held
+        self.held, self.access = held, access
         self._send_text = send
         self._stream = stream
         self._heartbeat = heartbeat
@@ -67,6 +69,8 @@ class Feed:
         self._outbox = Outbox()
         self._wake = asyncio.Event()
         self._ending: Closed | None = None
+        self._cut: Closed | None = None
+        self._deadline: asyncio.Timeout | None = None  # of what is being sent
         self._rewind: tuple[int, Frame] | None = None
         self._cursor = 0  # seq of the newest durable frame that was sent
         self._replay_until = 0
@@ -108,6 +112,12 @@ class Feed:
 
     def owner_without_row(self) -> Actor | None:
         return None if self.held.stored else self.held.actor
+
+    def signed_out(self) -> None:
+        self._cut = Closed(CloseCode.UNAUTHENTICATED, "Access ended")
+        if self._deadline:  # a client that does not read must not hold this up
+            self._deadline.reschedule(asyncio.get_running_loop().time())
+        self._wake.set()
 
     def restarting(self, retry_after: float) -> None:
         notification = frames.Notification(
@@ -209,6 +219,8 @@ class Feed:
     async def _flush(self) -> None:
         """Send what can be sent now."""
         while True:
+            if self._cut:
+                raise self._cut
             if told := self._outbox.pop(self._cursor):
                 await self._send_told(*told)
             elif self._rewind:
@@ -364,11 +376,15 @@ class Feed:
         return str(turn_id) in self._ended or self._group.has_ended(turn_id, seq)
 
     async def _send(self, frame: Frame) -> None:
+        if self._cut:
+            raise self._cut
         try:
-            async with asyncio.timeout(SEND_SECONDS):
+            async with asyncio.timeout(SEND_SECONDS) as self._deadline:
                 await self._send_text(frames.encode(frame))
         except TimeoutError:
-            raise Closed(CloseCode.TOO_SLOW) from None
+            raise self._cut or Closed(CloseCode.TOO_SLOW) from None
+        finally:
+            self._deadline = None
         self._last_sent_at = time.monotonic()
 
 

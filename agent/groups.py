@@ -16,7 +16,7 @@ from uuid import UUID
 from weakref import WeakValueDictionary
 
 from . import metrics
-from .actor import Actor
+from .actor import Access, Actor
 
 _RECENT_FRAMES = 64
 _RECENT_CHARS = 200_000
@@ -48,6 +48,10 @@ class Answer:
 class Listener(Protocol):
     """One connection, as its group sees it. Calls must return at once."""
 
+    @property
+    def access(self) -> Access:
+        """Who is connected, and by what."""
+
     def wake(self) -> None:
         """Something of the group changed."""
 
@@ -62,6 +66,9 @@ class Listener(Protocol):
 
     def owner_without_row(self) -> Actor | None:
         """Whose session it is, as long as it has no row that says so."""
+
+    def signed_out(self) -> None:
+        """What its caller showed does not count any more: it is sent nothing from now on."""
 
     def restarting(self, retry_after: float) -> None:
         """This process goes down; the client shall come back in `retry_after` seconds."""

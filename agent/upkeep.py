@@ -1,7 +1,7 @@
 """What a server process looks after for its connections, beside turns.
 
-Missed messages, idle and deleted sessions, and parts that cannot be reached. Each step waits first
-and is repeated by `forever`.
+Missed messages, credentials that ended, idle and deleted sessions, and parts that cannot be
+reached. Each step waits first and is repeated by `forever`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 
-from . import db, expiry, live, metrics
+from . import credentials, db, expiry, live, metrics
 from .conf import Conf
 from .groups import groups
 from .models import Session
@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 Step = Callable[[], Awaitable[None]]
 
 CATCH_UP_SECONDS = 2.0
+#: How often credentials are looked at; what ended has no connection 5 s later.
+CHECK_SECONDS = 2.0
 #: How long a commit may take from the database to the processes that are told of it.
 UNDER_WAY_SECONDS = 0.3
 #: How far back catching up looks before the last time; longer than any transaction takes.
@@ -42,7 +44,7 @@ def steps(conf: Conf) -> list[Step]:
         if held := list(groups):
             await expiry.close_idle_held(conf.session_timeout, held)
 
-    return [CatchUp().look, find_deleted, close_idle, Watch().look]
+    return [CatchUp().look, find_signed_out, find_deleted, close_idle, Watch().look]
 
 
 async def forever(step: Step) -> None:
@@ -85,11 +87,31 @@ def _changed(since_seconds: float) -> list[tuple[UUID, int]]:
     return list(changed.values_list("id", "last_seq"))
 
 
+async def find_signed_out() -> None:
+    """End connections here whose credential does not count any more, wherever that was done."""
+    await asyncio.sleep(CHECK_SECONDS)
+    await _end_signed_out()
+
+
+async def _end_signed_out() -> None:
+    listeners = [one for group in list(groups.values()) for one in group.listeners]
+    checked = [one for one in listeners if one.access.may_end]
+    if not checked:
+        return
+    ended = await db.read(credentials.ended, {one.access for one in checked})
+    for listener in checked:
+        if listener.access in ended:
+            listener.signed_out()
+
+
 async def find_deleted() -> None:
     """Tell connections here that their session was deleted, wherever that was done."""
     await asyncio.sleep(2 * CATCH_UP_SECONDS)
     stored = [session_id for session_id, group in groups.items() if group.last_seq]
-    for session_id in await db.read(_deleted, stored):
+    deleted = await db.read(_deleted, stored)
+    if deleted:
+        await _end_signed_out()  # with a user's sessions went the user: that is what to tell
+    for session_id in deleted:
         live.gone(session_id)
 
 

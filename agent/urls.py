@@ -1,5 +1,6 @@
 """The HTTP side of the app."""
 
+from django.contrib.auth.views import LogoutView
 from django.urls import path, re_path
 
 from . import views
@@ -8,6 +9,8 @@ from .routing import SOCKET_PATHS
 
 urlpatterns = [
     path("", views.chat, name="chat"),
+    path("login/", views.SignIn.as_view(), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
     path("metrics", views.metrics_page, name="metrics"),

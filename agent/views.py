@@ -1,4 +1,4 @@
-"""Plain HTTP for people and probes: the chat page, health, metrics, and who forgot to upgrade."""
+"""Plain HTTP for people and probes: the page, signing in, health, metrics, forgotten upgrades."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Callable
 from hmac import compare_digest
 from ipaddress import ip_address
 
+from django.contrib.auth.views import LoginView, redirect_to_login
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, JsonResponse
 from django.shortcuts import render
+from django.urls import reverse
+from django.utils.decorators import method_decorator
 from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
@@ -31,13 +34,28 @@ not_kept = cache_control(private=True, no_store=True)
 @not_kept
 def chat(request: HttpRequest) -> HttpResponse:
     """The chat page; its scripts read the session from `?session=` and connect."""
+    if not (conf().allow_anonymous or request.user.is_authenticated):
+        return redirect_to_login(request.get_full_path())
     response = render(
         request,
         "agent/chat.html",
-        {"agent_name": conf().agent_name, "socket_path": SOCKET_PATH, "sign_in_path": ""},
+        {
+            "agent_name": conf().agent_name,
+            "socket_path": SOCKET_PATH,
+            "sign_in_path": reverse("login"),
+        },
     )
     auth.give_visitor_cookie(request, response)
     return response
+
+
+@method_decorator(not_kept, name="dispatch")
+class SignIn(LoginView):
+    """The sign-in page; afterwards back to `?next=`, a path of this site."""
+
+    template_name = "agent/sign_in.html"
+    redirect_authenticated_user = True
+    extra_context = {"agent_name": lambda: conf().agent_name}
 
 
 @csrf_exempt

@@ -255,6 +255,36 @@ class Server:
             assert trouble not in self.log, f"{trouble!r} in the log of {self.backend}\n{self.log}"
 
 
+_PRODUCTION_SETTINGS = """\
+from agentsite.settings import *
+STATIC_ROOT = {root!r}
+"""
+
+
+def production_server(
+    provider_url: str, directory: Path, *, backend: str = "uvicorn", **environment: str
+) -> Server:
+    """A server without DEBUG, not started yet, with its static files collected.
+
+    Args:
+        provider_url: OPENROUTER_BASE_URL.
+        directory: for those files.
+        backend: "uvicorn" or "daphne".
+        environment: further variables.
+    """
+    settings = _PRODUCTION_SETTINGS.format(root=str(directory / "static"))
+    (directory / "production_settings.py").write_text(settings)
+    production = {
+        "DEBUG": "0",
+        "DJANGO_SETTINGS_MODULE": "production_settings",
+        "PYTHONPATH": str(directory),
+        **environment,
+    }
+    server = Server(backend, provider_url, environment=production)
+    server.manage("collectstatic", "--noinput", "--verbosity", "0")
+    return server
+
+
 def plain_environment(database_url: str) -> dict[str, str]:
     """An environment of which the caller's settings are no part."""
     mine = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}

@@ -29,6 +29,11 @@ def test_any_host_is_an_error(found):
     assert found(ALLOWED_HOSTS=["*"]) == {"agent.E001"}
 
 
+@pytest.mark.parametrize("origin", ["*", "https://*", "https://*.example.org"])
+def test_any_origin_is_an_error(found, origin):
+    assert found({"allowed_origins": (origin,)}) == {"agent.E003"}
+
+
 def test_a_generated_key_is_an_error(found):
     assert found({"generated_key": True}) == {"agent.E002"}
 

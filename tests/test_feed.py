@@ -9,7 +9,7 @@ import pytest
 from django.db import transaction
 
 from agent import frames, protocol, queries, turns
-from agent.actor import Actor
+from agent.actor import Access, Actor
 from agent.feed import Feed
 from agent.groups import Answer, group
 from agent.sessions import Held
@@ -44,7 +44,8 @@ def text_of(claimed, seq, text):
 class Connection:
     def __init__(self, held):
         self.frames, self.news = [], asyncio.Event()
-        self.feed = Feed(held, self._send, stream=True, heartbeat=0.3)
+        access = Access(held.actor)
+        self.feed = Feed(held, access, self._send, stream=True, heartbeat=0.3)
 
     async def _send(self, text):
         self.frames.append(json.loads(text))

@@ -15,8 +15,9 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from tests.browser import Visitors
+from tests.people import PASSWORD, make
 from tests.scripted_provider import ScriptedProcess
-from tests.servers import Server
+from tests.servers import Server, production_server
 
 pytest_plugins = ["tests.browser", "tests.servers"]
 pytestmark = [
@@ -240,35 +241,20 @@ async def test_the_policy_stops_what_the_page_itself_would_let_through(
 
 # how it is served
 
-PRODUCTION_SETTINGS = """\
-from agentsite.settings import *
-STATIC_ROOT = {root!r}
-"""
-
 
 @pytest.fixture(scope="module")
 def production_site(
     provider: ScriptedProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A server without DEBUG, with collected static files."""
-    directory = tmp_path_factory.mktemp("production")
-    settings = PRODUCTION_SETTINGS.format(root=str(directory / "static"))
-    (directory / "production_settings.py").write_text(settings)
-    environment = {
-        "DEBUG": "0",
-        "HTTPS_ONLY": "0",
-        "ALLOW_ANONYMOUS": "1",
-        "ALLOWED_HOSTS": "127.0.0.1",
-        "DJANGO_SETTINGS_MODULE": "production_settings",
-        "PYTHONPATH": str(directory),
-        "DJANGO_SUPERUSER_USERNAME": "staff",
-        "DJANGO_SUPERUSER_EMAIL": "staff@example.org",
-        "DJANGO_SUPERUSER_PASSWORD": "of-tests-only",
-    }
-    server = Server("uvicorn", provider.base_url, environment=environment)
-    server.manage("collectstatic", "--noinput", "--verbosity", "0")
-    with server:
-        server.manage("createsuperuser", "--noinput")
+    """A server without DEBUG, with collected static files and somebody of the staff."""
+    with production_server(
+        provider.base_url,
+        tmp_path_factory.mktemp("production"),
+        HTTPS_ONLY="0",
+        ALLOW_ANONYMOUS="1",
+        ALLOWED_HOSTS="127.0.0.1",
+    ) as server:
+        make(server, people={"staff": {"is_staff": True, "is_superuser": True}})
         yield server
         server.assert_nothing_broke()
 
@@ -322,7 +308,7 @@ async def test_the_admin_shows_transcripts_as_safely(
 
     page = await person.page("/admin/")
     await page.get_by_label("Username").fill("staff")
-    await page.get_by_label("Password").fill("of-tests-only")
+    await page.get_by_label("Password").fill(PASSWORD)
     await page.get_by_role("button", name="Log in").click()
     await page.get_by_role("link", name="Sessions", exact=True).first.click()
     await page.locator("#result_list tbody th a").first.click()

@@ -50,6 +50,7 @@ def settings(**environment):
         ("DATABASE_URL", "mysql://host/name"),
         ("DATABASE_URL", "nonsense"),
         ("REDIS_URL", "http://127.0.0.1"),
+        ("ALLOWED_ORIGINS", "*"),
         ("ALLOWED_ORIGINS", "example.org"),
         ("ALLOWED_ORIGINS", "https://example.org/path"),
         ("TRUSTED_PROXIES", "proxy"),

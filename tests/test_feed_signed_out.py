@@ -1,0 +1,64 @@
+"""What one connection is sent: its end does not wait for a client that does not read."""
+
+import asyncio
+
+import pytest
+
+from agent import sessions
+from agent.actor import Access, Actor
+from agent.feed import Feed
+from agent.frames import Status
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Reader:
+    """A socket whose peer reads until `stuck` is set, and then no more."""
+
+    def __init__(self):
+        self.sent, self.stuck = [], False
+        self.ready, self.blocked = asyncio.Event(), asyncio.Event()
+
+    async def send(self, text):
+        if self.stuck:
+            self.blocked.set()
+            await asyncio.Event().wait()
+        self.sent.append(text)
+        if '"ready"' in text:
+            self.ready.set()
+
+
+@pytest.fixture
+async def reader():
+    return Reader()
+
+
+@pytest.fixture
+async def feed(reader):
+    held = await sessions.open_session(Actor(token_id=1), "")
+    access = Access(held.actor, "token", token_id=1)
+    feed = Feed(held, access, reader.send, stream=True, heartbeat=60)
+    feed.running = asyncio.create_task(feed.run(0, None, lambda view, start: {"type": "welcome"}))
+    await reader.ready.wait()
+    yield feed
+    feed.running.cancel()
+
+
+def status():
+    return Status(status="done", content="Done").frame()
+
+
+async def test_who_signed_out_is_sent_nothing_more_not_even_what_waits(feed, reader):
+    feed.tell(0, status())
+    feed.signed_out()
+    feed.tell(0, status())
+    assert (await feed.running).code == 4401
+    assert len(reader.sent) == 2
+
+
+async def test_who_signed_out_and_does_not_read_is_let_go(feed, reader):
+    reader.stuck = True
+    feed.tell(0, status())
+    await reader.blocked.wait()
+    feed.signed_out()
+    assert (await feed.running).code == 4401  # 4408 where it waits until the client is too slow
