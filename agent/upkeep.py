@@ -1,7 +1,7 @@
 """What a server process looks after for its connections, beside turns.
 
-Missed messages, idle and deleted sessions, and parts that cannot be reached. Each step waits first
-and is repeated by `forever`.
+Missed messages, idle and deleted sessions, limits, and parts that cannot be reached. Each step
+waits first and is repeated by `forever`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import structlog
 from . import db, expiry, live
 from .conf import Conf
 from .groups import groups
+from .limits import limits
 from .models import Session
 
 log = structlog.get_logger(__name__)
@@ -39,7 +40,8 @@ def steps(conf: Conf) -> list[Step]:
         if held := list(groups):
             await expiry.close_idle_held(conf.session_timeout, held)
 
-    return [catch_up, find_deleted, close_idle, Watch().look]
+    counts = [limits().renew, limits().share_frames]
+    return [catch_up, find_deleted, close_idle, Watch().look, *counts]
 
 
 async def forever(step: Step) -> None:

@@ -19,6 +19,7 @@ import structlog
 from . import db, live, turns, upkeep
 from .conf import Conf, conf
 from .demo import DemoProvider
+from .limits import limits
 from .provider import Provider
 from .runner import LOST, Model, run_turn
 from .turns import Claimed, Lease
@@ -183,6 +184,7 @@ class Worker:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self.model.aclose()
+        await limits().aclose()
 
 
 def _model(conf: Conf) -> Model:
