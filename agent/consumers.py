@@ -148,8 +148,8 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     # frames of the client
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        if self.feed is None:
-            return  # refused
+        if self.feed is None or self.feed.ending:
+            return  # refused, or sent away: what it still sends costs nothing
         fields: dict[str, Any] = {}
         try:
             self.limits.frame(self.caller)
