@@ -42,6 +42,10 @@ class Conf:
     max_query_chars: int  # Unicode code points
     max_frame_bytes: int
     heartbeat_interval: float  # seconds
+    max_connections_per_user: int  # of a caller, at once
+    max_connects_per_minute: int  # from an address
+    max_queries_per_minute: int  # of a caller
+    max_frames_per_second: int  # of a caller
     allow_anonymous: bool
     allowed_origins: tuple[str, ...]
     metrics_token: str  # empty: only loopback may read the metrics

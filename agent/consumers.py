@@ -24,6 +24,7 @@ from .errors import (
     InvalidJson,
     InvalidMessage,
     NotFound,
+    RateLimited,
     Restarting,
     SessionGone,
     TooLarge,
@@ -34,6 +35,8 @@ from .errors import (
 from .feed import Feed
 from .frames import Status
 from .groups import Frame
+from .limits import address_of, caller_of, limits
+from .places import Place
 from .protocol import CloseCode
 from .sessions import Held, View
 from .strictjson import parse_object
@@ -54,16 +57,19 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     held: Held
     feed: Feed | None = None
     _feeding: asyncio.Task[None] | None = None
-    _bad_in_a_row = 0
+    _place: Place | None = None
+    _bad_in_a_row = _refused_in_a_row = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.worker = worker.ensure_running()
+        self.worker, self.limits = worker.ensure_running(), limits()
         try:
             with metrics.connections.track_inprogress():
                 await super().__call__(scope, receive, send)
         finally:  # disconnect() is not called after every kind of end
             if self._feeding:
                 self._feeding.cancel()
+            if self._place:
+                await self.limits.close(self._place)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         await getattr(self, get_handler_name(message))(message)
@@ -77,9 +83,13 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         try:
             if self.worker.stopping:
                 raise Restarting
+            address = address_of(self.scope)
+            await self.limits.connecting(address)
             self.access = await auth.authenticate(self.scope)
             auth.require(self.access, CHAT)
             self.actor = self.access.actor
+            self.caller = caller_of(self.actor, address)
+            self._place = await self.limits.open(self.caller)
             asked_for = options.get("session", "") or _implied(self.actor)
             self.held = await sessions.open_session(self.actor, asked_for)
         except AgentError as error:
@@ -151,15 +161,19 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     # frames of the client
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        if self.feed is None:
-            return  # refused
+        if self.feed is None or self.feed.ending:
+            return  # refused, or sent away: what it still sends costs nothing
         fields: dict[str, Any] = {}
         try:
+            self.limits.frame(self.caller)
             fields = _fields(text_data)
             frame = protocol.parse_client_frame(fields, max_query_chars=conf().max_query_chars)
             self._bad_in_a_row = 0
             metrics.frames_in.labels(frame.type).inc()
             await self.receive_json(frame)
+            self._refused_in_a_row = 0
+        except RateLimited as error:
+            self._answer_error(self.feed, error, protocol.frame_id(fields or _if_any(text_data)))
         except AgentError as error:
             self._answer_error(self.feed, error, protocol.frame_id(fields))
         except Exception as error:
@@ -182,6 +196,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
                 pass
 
     async def _query(self, query: protocol.Query) -> None:
+        await self.limits.query(self.caller)
         lease = self.worker.reserve()
         try:
             accepted = await queries.accept_query(
@@ -245,6 +260,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             self.feed.tell_page(page.frame(), sum(len(frame["content"]) for frame in found))
 
     async def _retry(self, command: protocol.Command, args: protocol.Retry) -> None:
+        await self.limits.query(self.caller)
         lease = self.worker.reserve()
         try:
             accepted = await queries.retry(
@@ -272,6 +288,10 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             self._bad_in_a_row += 1
             if self._bad_in_a_row >= protocol.MAX_BAD_FRAMES:
                 feed.end(CloseCode.BROKEN_CLIENT)
+        limited = isinstance(error, RateLimited)
+        self._refused_in_a_row = self._refused_in_a_row + 1 if limited else 0
+        if self._refused_in_a_row >= protocol.MAX_REFUSED_FRAMES:
+            feed.end(CloseCode.RATE_LIMITED)
 
 
 def _options(scope: dict[str, Any]) -> dict[str, str]:
@@ -303,6 +323,14 @@ def _fields(text: str | None) -> dict[str, Any]:
     return parse_object(text)
 
 
+def _if_any(text: str | None) -> dict[str, Any]:
+    """The fields of a frame that was refused unread, for its id."""
+    try:
+        return _fields(text)
+    except AgentError:
+        return {}
+
+
 def _done(command: protocol.Command, content: str = "Done", **fields: Any) -> Status:
     return Status(status="done", content=content, ref=command.id, **fields)
 
@@ -324,6 +352,8 @@ def _close_code(error: AgentError) -> int:
             return CloseCode.UNAUTHENTICATED
         case NotFound():
             return CloseCode.NOT_FOUND
+        case RateLimited():
+            return CloseCode.RATE_LIMITED
         case InternalError() | Restarting():
             return CloseCode.RESTARTING
         case _:

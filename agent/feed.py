@@ -134,6 +134,11 @@ class Feed:
         self._ending = self._ending or Closed(code, reason)
         self._wake.set()
 
+    @property
+    def ending(self) -> bool:
+        """Whether the connection is about to be closed."""
+        return self._ending is not None
+
     def rewind(self, last_seq: int, reply: Frame) -> None:
         """Send `reply`, then once more what follows `last_seq`, and the running answer."""
         self._rewind = (last_seq, reply)

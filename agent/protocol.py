@@ -21,6 +21,8 @@ VERSION = 1
 SUBPROTOCOL = "agent.v1"
 #: Bad frames in a row after which a client is taken for broken.
 MAX_BAD_FRAMES = 20
+#: Frames refused as too many, in a row, after which the client is sent away.
+MAX_REFUSED_FRAMES = 20
 
 
 class CloseCode(IntEnum):

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 import uvicorn
 
-from . import worker
+from . import on_uvicorn, worker
 from .conf import conf, django_setting
 
 log = structlog.get_logger(__name__)
@@ -82,6 +82,8 @@ def _serve_uvicorn(host: str, port: int) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # the application does it, for both servers
+        http=on_uvicorn.Http,
+        ws=on_uvicorn.WebSocket,
         ws_max_size=_largest_message(),
         ws_ping_interval=_PING_SECONDS,
         ws_ping_timeout=_PING_SECONDS,
@@ -132,11 +134,15 @@ def _serve_daphne(host: str, port: int) -> None:
 
     from agentsite.asgi import application
 
+    from .on_daphne import Connection, Factory, WebSocket, paced
+
     class Daphne(Server):  # type: ignore[misc]
         ports: tuple[Any, ...] = ()
 
         def listen_success(self, port: Any) -> None:
             self.ports = (port,)
+            port.transport, port.factory = Connection, Factory(self)
+            self.ws_factory.protocol = WebSocket
             _find_dead_peers(port.socket)
             _banner(host, port.getHost().port)
 
@@ -156,7 +162,7 @@ def _serve_daphne(host: str, port: int) -> None:
     interface = host.replace(":", r"\:")
     reactor.callWhenRunning(worker.ensure_running)
     Daphne(
-        application,
+        paced(application),
         endpoints=[f"tcp:port={port}:interface={interface}:backlog={_BACKLOG}"],
         verbosity=1,
         server_name="",

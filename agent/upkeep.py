@@ -1,6 +1,6 @@
 """What a server process looks after for its connections, beside turns.
 
-Missed messages, credentials that ended, idle and deleted sessions, and parts that cannot be
+Missed messages, credentials that ended, idle and deleted sessions, limits, and parts that cannot be
 reached. Each step waits first and is repeated by `forever`.
 """
 
@@ -16,6 +16,7 @@ import structlog
 from . import credentials, db, expiry, live, metrics
 from .conf import Conf
 from .groups import groups
+from .limits import limits
 from .models import Session
 
 log = structlog.get_logger(__name__)
@@ -44,7 +45,8 @@ def steps(conf: Conf) -> list[Step]:
         if held := list(groups):
             await expiry.close_idle_held(conf.session_timeout, held)
 
-    return [CatchUp().look, find_signed_out, find_deleted, close_idle, Watch().look]
+    looks = [CatchUp().look, find_signed_out, find_deleted, close_idle, Watch().look]
+    return [*looks, limits().renew, limits().share_frames]
 
 
 async def forever(step: Step) -> None:

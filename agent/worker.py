@@ -19,6 +19,7 @@ import structlog
 from . import db, live, metrics, turns, upkeep
 from .conf import Conf, conf
 from .demo import DemoProvider
+from .limits import limits
 from .provider import Provider
 from .runner import Model, run_turn
 from .turns import Claimed, Lease
@@ -188,6 +189,7 @@ class Worker:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self.model.aclose()
+        await limits().aclose()
 
 
 def _model(conf: Conf) -> Model:

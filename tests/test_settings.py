@@ -45,6 +45,8 @@ def settings(**environment):
         ("MAX_TOKENS", "0"),
         ("MAX_HISTORY", "many"),
         ("MAX_FRAME_BYTES", "10"),
+        ("MAX_FRAMES_PER_SECOND", "0"),
+        ("MAX_CONNECTIONS_PER_USER", "many"),
         ("OPENROUTER_BASE_URL", "openrouter.ai/api"),
         ("OPENROUTER_BASE_URL", "ftp://openrouter.ai"),
         ("DATABASE_URL", "mysql://host/name"),

@@ -1,0 +1,134 @@
+"""uvicorn's protocols with our bounds; `server` runs them. Takes private attributes of uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from .conf import conf
+from .intake import BODY_BYTES, HEAD_BYTES, REQUEST_SECONDS, Intake, most_descriptors
+
+
+class Http(HttpToolsProtocol):
+    """A connection whose requests have to arrive in time and within bounds."""
+
+    _deadline: asyncio.TimerHandle | None = None
+    _arrived = 0
+    _in_body = False
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        most = most_descriptors(conf().max_concurrent_turns)
+        if transport.get_extra_info("socket").fileno() >= most:
+            transport.abort()
+        self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._expect_nothing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._deadline:
+            self._arrived += len(data)
+        super().data_received(data)
+        most = HEAD_BYTES + BODY_BYTES if self._in_body else HEAD_BYTES
+        if self._deadline and self._arrived > most:
+            self.transport.abort()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._deadline is None:
+            self._expect()
+
+    def on_headers_complete(self) -> None:
+        self._in_body = True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._expect_nothing()
+        super().on_message_complete()
+
+    def _expect(self) -> None:
+        """A request is to be here soon."""
+        self._arrived, self._in_body = 0, False
+        self._deadline = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+
+    def _expect_nothing(self) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+        self._deadline = None
+
+
+class WebSocket(WebSocketsSansIOProtocol):
+    """A connection that is read no faster than it is worked on."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._intake = Intake(self, self.loop.call_soon, self.loop.time)
+        self._shaken = self.loop.call_later(REQUEST_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        if not self.handshake_complete:
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._shaken.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if not self.handshake_initiated:
+            super().data_received(data)
+        elif not self.transport.is_closing():
+            self._intake.take(data)
+
+    async def receive(self) -> Any:
+        message = await self.queue.get()
+        self._intake.go_on()
+        return message
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self.close_sent:
+            self._intake.closing()
+
+    def send_receive_event_to_app(self) -> None:
+        super().send_receive_event_to_app()
+        if self.close_sent:
+            self._intake.late_message()
+
+    def handle_ping(self) -> None:
+        super().handle_ping()
+        self._intake.control_frame()
+
+    def handle_pong(self, event: Any) -> None:
+        super().handle_pong(event)
+        self._intake.control_frame()
+
+    def handle_cont(self, event: Any) -> None:
+        super().handle_cont(event)
+        self._intake.fragment(len(self.frames))
+
+    # of its intake
+
+    def feed(self, piece: bytes) -> None:
+        if not self.transport.is_closing():
+            super().data_received(piece)
+
+    def is_busy(self) -> bool:
+        return not self.queue.empty() and not self.close_sent
+
+    def pause(self) -> None:
+        if not self.read_paused and not self.transport.is_closing():
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        if self.read_paused and not self.transport.is_closing():
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    def drop(self) -> None:
+        self.transport.abort()
