@@ -86,6 +86,8 @@ def _with_connection(function: Callable[[], T]) -> T:
         raise
     finally:
         close_old_connections()
+        # Django keeps the error of a failed transaction, and its traceback would keep the caller
+        connection.rollback_exc = None  # type: ignore[attr-defined]
 
 
 @cache

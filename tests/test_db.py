@@ -1,0 +1,37 @@
+"""Database work off the event loop leaves nothing of its caller behind."""
+
+import gc
+import weakref
+from uuid import uuid4
+
+import pytest
+from django.db import IntegrityError
+
+from agent import db
+from agent.models import Session
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+
+class Caller:
+    def fail(self):
+        session = Session(id=uuid4())
+        session.save(force_insert=True)
+        session.save(force_insert=True)
+
+
+async def _failing_call():
+    caller = Caller()
+    try:
+        await db.transact(caller.fail)
+    except IntegrityError:
+        return weakref.ref(caller)
+    raise AssertionError("it did not fail")
+
+
+async def test_a_transaction_that_failed_does_not_keep_its_caller_in_memory():
+    caller = await _failing_call()
+    for _ in range(8):
+        await db.transact(int)  # the threads have nothing of it in their hands any more
+    gc.collect()
+    assert caller() is None
