@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from .world import LEASE_SECONDS, World
@@ -55,12 +56,17 @@ _OF_SERVICES = {
 }
 
 
+#: What can go wrong.
+KINDS = (*_OF_PROCESSES, *_OF_SERVICES)
+
+
 def schedule(
     rng: random.Random,
     seconds: float,
     *,
     processes: int,
     services: bool,
+    only: Collection[str] = KINDS,
     between: tuple[float, float] = (1.0, 4.0),
 ) -> list[Fault]:
     """The faults of a run; the same for the same arguments.
@@ -70,9 +76,11 @@ def schedule(
         seconds: length of the storm.
         processes: how many servers there are.
         services: whether Redis and PostgreSQL suffer too.
+        only: the kinds of faults that happen.
         between: shortest and longest time between two faults, in seconds.
     """
     kinds = _OF_PROCESSES | (_OF_SERVICES if services else {})
+    kinds = {kind: value for kind, value in kinds.items() if kind in only}
     weights = [weight for weight, _, _ in kinds.values()]
     faults: list[Fault] = []
     at = rng.uniform(*between)

@@ -1,9 +1,9 @@
 """manage.py as the chaos run starts it: it tells its tasks when asked, and may be sabotaged.
 
-    python -m tests.chaos.launch TASKS_FILE BREAK serve --port ...
+    python -m tests.chaos.launch TASKS_FILE CHANGES serve --port ...
 
-On SIGUSR1 it writes what its event loop holds to TASKS_FILE. BREAK is `-`, or the name of a promise
-that this process is to break, so that the judge can be seen to notice.
+On SIGUSR1 it writes what its event loop holds to TASKS_FILE. CHANGES are names, by commas: of a
+promise that this process is to break, so that the judge can be seen to notice, or `faulty-layer`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ SABOTAGES = {
 }
 
 
-def sabotage(name: str) -> None:
-    """Break a promise, in this process."""
+def change(name: str) -> None:
+    """Break a promise, or the channel layer, in this process."""
     import django
 
     django.setup()
-    _SABOTAGES[name]()
+    _CHANGES[name]()
 
 
 def _without_fence() -> None:
@@ -65,11 +65,18 @@ def _without_replay() -> None:
     feed._start = lambda newest, last_seq, tail: newest
 
 
-_SABOTAGES: dict[str, Callable[[], None]] = {
+def _with_faulty_layer() -> None:
+    from django.conf import settings
+
+    settings.CHANNEL_LAYERS["default"]["BACKEND"] = "tests.chaos.layer.FaultyLayer"
+
+
+_CHANGES: dict[str, Callable[[], None]] = {
     "fence": _without_fence,
     "fence-alone": _without_fence,
     "catch-up": _without_catching_up,
     "replay": _without_replay,
+    "faulty-layer": _with_faulty_layer,
 }
 
 
@@ -86,11 +93,11 @@ def tell(file: Path) -> None:
 
 
 def main() -> None:
-    file, broken, *arguments = sys.argv[1:]
+    file, changes, *arguments = sys.argv[1:]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentsite.settings")
     signal.signal(signal.SIGUSR1, lambda *_: tell(Path(file)))
-    if broken != "-":
-        sabotage(broken)
+    for name in filter(None, changes.split(",")):
+        change(name)
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(["manage.py", *arguments])

@@ -14,7 +14,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from shutil import copy, rmtree
@@ -55,17 +55,17 @@ class Process(Server):
         backend: str = "uvicorn",
         provider_url: str = "",
         *,
-        broken: str = "",
+        changes: Sequence[str] = (),
         environment: dict[str, str] | None = None,
     ) -> None:
         super().__init__(backend, provider_url, environment=environment)
         self.port = free_port()
-        self.broken = broken
+        self.changes = changes
 
     def _command(self) -> list[str]:
         _, _, *arguments = super()._command()
-        entry = [sys.executable, "-m", "tests.chaos.launch", str(self._told), self.broken or "-"]
-        return [*entry, *arguments]
+        entry = [sys.executable, "-m", "tests.chaos.launch", str(self._told)]
+        return [*entry, ",".join(self.changes), *arguments]
 
     @property
     def _told(self) -> Path:
@@ -108,15 +108,26 @@ class World:
     Args:
         database: "postgres" (with Redis) or "sqlite".
         processes: how many servers.
-        broken: what they break; see `launch.SABOTAGES`.
+        changes: what is different in them; see `launch`.
+        backend: "uvicorn" or "daphne".
+        environment: further variables of theirs, which win.
     """
 
     redis: Redis | None = None
     postgres: Postgres | None = None
     provider: ScriptedProcess
 
-    def __init__(self, database: str, processes: int, broken: str = "") -> None:
-        self.database, self.processes, self.broken = database, processes, broken
+    def __init__(
+        self,
+        database: str,
+        processes: int,
+        changes: Sequence[str] = (),
+        *,
+        backend: str = "uvicorn",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.database, self.processes, self.changes = database, processes, changes
+        self.backend, self.environment = backend, environment or {}
         self.servers: list[Process] = []
         self.doors: list[Proxy] = []
         self._directory = Path(tempfile.mkdtemp(prefix="chaos-"))
@@ -147,15 +158,16 @@ class World:
             services = {"DATABASE_URL": f"sqlite:///{self._sqlite}"}
         for _ in range(self.processes):
             server = Process(
-                provider_url=self.provider.base_url,
-                broken=self.broken,
-                environment={**_SETTINGS, **services},
+                self.backend,
+                self.provider.base_url,
+                changes=self.changes,
+                environment={**_SETTINGS, **services, **self.environment},
             )
             self._stack.callback(server.close)
             self.servers.append(server)
         if self.postgres:
             await asyncio.to_thread(self.servers[0].manage, "migrate", "--verbosity", "0")
-        if self.broken == "fence":
+        if "fence" in self.changes:
             await asyncio.to_thread(self._drop_constraint)
         await asyncio.gather(*(asyncio.to_thread(server.start) for server in self.servers))
         for server in self.servers:
@@ -230,13 +242,3 @@ class World:
         ):
             peer.sendall(b"FLUSHALL\r\n")
             peer.recv(100)
-
-
-async def eventually(condition: Callable[[], object], seconds: float) -> bool:
-    """Wait until a condition that costs nothing to look at holds; whether it did in time."""
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            return False
-        await asyncio.sleep(0.05)
-    return True
