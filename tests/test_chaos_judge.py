@@ -25,7 +25,13 @@ def row(seq, kind, turn, content, data):
 
 
 def turn(turn_id, number, **fields):
-    plain = {"priority": 1, "started_before": number - 1, "state": "ended", "attempt": 1}
+    plain = {
+        "priority": 1,
+        "started_before": number - 1,
+        "state": "ended",
+        "attempt": 1,
+        "handed_back": 0,
+    }
     return {"id": turn_id, "session_id": S, "number": number, **plain, **fields}
 
 

@@ -97,7 +97,7 @@ def _ends(record: Record) -> Iterator[str]:
         elif ends[turn["id"]] != 1:
             word = "doubled" if ends[turn["id"]] else "lost"
             yield f"{word}: turn {turn['id']} has {ends[turn['id']]} ends"
-        if turn["attempt"] > 3:
+        if turn["attempt"] - turn["handed_back"] > 3:
             yield f"turn {turn['id']} was tried {turn['attempt']} times"
 
 
