@@ -222,7 +222,9 @@ def _record(world: World, people: list[Person]) -> Record:
         world, "agent_message", "session_id, seq, type, turn_id, content, partial, data"
     )
     turns = _rows(
-        world, "agent_turn", "id, session_id, number, priority, started_before, state, attempt"
+        world,
+        "agent_turn",
+        "id, session_id, number, priority, started_before, state, attempt, handed_back",
     )
     warm = {row["session_id"] for row in messages if str(row["data"].get("ref")).startswith("warm")}
     return Record(
