@@ -8,6 +8,7 @@ so that a connection is good, and its messages cost no thread hop, whatever stat
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -127,7 +128,8 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             await self.close(int(closed.code), closed.reason)  # daphne: no IntEnum
         except Exception as error:  # the socket is gone, or we are wrong
             log.info("connection broke off", session=str(self.held.id), error=type(error).__name__)
-            await self.close(1011)
+            with suppress(Exception):  # there may be nothing left to close
+                await self.close(1011)
 
     async def _send_text(self, text: str) -> None:
         await server.writable(self.base_send)

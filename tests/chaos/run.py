@@ -272,13 +272,15 @@ def _held(person: Person) -> list[Held]:
 
 
 def _log_troubles(world: World) -> list[str]:
-    return [
-        f"log of server {number}: {line[:300]}"
-        for number, server in enumerate(world.servers)
-        for line in server.log.splitlines()
-        if any(trouble in line for trouble in _TROUBLES)
-        and not (world.postgres and any(expected in line for expected in _EXPECTED))
-    ]
+    """Log lines that nobody expected, each with what follows it."""
+    found: list[str] = []
+    for number, server in enumerate(world.servers):
+        lines = server.log.splitlines()
+        for place, line in enumerate(lines):
+            expected = world.postgres and any(words in line for words in _EXPECTED)
+            if not expected and any(trouble in line for trouble in _TROUBLES):
+                found.append(f"log of server {number}: " + "\n".join(lines[place : place + 20]))
+    return found
 
 
 def _counts(storm: Storm, people: list[Person], record: Record) -> dict[str, int]:
