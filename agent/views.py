@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
+import structlog
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -14,6 +16,9 @@ from django.views.decorators.http import require_safe
 
 from . import auth, db, live
 from .conf import conf
+from .errors import InternalError
+
+log = structlog.get_logger(__name__)
 
 #: Where the page opens its WebSocket.
 SOCKET_PATH = "/ws/agent/"
@@ -72,3 +77,16 @@ async def _works(check: Callable[[], bool]) -> bool:
 def _is_migrated() -> bool:
     executor = MigrationExecutor(connection)
     return not executor.migration_plan(executor.loader.graph.leaf_nodes())
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """The answer to an unexpected exception: its incident, which the log has with the traceback."""
+    error = InternalError()
+    log.error("request failed", incident=error.incident, exc_info=sys.exc_info()[1])
+    if request.path.startswith("/api/"):
+        body = {"error": {"code": error.code, "message": error.message}}
+        response: HttpResponse = JsonResponse(body, status=500)
+    else:
+        response = HttpResponse(error.message, status=500, content_type="text/plain; charset=utf-8")
+    response._has_been_logged = True  # type: ignore[attr-defined]  # or Django logs it once more
+    return response

@@ -80,7 +80,13 @@ async def until_dropped(one: Raw, chunks: Iterable[bytes], *, read: bool = False
 
 async def _is_gone(one: Raw) -> bool:
     """Whether the kernel knows that the other side is gone, without reading what it sent."""
-    info = one.writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    if one.writer.transport.is_closing():
+        return True
+    try:
+        peer = one.writer.get_extra_info("socket")
+        info = peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    except OSError:
+        return True
     established = 1
     return bool(info[0] != established)
 
