@@ -13,7 +13,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import socket
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, suppress
@@ -290,6 +292,7 @@ async def run(server: Server, attack: Attack) -> Result:
 
 
 async def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are ended
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--server", choices=BACKENDS, action="append")
     parser.add_argument("attacks", nargs="*", choices=[*ATTACKS, []])

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 import secrets
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--report", type=Path, default=Path("fuzz.json"))
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are ended
     told = asyncio.run(fuzz(options))
     options.report.write_text(json.dumps(told, indent=2) + "\n")
     sys.exit(any("failure" in one for one in told))
