@@ -46,6 +46,13 @@ lint: dev ## ruff, mypy, import-linter
 	@$(call step,layers)
 	@$(TOOLS) $(IN_VENV) -c 'from importlinter.cli import lint_imports_command as run; run()'
 
+# Of `make fuzz`: for how long in all, and from which seed (default: another one each time).
+SECONDS ?= 60
+
+.PHONY: fuzz
+fuzz: dev ## mutated frames against live servers for SECONDS (60), from SEED; writes fuzz.json
+	@$(IN_VENV) -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) --report fuzz.json
+
 .PHONY: format
 format: dev ## let ruff fix and format
 	@$(IN_VENV) -m ruff check --fix .

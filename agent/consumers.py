@@ -99,6 +99,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         except Exception as error:
             await self._refuse(_internal(error))
             return
+        structlog.contextvars.bind_contextvars(session=str(self.held.id), actor=self.actor.key)
         self.feed = Feed(
             self.held,
             self.access,
@@ -127,7 +128,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
                 asyncio.get_running_loop().call_later(1, server.abort, self.base_send)
             await self.close(int(closed.code), closed.reason)  # daphne: no IntEnum
         except Exception as error:  # the socket is gone, or we are wrong
-            log.info("connection broke off", session=str(self.held.id), error=type(error).__name__)
+            log.info("connection broke off", error=type(error).__name__)
             with suppress(Exception):  # there may be nothing left to close
                 await self.close(1011)
 

@@ -95,6 +95,10 @@ class WebSocket(WebSocketsSansIOProtocol):
             self._intake.closing()
 
     def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text" and not _is_utf8(self.frames):
+            self.conn.send_close(1007)  # uvicorn does the same, with a traceback in the log
+            self.handle_parser_exception()
+            return
         super().send_receive_event_to_app()
         if self.close_sent:
             self._intake.late_message()
@@ -132,3 +136,11 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def drop(self) -> None:
         self.transport.abort()
+
+
+def _is_utf8(pieces: list[bytes]) -> bool:
+    try:
+        b"".join(pieces).decode()
+    except UnicodeDecodeError:
+        return False
+    return True

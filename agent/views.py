@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from hmac import compare_digest
 from ipaddress import ip_address
 
+import structlog
 from django.contrib.auth.views import LoginView, redirect_to_login
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
@@ -18,8 +20,11 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from . import auth, db, live, metrics, turns
+from . import auth, db, http, live, metrics, turns
 from .conf import conf
+from .errors import InternalError
+
+log = structlog.get_logger(__name__)
 
 #: Where the page opens its WebSocket.
 SOCKET_PATH = "/ws/agent/"
@@ -139,3 +144,15 @@ async def _works(check: Callable[[], bool]) -> bool:
 def _is_migrated() -> bool:
     executor = MigrationExecutor(connection)
     return not executor.migration_plan(executor.loader.graph.leaf_nodes())
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """The answer to an unexpected exception: its incident, which the log has with the traceback."""
+    error = InternalError()
+    log.error("request failed", incident=error.incident, exc_info=sys.exc_info()[1])
+    if request.path.startswith(http.PATHS):
+        response: HttpResponse = http.error_response(error)
+    else:
+        response = render(request, "500.html", {"message": error.message}, status=500)
+    response._has_been_logged = True  # type: ignore[attr-defined]  # or Django logs it once more
+    return response

@@ -1,6 +1,7 @@
 """The ASGI application: HTTP to Django, WebSockets to the agent, lifespan to its worker."""
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.asgi import get_asgi_application
@@ -25,7 +26,30 @@ _router = ProtocolTypeRouter(
     }
 )
 
-_behind_proxies = ProxyHeadersMiddleware(_router, trusted_hosts=list(settings.TRUSTED_PROXIES))
+
+def behind_proxies(application: Any, trusted: Iterable[str]) -> Any:
+    """The application with the client's address and scheme as a trusted proxy says.
+
+    Args:
+        trusted: addresses and networks of proxies. Of `X-Forwarded-For` the last address counts
+            that is none of them: what comes before is what somebody says of himself.
+    """
+    trusting: Any = ProxyHeadersMiddleware(application, trusted_hosts=list(trusted))
+
+    async def run(scope: Any, receive: Any, send: Any) -> None:
+        await trusting(_with_plain_client(scope), receive, send)
+
+    return run
+
+
+def _with_plain_client(scope: Any) -> Any:
+    """A listener for IPv6 and IPv4 names 127.0.0.1 ::ffff:127.0.0.1, which nobody writes."""
+    host, *port = scope.get("client") or ("",)
+    mapped = host.startswith("::ffff:") and "." in host
+    return {**scope, "client": (host.removeprefix("::ffff:"), *port)} if mapped else scope
+
+
+_behind_proxies = behind_proxies(_router, settings.TRUSTED_PROXIES)
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:

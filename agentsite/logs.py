@@ -1,6 +1,6 @@
 """Logging: structlog renders every line, also those of libraries, to stderr.
 
-Log lines carry ids and sizes, never texts, keys or tokens.
+Log lines carry ids and sizes, never texts, keys or tokens; `redaction` masks what gets in anyway.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ from typing import Any
 
 import structlog
 
+from .redaction import Redaction
 
-def configure(options: dict[str, str]) -> None:
+
+def configure(options: dict[str, Any]) -> None:
     """Set up logging for the process.
 
     Args:
-        options: `level`, a name of the logging module; `format`, "console" or "json".
+        options: `level`, a name of the logging module; `format`, "console" or "json"; `secrets`,
+            texts to mask.
     """
+    redaction = Redaction(options["secrets"])
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -45,7 +49,9 @@ def configure(options: dict[str, str]) -> None:
                     "foreign_pre_chain": shared,
                     "processors": [
                         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                        redaction.fields,
                         *render,
+                        redaction.line,
                     ],
                 }
             },

@@ -19,6 +19,8 @@ import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from .redaction import secrets_of
+
 T = TypeVar("T")
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -309,13 +311,16 @@ LOG_FORMAT = env(
     "LOG_FORMAT", "console", "console or json", lambda raw: {"console": raw, "json": raw}[raw]
 )
 LOGGING_CONFIG = "agentsite.logs.configure"
-LOGGING = {"level": LOG_LEVEL, "format": LOG_FORMAT}
+LOGGING: dict[str, Any] = {"level": LOG_LEVEL, "format": LOG_FORMAT}
 
 
 # The agent
 
 _DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 _api_key = text("OPENROUTER_API_KEY", "")
+LOGGING["secrets"] = secrets_of(
+    SECRET_KEY, _api_key, REDIS_URL, *(str(base.get("PASSWORD", "")) for base in DATABASES.values())
+)
 _base_url = url("OPENROUTER_BASE_URL", _DEFAULT_BASE_URL, ("http", "https")).rstrip("/")
 
 AGENT: dict[str, Any] = {

@@ -7,3 +7,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("agent.urls")),
 ]
+
+handler500 = "agent.views.server_error"

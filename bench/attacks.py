@@ -13,7 +13,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import socket
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, suppress
@@ -80,7 +82,13 @@ async def until_dropped(one: Raw, chunks: Iterable[bytes], *, read: bool = False
 
 async def _is_gone(one: Raw) -> bool:
     """Whether the kernel knows that the other side is gone, without reading what it sent."""
-    info = one.writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    if one.writer.transport.is_closing():
+        return True
+    try:
+        peer = one.writer.get_extra_info("socket")
+        info = peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    except OSError:
+        return True
     established = 1
     return bool(info[0] != established)
 
@@ -284,6 +292,7 @@ async def run(server: Server, attack: Attack) -> Result:
 
 
 async def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are ended
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--server", choices=BACKENDS, action="append")
     parser.add_argument("attacks", nargs="*", choices=[*ATTACKS, []])

@@ -9,6 +9,7 @@ from datetime import datetime
 import pytest
 
 from tests.servers import Server
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.server, pytest.mark.redis]
 pytest_plugins = ["tests.servers"]
@@ -54,14 +55,6 @@ async def is_stored(server, session):
     """Whether a notification finds nobody; a server takes a moment to see that a client left."""
     told = (await notify(server, session, "Nobody is here."))[1]
     return (told["state"], told["connections"]) == ("stored", 0)
-
-
-async def eventually(condition, what):
-    for _ in range(600):
-        if await condition():
-            return
-        await asyncio.sleep(0.05)
-    pytest.fail(f"{what} did not come")
 
 
 async def test_a_push_reaches_a_session_that_another_process_holds_without_a_row(processes):

@@ -7,6 +7,7 @@ import pytest
 
 from .client import assert_same
 from .scripted_provider import expected_text
+from .waiting import eventually
 
 pytestmark = pytest.mark.server
 pytest_plugins = ["tests.servers"]
@@ -31,15 +32,6 @@ def order(client):
 
 def calls(provider, canary):
     return [each for each in provider.requests() if canary in each["prompt"]]
-
-
-async def eventually(condition, what):
-    """Wait for what another process notices in its own time."""
-    for _ in range(900):
-        if await asyncio.to_thread(condition):
-            return
-        await asyncio.sleep(0.05)
-    pytest.fail(f"{what} did not happen")
 
 
 # waiting

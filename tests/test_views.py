@@ -1,7 +1,12 @@
 """Plain HTTP: the page's headers, health, and the answer on the socket's paths."""
 
+import re
+
 import pytest
 from django.test import AsyncClient, Client
+from django.urls import clear_url_caches, re_path
+
+from agentsite import urls
 
 SOCKET_PATHS = [
     "/ws/agent/",
@@ -56,3 +61,28 @@ async def test_readiness_names_what_fails(monkeypatch):
     finally:
         for name in reversed(names):
             await MigrationRecorder.Migration.objects.acreate(app="agent", name=name)
+
+
+@pytest.mark.parametrize("path", ["/api/sessions/", "/readyz"])
+def test_an_unexpected_exception_is_answered_with_its_incident_and_logged_once(
+    path, settings, monkeypatch, caplog
+):
+    def broken(request):
+        raise ValueError("the canary of a defect")
+
+    monkeypatch.setattr(urls, "urlpatterns", [re_path("", broken)])
+    clear_url_caches()
+    try:
+        response = Client(raise_request_exception=False).get(path)
+    finally:
+        monkeypatch.undo()
+        clear_url_caches()
+    assert response.status_code == 500
+    text = response.content.decode()
+    incident = re.search(r"\(incident ([0-9a-f]{12})\)", text).group(1)
+    assert "canary" not in text
+    if path.startswith("/api/"):
+        assert response.json()["error"]["code"] == "internal_error"
+    (record,) = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert incident in str(record.msg)
+    assert record.exc_info or "canary of a defect" in str(record.msg)

@@ -1,0 +1,81 @@
+"""Masks secrets in log lines: a second line of defence, for what should not have been logged.
+
+Works on fields by their names and on the finished line by what secrets look like, so that it also
+covers tracebacks and lines of libraries. Knows the secrets of this deployment by value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, MutableMapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+MASK = "***"
+_SHORTEST_SECRET = 6
+
+_NAMES = (
+    r"(?:proxy-)?authorization|(?:set-)?cookies?|sec-websocket-protocol|x-csrftoken"
+    r"|sessionid|csrftoken|csrfmiddlewaretoken|agent_visitor"
+    r"|passwords?|passwd|pwd|secrets?|secret_key|api_?keys?|access_?tokens?|tokens?|resume_token"
+)
+_COUNTS = r"(?!(?:prompt|completion|max|total)_tokens)"
+_NAME = re.compile(rf"{_COUNTS}(?:\w*_)?(?:{_NAMES})", re.IGNORECASE)
+
+# No pattern takes a quote or a backslash, so that a line of JSON stays one.
+_RULES = [
+    # headers, in every kind of repr: to the end of the value
+    (
+        r"\b((?:proxy-)?authorization|(?:set-)?cookie|sec-websocket-protocol|x-csrftoken)"
+        r"""(\\?['"]?\s*[:=,]\s*b?\\?['"]?)([^'"\r\n\\]+)""",
+        rf"\1\2{MASK}",
+    ),
+    # name=value, name: value
+    (
+        rf"""(?<![\w-]){_COUNTS}((?:\w*_)?(?:{_NAMES}))(\\?['"]?\s*[:=]\s*b?\\?['"]?)([^\s'"&;,\\]+)""",
+        rf"\1\2{MASK}",
+    ),
+    (r"\b(bearer|basic)([ .+])(?=[\w.~+/=-]*\d)[\w.~+/=-]{6,}", rf"\1\2{MASK}"),
+    (r"\bsk-[\w-]{8,}", f"sk-{MASK}"),
+    # what we sign: resume tokens and visitor cookies
+    (r"\b[0-9a-f]{32}[.:][\w-]{20,}", MASK),
+    # a password within an address
+    (r"""\b([a-z][a-z0-9+.-]*://[^\s/:@'"\\]*):([^\s/@'"\\]+)@""", rf"\1:{MASK}@"),
+    # anything that looks like random bytes in base64
+    (r"(?<![\w-])(?=[\w-]*\d)(?-i:(?=[\w-]*[a-z])(?=[\w-]*[A-Z]))[\w-]{32,}", MASK),
+]
+
+
+def secrets_of(*values: str) -> tuple[str, ...]:
+    """The secret parts of settings: of an address its password, else all of it."""
+    found = set()
+    for value in values:
+        parts = urlsplit(value) if "://" in value else None
+        secret = (parts.password if parts else value) or ""
+        found |= {secret, unquote(secret)}
+    return tuple(sorted((s for s in found if len(s) >= _SHORTEST_SECRET), key=len, reverse=True))
+
+
+class Redaction:
+    """Two steps of a chain of structlog processors.
+
+    Args:
+        secrets: texts to mask wherever they stand.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._rules = [(re.compile(rule, re.IGNORECASE), mask) for rule, mask in _RULES]
+        self._rules[:0] = [(re.compile(re.escape(secret)), MASK) for secret in secrets]
+
+    def fields(self, _: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Mask fields whose name says that they are secret."""
+        for name in event:
+            if isinstance(name, str) and _NAME.fullmatch(name):
+                event[name] = MASK
+        return event
+
+    def line(self, _: Any, __: str, text: str) -> str:
+        """Mask what looks like a secret in a finished line."""
+        for rule, mask in self._rules:
+            text = rule.sub(mask, text)
+        return text

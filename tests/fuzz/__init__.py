@@ -1,0 +1,1 @@
+"""Mutated input against live servers: `make fuzz`, and a short run in the tests."""
