@@ -1,4 +1,4 @@
-"""When sessions end: idle ones are closed, old ones are deleted.
+"""When sessions end: idle ones are closed, old ones are deleted, and so are those of a user.
 
 By the server for its own connections, and by `clear_expired_sessions` for all. Each change checks
 once more, under the session's lock, that nothing happened meanwhile.
@@ -67,11 +67,23 @@ def expired(retention_days: float) -> Any:
 
 def delete_expired(ids: list[UUID], retention_days: float) -> int:
     """Delete those of the sessions that are still expired; returns how many."""
-    with transaction.atomic():
-        rows = expired(retention_days).select_for_update().filter(id__in=ids)
-        mine = list(rows.values_list("id", flat=True))
-        Session.objects.filter(id__in=mine).delete()
-    return len(mine)
+    return delete(expired(retention_days).filter(id__in=ids))
+
+
+@transaction.atomic
+def delete(rows: Any) -> int:
+    """Delete sessions with all that is in them; returns how many.
+
+    Each is locked before its turns, as everywhere, so that nothing is added meanwhile.
+    """
+    ids = list(rows.select_for_update().values_list("id", flat=True))
+    Session.objects.filter(id__in=ids).delete()
+    return len(ids)
+
+
+def delete_with_user(instance: Any, **_: object) -> None:
+    """Delete the sessions of a user who is deleted; Django would not lock them first."""
+    delete(Session.objects.filter(owner=instance))
 
 
 def batches(rows: Any, size: int) -> Iterator[list[UUID]]:

@@ -8,7 +8,6 @@ from uuid import UUID
 import pytest
 
 from .people import make, run, signed_in, visiting, write
-from .servers import Server
 
 pytestmark = pytest.mark.server
 pytest_plugins = ["tests.servers"]
@@ -30,17 +29,6 @@ Login.objects.filter(pk={login!r}).update(expire_date=timezone.now())
 call_command("agent_token", "revoke", "revoked")
 ApiToken.objects.filter(name="expired").update(expires_at=timezone.now() - timedelta(seconds=1))
 """
-
-
-@pytest.fixture
-def processes(backend, provider):
-    """Two server processes on one database; nothing but the rows is between them."""
-    with Server(backend, provider.base_url) as one:
-        shared = {"DATABASE_URL": f"sqlite:///{one.database}"}
-        with Server(backend, provider.base_url, environment=shared) as two:
-            yield one, two
-            one.assert_nothing_broke()
-            two.assert_nothing_broke()
 
 
 @pytest.fixture
