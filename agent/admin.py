@@ -14,6 +14,7 @@ from django.contrib import admin
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
@@ -27,8 +28,9 @@ from django.utils.text import smart_split, unescape_string_literal
 from django.utils.timezone import localtime
 
 from . import errors, expiry, transcripts, turn_facts
+from .admin_accounts import ApiTokenAdmin, UserAdmin
 from .admin_lists import ReadOnlyAdmin
-from .models import Feedback, Message, Session, Turn
+from .models import ApiToken, Feedback, Message, Session, Turn
 
 #: Words of a search that count; each is looked for in every message.
 MAX_WORDS = 5
@@ -78,6 +80,11 @@ class ErrorsFilter(_Filter):
 class FeedbackFilter(_Filter):
     title, parameter_name = "feedback", "feedback"
     kinds = (("down", "With thumbs-down", Q(pk__in=_disliked)),)
+
+
+admin.site.register(ApiToken, ApiTokenAdmin)
+admin.site.unregister(User)
+admin.site.register(User, UserAdmin)
 
 
 @admin.register(Session)
@@ -221,11 +228,11 @@ class SessionAdmin(ReadOnlyAdmin):
         )
 
     def delete_model(self, request: HttpRequest, obj: Session) -> None:
-        expiry.delete(obj.pk)
+        expiry.delete(Session.objects.filter(pk=obj.pk))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
         for key in list(queryset.values_list("pk", flat=True)):
-            expiry.delete(key)
+            expiry.delete(Session.objects.filter(pk=key))
 
 
 class ErrorCodeFilter(admin.SimpleListFilter):

@@ -2,7 +2,9 @@
 
 from django.apps import AppConfig
 from django.core.checks import register
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_delete
+
+from .conf import django_setting
 
 
 class AgentAppConfig(AppConfig):
@@ -10,8 +12,11 @@ class AgentAppConfig(AppConfig):
     verbose_name = "Agent WebSocket"
 
     def ready(self) -> None:
-        from . import checks, db
+        from . import checks, db, expiry
 
         register(checks.deployment, deploy=True)
         register(checks.everywhere)
+        pre_delete.connect(
+            expiry.delete_with_user, django_setting("AUTH_USER_MODEL"), dispatch_uid="agent.user"
+        )
         post_migrate.connect(db.use_write_ahead_log, dispatch_uid="agent.wal")

@@ -1,4 +1,4 @@
-"""When sessions end: idle ones are closed, old ones and unwanted ones are deleted.
+"""When sessions end: idle ones are closed; old ones, unwanted ones and a user's are deleted.
 
 By the server for its own connections, by `clear_expired_sessions` for all, and when somebody asks.
 Each change that nobody asked for checks once more, under the session's lock, that nothing happened
@@ -68,27 +68,34 @@ def expired(retention_days: float) -> Any:
 
 def delete_expired(ids: list[UUID], retention_days: float) -> int:
     """Delete those of the sessions that are still expired; returns how many."""
-    with transaction.atomic():
-        rows = expired(retention_days).select_for_update().filter(id__in=ids)
-        mine = list(rows.values_list("id", flat=True))
-        Session.objects.filter(id__in=mine).delete()
-    return len(mine)
+    return delete(expired(retention_days).filter(id__in=ids))[0]
 
 
-def delete(session_id: UUID) -> list[tuple[UUID, str]]:
-    """Delete a session with everything in it; returns its running turns and their processes."""
-    with transaction.atomic():
-        locked = Session.objects.select_for_update().filter(id=session_id)
-        list(locked.values_list("id"))  # before its turns, as everywhere
-        running = Turn.objects.filter(session_id=session_id, state=Turn.State.RUNNING)
-        stopped = list(running.values_list("id", "worker"))
-        Session.objects.filter(id=session_id).delete()
-    return stopped
+@transaction.atomic
+def delete(rows: Any) -> tuple[int, list[tuple[UUID, str]]]:
+    """Delete sessions with all that is in them.
+
+    Each is locked before its turns, as everywhere, so that nothing is added meanwhile.
+
+    Returns:
+        how many there were, and their running turns with the processes that run these.
+    """
+    ids = list(rows.select_for_update().values_list("id", flat=True))
+    running = Turn.objects.filter(session_id__in=ids, state=Turn.State.RUNNING)
+    stopped = list(running.values_list("id", "worker"))
+    Session.objects.filter(id__in=ids).delete()
+    return len(ids), stopped
+
+
+def delete_with_user(instance: Any, **_: object) -> None:
+    """Delete the sessions of a user who is deleted; Django would not lock them first."""
+    delete(Session.objects.filter(owner=instance))
 
 
 async def delete_now(session_id: UUID) -> None:
     """Delete a session, stop what runs in it, and tell its connections."""
-    for turn_id, worker in await db.transact(delete, session_id):
+    _, stopped = await db.transact(delete, Session.objects.filter(id=session_id))
+    for turn_id, worker in stopped:
         live.stop(turn_id, worker, live.LOST)
     live.deleted(session_id)
 

@@ -42,17 +42,17 @@ def create(
     Raises:
         IntegrityError: a token that was not revoked has this name.
     """
-    prefix = secrets.token_hex(6)
-    token = f"{MARK}{prefix}_{secrets.token_urlsafe(32)}"
-    row = ApiToken.objects.create(
-        name=name,
-        prefix=prefix,
-        digest=_digest(token),
-        scopes=sorted(set(scopes)),
-        user=user,
-        expires_at=expires_at,
-    )
-    return row, token
+    row = ApiToken(name=name, scopes=sorted(set(scopes)), user=user, expires_at=expires_at)
+    return row, issue(row)
+
+
+def issue(row: ApiToken) -> str:
+    """Save a new row together with a token for it; returns the token."""
+    row.prefix = secrets.token_hex(6)
+    token = f"{MARK}{row.prefix}_{secrets.token_urlsafe(32)}"
+    row.digest = _digest(token)
+    row.save(force_insert=True)
+    return token
 
 
 def find(token: str) -> ApiToken | None:

@@ -355,3 +355,14 @@ def start_server(backend: str, provider: ScriptedProcess) -> Iterator[Callable[.
     yield start
     for one in started:
         one.close()
+
+
+@pytest.fixture
+def processes(backend: str, provider: ScriptedProcess) -> Iterator[tuple[Server, Server]]:
+    """Two server processes on one database; nothing but the rows is between them."""
+    with Server(backend, provider.base_url) as one:
+        shared = {"DATABASE_URL": f"sqlite:///{one.database}"}
+        with Server(backend, provider.base_url, environment=shared) as two:
+            yield one, two
+            one.assert_nothing_broke()
+            two.assert_nothing_broke()

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
+from .operations import operations
 from .people import make, run, signed_in, visiting, write
-from .servers import Server
 
 pytestmark = pytest.mark.server
 pytest_plugins = ["tests.servers"]
@@ -30,17 +30,6 @@ Login.objects.filter(pk={login!r}).update(expire_date=timezone.now())
 call_command("agent_token", "revoke", "revoked")
 ApiToken.objects.filter(name="expired").update(expires_at=timezone.now() - timedelta(seconds=1))
 """
-
-
-@pytest.fixture
-def processes(backend, provider):
-    """Two server processes on one database; nothing but the rows is between them."""
-    with Server(backend, provider.base_url) as one:
-        shared = {"DATABASE_URL": f"sqlite:///{one.database}"}
-        with Server(backend, provider.base_url, environment=shared) as two:
-            yield one, two
-            one.assert_nothing_broke()
-            two.assert_nothing_broke()
 
 
 @pytest.fixture
@@ -97,32 +86,13 @@ async def test_what_ended_has_no_connection_left_in_any_process(processes, conne
                 assert (await again.ready())["resumed"] is False
 
 
-OPERATIONS = {
-    "query": {"type": "query", "content": "say: never", "id": "late"},
-    "feedback": {"type": "human_feedback", "rating": "down", "id": "late"},
-    **{
-        name: {"type": "command", "content": name, "args": args, "id": "late"}
-        for name, args in {
-            "help": {},
-            "cancel": {"all": True},
-            "history": {},
-            "resume": {"last_seq": 0},
-            "clear": {},
-            "retry": {"turn": ...},
-            "rename": {"title": "never"},
-            "close": {},
-        }.items()
-    },
-}
-
-
 @pytest.fixture
 async def holders(server, backend):
     """For each operation a connection of one token, with an answer; by the operation's name."""
     (headers,) = make(server, programs={f"ends-{backend}": {}}).values()
     async with AsyncExitStack() as stack:
         clients = {}
-        for kind in OPERATIONS:
+        for kind in operations(""):
             client = await stack.enter_async_context(server.connect(headers=headers))
             await client.end(await client.ask("say: kept"))
             client.before = len(client.frames)
@@ -147,11 +117,8 @@ async def test_an_operation_after_the_end_is_refused_and_not_carried_out(server,
         f"ends-{backend}",
     )
     for kind, client in clients.items():
-        frame = OPERATIONS[kind]
-        if kind == "retry":
-            turn = client.transcript.queries[0]["turn"]
-            frame = {**frame, "args": {"turn": turn}}
-        await client.send(frame)
+        turn = client.transcript.queries[0]["turn"]
+        await client.send(operations(turn, ref="late")[kind])
     refused = 0
     for kind, client in clients.items():
         assert (await client.closed())[0] == 4401, kind

@@ -4,37 +4,15 @@ import re
 
 import httpx
 import pytest
-from django.urls import get_resolver
-from django.urls.resolvers import RoutePattern, URLPattern
 
 from agentsite.headers import HEADERS
 
 from .people import PASSWORD, Person, make
 from .servers import Server, production_server
+from .urls import addresses
 
 pytestmark = pytest.mark.server
 pytest_plugins = ["tests.servers"]
-
-#: Of addresses that are regular expressions, one that each of them matches.
-_EXAMPLES = {
-    "^(?:ws/agent|functions/v1/agent_websocket)/?$": "ws/agent/",
-    "^(?P<app_label>auth|agent)/$": "agent/",
-    "(?P<url>.*)$": "nowhere/",
-}
-
-
-def addresses(patterns=None, before="/"):
-    """One address for each pattern of the site's URLs."""
-    for pattern in get_resolver().url_patterns if patterns is None else patterns:
-        text = str(pattern.pattern)
-        if isinstance(pattern.pattern, RoutePattern):
-            here = before + re.sub(r"<[^>]*>", "1", text)
-        else:
-            here = before + _EXAMPLES[text]
-        if isinstance(pattern, URLPattern):
-            yield here
-        else:
-            yield from addresses(pattern.url_patterns, here)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,158 @@
+"""Who may come, as staff see it: API tokens, which are made and revoked here, and users.
+
+A token is shown in the answer to the form that made it, and nowhere else: not in the list, not in
+a message that a cookie would carry, not in the log of changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth import get_permission_codename
+from django.contrib.auth.admin import UserAdmin as DjangosUserAdmin
+from django.contrib.auth.models import User
+from django.db.models import ForeignKey, Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+
+from . import tokens
+from .admin_lists import ReadOnlyAdmin
+from .models import ApiToken, Session
+
+if TYPE_CHECKING:
+    _UserAdmin = DjangosUserAdmin[User]
+    _TokenForm = forms.ModelForm[ApiToken]
+else:
+    _UserAdmin, _TokenForm = DjangosUserAdmin, forms.ModelForm
+
+
+class TokenForm(_TokenForm):
+    """What is said of a new token."""
+
+    scopes = forms.MultipleChoiceField(
+        choices=ApiToken.Scope.choices, widget=forms.CheckboxSelectMultiple
+    )
+
+    class Meta:
+        model = ApiToken
+        fields = ("name", "scopes", "user", "expires_at")
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        if ApiToken.objects.filter(name=name, revoked_at=None).exists():
+            raise forms.ValidationError("A token of this name is not revoked yet.")
+        return name
+
+
+class ApiTokenAdmin(ReadOnlyAdmin):
+    """API tokens. They are made with the permission to add and revoked with that to change."""
+
+    list_display = ("name", "token", "scopes_", "acts_for", "state", "expires_at", "last_used_at")
+    sortable_by = ()
+    search_fields = ("name", "prefix")
+    fields = (*list_display, "created_at", "revoked_at")
+    readonly_fields = fields
+    actions = ("revoke",)
+
+    def rows(self, keys: Sequence[Any]) -> QuerySet[ApiToken]:
+        rows: QuerySet[ApiToken] = ApiToken.objects.filter(pk__in=keys).select_related("user")
+        return rows
+
+    @admin.display
+    def token(self, row: ApiToken) -> str:
+        """As much of it as tells it from others."""
+        return f"{tokens.MARK}{row.prefix}..."
+
+    @admin.display(description="scopes")
+    def scopes_(self, row: ApiToken) -> str:
+        return ", ".join(row.scopes)
+
+    @admin.display
+    def acts_for(self, row: ApiToken) -> str:
+        return row.user.get_username() if row.user else "itself"
+
+    @admin.display
+    def state(self, row: ApiToken) -> str:
+        if row.revoked_at:
+            return "revoked"
+        if row.expires_at and row.expires_at <= timezone.now():
+            return "expired"
+        return "in force" if row.user is None or row.user.is_active else "user is not active"
+
+    # making one
+
+    form = TokenForm
+    raw_id_fields = ("user",)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.fields if obj else TokenForm.Meta.fields
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.readonly_fields if obj else ()
+
+    def formfield_for_foreignkey(
+        self, db_field: ForeignKey[Any], request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        """Only who may do everything makes tokens that act for somebody else."""
+        if not request.user.is_superuser:
+            kwargs["queryset"] = User.objects.filter(pk=request.user.pk or 0)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        obj.issued = tokens.issue(obj)
+
+    def response_add(
+        self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """The one time that a token is seen."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"API token {obj}",
+            "opts": self.opts,
+            "token": obj.issued,
+        }
+        return TemplateResponse(request, "admin/agent/apitoken/issued.html", context)
+
+    # ending one
+
+    @admin.action(description="Revoke selected API tokens", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
+        rows = [row for row in queryset.filter(revoked_at=None) if tokens.revoke(row.name)]
+        for row in rows:
+            self.log_change(request, row, "Revoked.")
+        self.message_user(request, f"Revoked: {len(rows)}. Their connections end within seconds.")
+
+    # who may
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self._may(request, "add")
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return self._may(request, "change")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False  # its sessions would go with it, and the record of who could come
+
+    def _may(self, request: HttpRequest, action: str) -> bool:
+        return request.user.has_perm(f"agent.{get_permission_codename(action, self.opts)}")
+
+
+class UserAdmin(_UserAdmin):
+    """Django's. Its page that asks before deleting would load, and name, every message."""
+
+    def get_deleted_objects(
+        self, objs: Iterable[User], request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
+        people = list(objs)
+        sessions = Session.objects.filter(owner__in=people).count()
+        counts = {
+            "users": len(people),
+            "sessions": sessions,
+            "API tokens": ApiToken.objects.filter(user__in=people).count(),
+        }
+        allowed = not sessions or request.user.has_perm("agent.delete_session")
+        return [str(one) for one in people], counts, set() if allowed else {"session"}, []
