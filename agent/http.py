@@ -20,7 +20,7 @@ from ninja.parser import Parser
 from ninja.security.base import AuthBase
 from ninja.utils import check_csrf
 
-from . import auth, db
+from . import auth, db, server
 from .actor import CHAT, NOTIFY, Access, Scope
 from .conf import conf
 from .errors import (
@@ -175,10 +175,15 @@ class StrictJson(Parser):
             raise InvalidJson from None
 
 
-class BodyLimit:
-    """ASGI middleware: nothing of a body is kept that is larger than `max_bytes`.
+class Bounded:
+    """ASGI middleware: neither a body without an end nor an answer that nobody reads is kept.
 
-    Django writes bodies to a file before it looks at their size.
+    Django writes bodies to a file before it looks at their size, and daphne takes whatever it is
+    given to send.
+
+    Args:
+        application: what is bounded.
+        max_bytes: of a request's body.
     """
 
     def __init__(self, application: Any, max_bytes: int) -> None:
@@ -201,8 +206,12 @@ class BodyLimit:
                 raise _BodyTooLarge
             return message
 
+        async def paced(message: Any) -> None:
+            await server.writable(send)
+            await send(message)
+
         try:
-            await self._application(scope, counted, send)
+            await self._application(scope, counted, paced)
         except _BodyTooLarge:
             await _refuse_body(send)
 

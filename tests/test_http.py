@@ -1,10 +1,13 @@
-"""Bodies are bounded before they are kept, whatever the request says of their length."""
+"""Neither a body without an end nor an answer that nobody reads is kept."""
 
+import asyncio
 import json
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
-from agent.http import BodyLimit
+from agent.http import Bounded
 from tests.servers import Server
 
 pytest_plugins = ["tests.servers"]
@@ -33,7 +36,7 @@ async def ask(pieces, headers=(), max_bytes=10):
         sent.append(message)
 
     scope = {"type": "http", "headers": list(headers)}
-    await BodyLimit(application, max_bytes)(scope, receive, send)
+    await Bounded(application, max_bytes)(scope, receive, send)
     return b"".join(got), sent
 
 
@@ -49,6 +52,26 @@ async def test_a_larger_one_is_cut_off_and_answered(length):
     assert len(got) <= 10
     assert sent[0]["status"] == 413
     assert json.loads(sent[1]["body"])["error"]["code"] == "too_large"
+
+
+async def test_an_answer_waits_for_a_reader_of_daphne():
+    transport = SimpleNamespace(dataBuffer=b"x" * 2**20, offset=0, _tempDataLen=0)
+    sent = []
+
+    async def reply(protocol, message):
+        sent.append(message)
+
+    async def application(scope, receive, send):
+        await send({"type": "http.response.body", "body": b"more"})
+
+    send = partial(reply, SimpleNamespace(transport=transport))  # as daphne makes it
+    asking = Bounded(application, 10)({"type": "http", "headers": []}, None, send)
+    waiting = asyncio.create_task(asking)
+    await asyncio.wait({waiting}, timeout=0.3)
+    assert not sent
+    transport.dataBuffer = b""
+    await waiting
+    assert [message["body"] for message in sent] == [b"more"]
 
 
 @pytest.mark.server
