@@ -27,6 +27,8 @@ from .turns import Claimed, Lease
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
+#: How long each step of going down may take, whatever the database and the layer do.
+_END_SECONDS = 5.0
 
 
 class Worker:
@@ -179,17 +181,24 @@ class Worker:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_seconds)
         if self._held:
-            await db.transact(turns.hand_back, live.PROCESS)
-            for turn_id in list(self._held):
-                live.stop(turn_id, live.PROCESS, live.LOST)
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=5)
+            await self._hand_back()
         await live.relay().flush()
         for loop in self._loops:
             loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        await asyncio.wait(self._loops, timeout=_END_SECONDS)
         await self.model.aclose()
         await limits().aclose()
+
+    async def _hand_back(self) -> None:
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                await db.transact(turns.hand_back, live.PROCESS)
+        except (TimeoutError, *db.DATABASE_ERRORS) as error:  # their leases end by themselves
+            log.warning("turns were not handed back", error=type(error).__name__)
+        for turn_id in list(self._held):
+            live.stop(turn_id, live.PROCESS, live.LOST)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_END_SECONDS)
 
 
 def _model(conf: Conf) -> Model:

@@ -38,7 +38,9 @@ async def test_restarts_under_load_lose_and_double_nothing():
 
 async def test_daphne_restarted_and_killed_under_load_loses_and_doubles_nothing():
     only = ("terminate", "kill", "cut")
-    plan = Plan(seconds=15, seed=24, database="sqlite", processes=1, people=6, only=only)
+    plan = Plan(
+        seconds=15, seed=24, database="sqlite", processes=1, people=6, only=only, backend="daphne"
+    )
     await assert_green(plan)
 
 

@@ -176,3 +176,22 @@ async def test_what_waits_in_a_process_that_goes_down_is_answered_by_the_other(w
             await asyncio.to_thread(one.start)
     assert texts == [f"answer number {n}" for n in range(4)]
     back.transcript.assert_complete()
+
+
+@pytest.mark.timeout(300)
+async def test_a_process_goes_down_in_order_though_the_database_is_away(world):
+    one, two = world.servers
+    async with one.connect(**fresh()) as asking:
+        ref = await asking.ask("mode=slow tokens=400 delay=0.05")
+        await asking.expect("delta")
+        await asyncio.to_thread(world.postgres.kill)
+        try:
+            await asyncio.to_thread(one.stop)
+        finally:
+            await asyncio.to_thread(world.postgres.start)
+            await asyncio.to_thread(one.start)
+        one.assert_nothing_broke()
+        async with two.connect(**asking.back()) as back:
+            await back.expect("status", status="thinking", attempt=2)
+            await back.command("cancel")
+            assert (await back.end(ref))["finish_reason"] == "cancelled"

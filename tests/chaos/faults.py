@@ -9,6 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from tests.servers import ServerFailed
+
 from .world import LEASE_SECONDS, World
 
 
@@ -27,16 +29,6 @@ class Fault:
     kind: str
     target: int
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """When a fault was felt, by the wall clock."""
-
-    kind: str
-    target: int
-    began: float
-    ended: float
 
 
 #: Kind to (weight, shortest, longest) in seconds.
@@ -97,14 +89,14 @@ class Storm:
     """Carries faults out. A fault whose target suffers another one already is left out.
 
     Attributes:
-        windows: what was felt, and when.
         counts: of the faults that were carried out, by kind; and `left out`.
+        troubles: servers that did not end or start.
     """
 
     def __init__(self, world: World, faults: list[Fault]) -> None:
         self.world, self.faults = world, faults
-        self.windows: list[Window] = []
         self.counts: Counter[str] = Counter()
+        self.troubles: list[str] = []
         self._suffering: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def rage(self) -> None:
@@ -123,9 +115,11 @@ class Storm:
             self.counts["left out"] += 1
             return
         async with lock:
-            began = time.time()
-            await getattr(self, fault.kind)(fault)
-            self.windows.append(Window(fault.kind, fault.target, began, time.time()))
+            try:
+                await getattr(self, fault.kind)(fault)
+            except ServerFailed as failure:
+                self.troubles.append(f"{fault.kind} of server {fault.target}: {failure}")
+                await self.world.heal()
             self.counts[fault.kind] += 1
 
     # processes

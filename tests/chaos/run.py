@@ -126,7 +126,7 @@ async def run(plan: Plan) -> Report:
             await asyncio.to_thread(world.database_connections),
             plan.processes * POOL_SIZE,
         )
-        record.troubles = [*troubles, *_log_troubles(world)]
+        record.troubles = [*storm.troubles, *troubles, *_log_troubles(world)]
         report.problems = judge(record)
         report.counts = _counts(storm, people, record)
         report.resources = {"before": before, "after": after}

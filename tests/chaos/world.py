@@ -24,7 +24,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from tests.scripted_provider import ScriptedProcess, scripted_process
-from tests.servers import Server, migrated_database
+from tests.servers import Server, ServerFailed, migrated_database
 from tests.services import HOST, Postgres, Redis, free_port, start_postgres, start_redis
 
 from .proxy import Proxy
@@ -45,6 +45,7 @@ _SETTINGS = {
     "MAX_HISTORY": "8",
 }
 _TELL_SECONDS = 10
+_STOP_SECONDS = 45
 
 
 class Process(Server):
@@ -66,6 +67,18 @@ class Process(Server):
         _, _, *arguments = super()._command()
         entry = [sys.executable, "-m", "tests.chaos.launch", str(self._told)]
         return [*entry, ",".join(self.changes), *arguments]
+
+    def stop(self) -> int:
+        """End it with SIGTERM; one that does not end tells what it still does."""
+        self.terminate()
+        until = time.monotonic() + _STOP_SECONDS
+        while self.running and time.monotonic() < until:
+            time.sleep(0.05)
+        if self.running:
+            doing = self.resources()
+            self.kill()
+            raise ServerFailed(f"does not end; it has {doing}")
+        return self.wait()
 
     @property
     def _told(self) -> Path:
