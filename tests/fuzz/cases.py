@@ -1,6 +1,7 @@
 """What is sent: messages that a valid WebSocket carries, and bytes that break the WebSocket. Pure.
 
-No case is the command `close`, which ends a connection as it should. Everything comes out of one `random.Random`, so that a seed repeats a run.
+No case is the command `close`, which ends a connection as it should. Everything comes out of one
+`random.Random`, so that a seed repeats a run.
 """
 
 from __future__ import annotations
