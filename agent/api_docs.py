@@ -8,8 +8,11 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.safestring import SafeString
 from ninja import NinjaAPI
 from ninja.openapi.docs import DocsBase
+
+from .markdown import to_html
 
 Schema = dict[str, Any]
 
@@ -39,7 +42,7 @@ class Operation:
     method: str
     path: str
     summary: str
-    words: str
+    words: SafeString
     parameters: list[Row]
     body: str
     answers: list[Row]
@@ -51,6 +54,7 @@ class Docs(DocsBase):
         schemas = document["components"]["schemas"]
         context = {
             "info": document["info"],
+            "words": to_html(document["info"]["description"]),
             "operations": list(_operations(document["paths"])),
             "objects": [(name, _fields(schema)) for name, schema in schemas.items()],
         }
@@ -65,12 +69,12 @@ def _operations(paths: Schema) -> Iterator[Operation]:
                 method=method.upper(),
                 path=path,
                 summary=operation["summary"],
-                words=operation.get("description", ""),
+                words=to_html(operation.get("description", "")),
                 parameters=[_parameter(each) for each in operation["parameters"]],
                 body=_content(operation.get("requestBody", {})),
                 answers=[
                     Row(str(status), _content(answer), answer["description"])
-                    for status, answer in operation["responses"].items()
+                    for status, answer in sorted(operation["responses"].items())
                 ],
             )
 

@@ -1,8 +1,8 @@
 """The one tree of errors, raised by the core and mapped once at each edge.
 
     AgentError
-    ├── InvalidJson (NotJson), InvalidMessage, UnknownType, UnknownCommand,
-    │   TooLarge, MethodNotAllowed                                           bad input
+    ├── InvalidJson (NotJson), InvalidMessage (MethodNotAllowed), UnknownType,
+    │   UnknownCommand, TooLarge                                             bad input
     ├── RateLimited, QueueFull, Busy, Conflict                               not now
     ├── NotFound (SessionGone), Unauthenticated, Forbidden                                 not you
     ├── ProviderUnavailable, ProviderTimeout, ProviderRateLimited            the model's side
@@ -68,8 +68,7 @@ class TooLarge(AgentError):
     words = "This message is too long. Send a shorter one."
 
 
-class MethodNotAllowed(AgentError):
-    code = "method_not_allowed"
+class MethodNotAllowed(InvalidMessage):
     words = "This method is not for this address; the header Allow names those that are."
 
 

@@ -48,11 +48,11 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 _STATUSES: tuple[tuple[type[AgentError], int], ...] = (
     (NotJson, 415),
     (InvalidJson, 400),
+    (MethodNotAllowed, 405),
     (InvalidMessage, 422),
     (Unauthenticated, 401),
     (Forbidden, 403),
     (NotFound, 404),
-    (MethodNotAllowed, 405),
     (Conflict, 409),
     (TooLarge, 413),
     (RateLimited, 429),

@@ -489,7 +489,7 @@ def test_every_error_below_the_api_is_json_and_nothing_is_kept():
         response = Client().generic(method, "/api/nothing/here")
         assert error_of(response) == (404, "not_found"), method
     response = Client().put(NOTIFICATIONS)
-    assert error_of(response) == (405, "method_not_allowed")
+    assert error_of(response) == (405, "invalid_message")
     assert response["Allow"] == "POST"
     assert error_of(Client().get(SESSIONS, headers={"host": "evil.example"}))[0] == 400
     for response in (get(), Client().get("/api/nothing")):
