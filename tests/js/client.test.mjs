@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { AgentClient } from "../../agent/static/agent/client.js";
-import { memoryStore } from "../../agent/static/agent/storage.js";
+import { AgentClient } from "../../agent/static/agent/client/client.js";
+import { memoryStore } from "../../agent/static/agent/client/storage.js";
 import * as fakes from "./fakes.mjs";
 
 const { FakeClock, FakeSocket, READY, SESSION, delta, query, response, status, welcome } = fakes;

@@ -4,10 +4,10 @@
 
 import { make, makeButton, setAttribute, setText } from "./dom.js";
 import { MarkdownView } from "./markdown.js";
-import { WORDS, endingWords, longTime, shortTime, waitingWords } from "./words.js";
+import { endingWords, longTime, shortTime, WORDS, waitingWords } from "./words.js";
 
-/** @typedef {import("./entries.js").Turn} Turn */
-/** @typedef {import("./outbox.js").Unsent} Unsent */
+/** @typedef {import("../client/entries.js").Turn} Turn */
+/** @typedef {import("../client/outbox.js").Unsent} Unsent */
 
 /**
  * @typedef {object} Actions what the buttons on a message do

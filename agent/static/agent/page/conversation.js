@@ -2,16 +2,16 @@
 // One session on the page, from opening to leaving: joins the client with what is shown.
 // Renders at most once per animation frame, and not while a replay comes in.
 
-import { AgentClient } from "./client.js";
+import { AgentClient } from "../client/client.js";
 import { Composer } from "./composer.js";
 import { ConnectionView } from "./connection-view.js";
 import { setText } from "./dom.js";
 import { TranscriptView } from "./transcript-view.js";
 import { WORDS } from "./words.js";
 
-/** @typedef {import("./entries.js").Frame} Frame */
-/** @typedef {import("./entries.js").Turn} Turn */
-/** @typedef {import("./storage.js").Store} Store */
+/** @typedef {import("../client/entries.js").Frame} Frame */
+/** @typedef {import("../client/entries.js").Turn} Turn */
+/** @typedef {import("../client/storage.js").Store} Store */
 
 /**
  * @typedef {object} Parts of the page

@@ -17,8 +17,8 @@ import { Connection } from "./connection.js";
 import { Events } from "./events.js";
 import { Healing } from "./healing.js";
 import { Outbox } from "./outbox.js";
-import { memoryStore } from "./storage.js";
 import { Stopping } from "./stopping.js";
+import { memoryStore } from "./storage.js";
 import { Transcript } from "./transcript.js";
 
 export const VERSION = "1.0.0";

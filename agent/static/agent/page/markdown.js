@@ -8,8 +8,8 @@
 // Nothing here may cause a request to another host: images become links, and the allow-list holds
 // no element that loads anything.
 
-import { Marked } from "./vendor/marked.js";
-import DOMPurify from "./vendor/purify.js";
+import { Marked } from "../vendor/marked.js";
+import DOMPurify from "../vendor/purify.js";
 
 const ALLOWED = {
   ALLOWED_TAGS: (
@@ -46,7 +46,7 @@ purify.addHook("afterSanitizeAttributes", (node) => {
   if (!LANGUAGE_CLASS.test(node.getAttribute("class") ?? "")) node.removeAttribute("class");
 });
 
-/** @typedef {import("./vendor/marked.js").Token} Token */
+/** @typedef {import("../vendor/marked.js").Token} Token */
 /** @typedef {{source: string, element: HTMLElement}} Block */
 
 /** One growing text in one element. */

@@ -1,8 +1,8 @@
 // @ts-check
 // The page's words and how it writes times and numbers. No DOM.
 
-/** @typedef {import("./entries.js").Turn} Turn */
-/** @typedef {import("./connection.js").ConnectionState} ConnectionState */
+/** @typedef {import("../client/entries.js").Turn} Turn */
+/** @typedef {import("../client/connection.js").ConnectionState} ConnectionState */
 
 /** @param {number} count @param {string} one @param {string} many */
 function counted(count, one, many) {

@@ -3,9 +3,9 @@
 // composer. Quiet: a drop that heals within a few seconds is not worth a word.
 
 import { make, makeButton, setText } from "./dom.js";
-import { WORDS, connectionLabel, connectionWords } from "./words.js";
+import { connectionLabel, connectionWords, WORDS } from "./words.js";
 
-/** @typedef {import("./connection.js").ConnectionState} ConnectionState */
+/** @typedef {import("../client/connection.js").ConnectionState} ConnectionState */
 
 /**
  * @typedef {object} Ways out of a lost connection

@@ -6,9 +6,9 @@ import { make } from "./dom.js";
 import { TurnView } from "./turn-view.js";
 import { longTime, shortTime } from "./words.js";
 
-/** @typedef {import("./entries.js").Entry} Entry */
-/** @typedef {import("./entries.js").Note} Note */
-/** @typedef {import("./outbox.js").Outbox} Outbox */
+/** @typedef {import("../client/entries.js").Entry} Entry */
+/** @typedef {import("../client/entries.js").Note} Note */
+/** @typedef {import("../client/outbox.js").Outbox} Outbox */
 /** @typedef {import("./turn-view.js").Actions} Actions */
 
 /** @typedef {{element: HTMLElement, shown: string, turn: TurnView | null}} Row */
@@ -65,7 +65,7 @@ export class TranscriptView {
     return row.element;
   }
 
-  /** @param {import("./outbox.js").Unsent} entry @param {boolean} sent @param {Set<string>} keys */
+  /** @param {import("../client/outbox.js").Unsent} entry @param {boolean} sent @param {Set<string>} keys */
   #unsent(entry, sent, keys) {
     keys.add(entry.id);
     const row = this.#row(entry.id, null);

@@ -6,10 +6,10 @@
 // address becomes `/?session=<id>`, so that a reload comes back to it; before that there would be
 // nothing to come back to.
 
+import { browserStore } from "../client/storage.js";
 import { Conversation } from "./conversation.js";
 import { find } from "./dom.js";
 import { followEnd } from "./follow.js";
-import { browserStore } from "./storage.js";
 
 const parts = {
   list: find("#messages", HTMLElement),
