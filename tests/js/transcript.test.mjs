@@ -192,3 +192,36 @@ test("feedback is kept with its answer", () => {
   transcript.apply({ type: "feedback", seq: 4, target: "m2", rating: null });
   assert.equal(transcript.turn("t1").answer.rating, null);
 });
+
+test("an older page comes before everything, and an answer finds its question there", () => {
+  const transcript = new Transcript();
+  transcript.begin(welcome({ last_seq: 6, replay_from: 3 }));
+  assert.equal(transcript.firstSeq, 4);
+  transcript.apply(response(4, "t2", "r2"));
+  transcript.apply(query(5, "t3", "r3"));
+  transcript.apply(response(6, "t3", "r3"));
+  transcript.prepend([query(1, "t1", "r1"), response(2, "t1", "r1"), query(3, "t2", "r2", "two")]);
+  assert.deepEqual(order(transcript), ["t1", "t2", "t3"]);
+  assert.equal(transcript.turn("t2").question.content, "two");
+  assert.equal(transcript.firstSeq, 1);
+  assert.equal(transcript.apply(query(7, "t4", "r4")), "applied");
+});
+
+test("what was thought of an answer is known though the answer came later, from an older page", () => {
+  const transcript = new Transcript();
+  transcript.begin(welcome({ last_seq: 3, replay_from: 2 }));
+  transcript.apply({ type: "feedback", seq: 3, target: "m2", rating: "down", content: "Too long" });
+  transcript.prepend([query(1, "t1", "r1"), response(2, "t1", "r1")]);
+  const { rating, comment } = transcript.turn("t1").answer;
+  assert.deepEqual([rating, comment], ["down", "Too long"]);
+});
+
+test("the newest name wins, whatever page it stands on", () => {
+  const renamed = (seq, title) => note(seq, `Renamed to ${title}`, { event: "renamed", title });
+  const transcript = new Transcript();
+  transcript.begin(welcome({ last_seq: 2, replay_from: 1 }));
+  transcript.apply(renamed(2, "new"));
+  transcript.prepend([renamed(1, "old")]);
+  assert.equal(transcript.title, "new");
+  assert.deepEqual(transcript.entries(), []);
+});

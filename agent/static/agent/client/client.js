@@ -12,12 +12,15 @@
 // same id after every reconnect: the server runs an id once. Frames, close codes and the rules
 // behind all this are in docs/protocol.md.
 
+import { Cancelling } from "./cancelling.js";
 import { Commands, newId } from "./commands.js";
-import { Connection } from "./connection.js";
+import { Connection, SYSTEM_CLOCK } from "./connection.js";
 import { Events } from "./events.js";
 import { Healing } from "./healing.js";
+import { History } from "./history.js";
+import { Identity } from "./identity.js";
 import { Outbox } from "./outbox.js";
-import { Stopping } from "./stopping.js";
+import { Sending } from "./sending.js";
 import { memoryStore } from "./storage.js";
 import { Transcript } from "./transcript.js";
 
@@ -27,8 +30,6 @@ export const VERSION = "1.0.0";
 /** @typedef {import("./options.js").Options} Options */
 /** @typedef {import("./options.js").ClientEvents} ClientEvents */
 
-const TOO_LARGE = 1009;
-
 /** @extends {Events<ClientEvents>} */
 export class AgentClient extends Events {
   transcript = new Transcript();
@@ -36,36 +37,27 @@ export class AgentClient extends Events {
   welcome = null;
   /** What the server cannot reach now (`degraded`), with its words. @type {Map<string, string>} */
   degraded = new Map();
-  /** @type {string | null} */
-  session;
-  #options;
   #connection;
   #commands;
   #healing;
-  #stopping;
-  /** @type {string | null} */
-  #token;
-  /** The session's name came from outside, so it is worth telling that it is gone. */
-  #named;
-  /** `session` was told. */
-  #kept = false;
+  #cancelling;
+  #sending;
+  #identity;
+  #history;
 
   /** @param {Options} options */
   constructor(options) {
     super();
-    this.#options = options;
-    this.#token = options.token ?? null;
-    this.session = options.session ?? null;
-    this.#named = this.session !== null;
-    const { local = memoryStore(), tab = memoryStore() } = options;
+    this.#identity = new Identity(options.session ?? null, options.token ?? null);
+    const { local = memoryStore(), tab = memoryStore(), clock } = options;
     this.outbox = new Outbox(local, tab, this.session);
     this.#connection = new Connection({
-      url: () => this.#url(),
-      protocols: () => ["agent.v1", ...(this.#token ? [`bearer.${this.#token}`] : [])],
+      url: () => this.#identity.url(options.url, this.transcript.lastSeq, options.tail ?? 0),
+      protocols: () => this.#identity.protocols,
       onFrame: (frame) => this.#receive(frame),
       onState: (code) => this.#connectionChanged(code),
       WebSocket: options.WebSocket,
-      clock: options.clock,
+      clock,
       random: options.random,
     });
     this.#commands = new Commands((frame) => this.#connection.send(frame));
@@ -74,15 +66,32 @@ export class AgentClient extends Events {
       (lastSeq) => this.command("resume", { last_seq: lastSeq }),
       () => this.#connection.restart(),
     );
-    this.#stopping = new Stopping(
-      () => this.command("cancel", { all: true }),
+    this.#history = new History(this.transcript, (args) => this.command("history", args));
+    this.#cancelling = new Cancelling(
+      (args) => this.command("cancel", args),
       (texts) => this.emit("withdrawn", texts),
     );
+    this.#sending = new Sending(
+      this.outbox,
+      (frame) => this.#connection.send(frame),
+      clock ?? SYSTEM_CLOCK,
+      () => this.#flush(),
+    );
+  }
+
+  /** The session's id; null until the first welcome of a new one. */
+  get session() {
+    return this.#identity.session;
   }
 
   /** The state of the connection, as plain data. */
   get connection() {
     return this.#connection.state;
+  }
+
+  /** Until when the server takes no more queries, ms since the epoch. */
+  get heldUntil() {
+    return this.#sending.heldUntil;
   }
 
   /** Connects, or tries again now. */
@@ -120,7 +129,6 @@ export class AgentClient extends Events {
     const timestamp = new Date().toISOString();
     this.outbox.add({ id, content, timestamp, options, refusal: null });
     this.#flush();
-    this.emit("change", null);
     return id;
   }
 
@@ -135,7 +143,6 @@ export class AgentClient extends Events {
   resend(id) {
     this.outbox.refuse(id, null);
     this.#flush();
-    this.emit("change", null);
   }
 
   /** Takes a refused query back. @param {string} id @returns {string} its text */
@@ -147,21 +154,65 @@ export class AgentClient extends Events {
 
   /** Ends the running turn and all waiting ones; `withdrawn` returns the texts of those. */
   stop() {
-    this.#stopping.stop(this.transcript, this.outbox);
-    if (this.#connection.ready) this.#stopping.flush();
-    this.emit("change", null);
+    this.#cancelling.all(this.transcript, this.outbox);
+    this.#flush();
+  }
+
+  /** Ends one turn. @param {string} turn */
+  cancel(turn) {
+    this.#cancelling.one(turn);
+    this.#flush();
+  }
+
+  /** Ends one turn; `withdrawn` returns its text, unless it was answered. @param {string} turn */
+  takeBack(turn) {
+    this.#cancelling.takeBack(turn);
+    this.#flush();
+  }
+
+  /** Asks a waiting query again, before everything else. @param {string} turn */
+  sendNow(turn) {
+    const question = this.transcript.turn(turn)?.question;
+    if (!question) return;
+    const { content, replaces } = question;
+    this.#cancelling.one(turn); // goes out first: the queue may be full
+    this.ask(content, { on_busy: "interrupt", ...(replaces ? { replaces } : {}) });
   }
 
   /**
    * Sends a command.
    *
-   * @param {string} name
+   * @param {string} name of docs/protocol.md
    * @param {Record<string, unknown>} [args]
    * @returns {Promise<Frame | null>} its reply: `history`, `status` `done` or `error`; null when
    *   the connection was lost before it came
    */
   command(name, args = {}) {
     return this.#commands.run(name, args);
+  }
+
+  /**
+   * Judges an answer; the newest judgement counts.
+   *
+   * @param {string} target message id of the answer
+   * @param {"up" | "down" | null} rating null: withdrawn
+   * @param {string} [comment]
+   * @returns {Promise<Frame | null>} its reply: `feedback` or `error`; null as for commands
+   */
+  judge(target, rating, comment = "") {
+    const frame = { type: "human_feedback", target, rating };
+    return this.#commands.request(comment ? { ...frame, content: comment } : frame);
+  }
+
+  /**
+   * Loads a page of what came before the first frame that is held.
+   *
+   * @returns {Promise<boolean>} false: there is nothing, or it could not be had now
+   */
+  async loadOlder() {
+    const loaded = this.#connection.ready && (await this.#history.load());
+    if (loaded) this.emit("change", null);
+    return loaded;
   }
 
   /** Lets go of a session that is closed to us; what is unsent goes to the next new one. */
@@ -171,43 +222,27 @@ export class AgentClient extends Events {
   }
 
   #startOver() {
-    this.session = null;
-    this.#named = this.#kept = false;
-    this.#token = this.#options.token ?? null;
+    this.#identity.startOver();
     this.transcript.forget();
     this.outbox.moveTo(null);
-  }
-
-  #url() {
-    if (!this.session) return this.#options.url;
-    const cursor = { session: this.session, last_seq: String(this.transcript.lastSeq) };
-    return `${this.#options.url}?${new URLSearchParams(cursor)}`;
   }
 
   /** @param {number | null} code of the close, if there was one */
   #connectionChanged(code) {
     if (code !== null) this.#disconnected(code);
     const gone = this.connection.phase === "stopped" && this.connection.reason === "gone";
-    if (gone && this.session && !this.#named && this.transcript.isEmpty) {
+    if (gone && this.session && !this.#identity.named && this.transcript.isEmpty) {
       // a new session that never stored anything leaves nothing behind: take another
       this.#startOver();
       this.connect();
       return;
     }
-    if (this.#connection.ready) {
-      this.#stopping.flush();
-      this.#flush();
-    }
-    this.emit("change", null);
+    this.#flush();
   }
 
   /** @param {number} code */
   #disconnected(code) {
-    if (code === TOO_LARGE) {
-      const refusal = { code: "too_large", content: "This message is too large to be sent." };
-      for (const id of [...this.outbox.sent]) this.outbox.refuse(id, refusal);
-    }
-    this.outbox.sent.clear();
+    this.#sending.disconnected(code);
     this.degraded.clear();
     this.#healing.done();
     this.#commands.lost();
@@ -235,7 +270,7 @@ export class AgentClient extends Events {
     this.#keepSession();
     const turn = this.transcript.turn(frame.turn ?? frame.id);
     if (turn?.state !== "ended") return;
-    this.#stopping.ended(turn);
+    this.#cancelling.ended(turn);
     if (watched) this.emit("ended", turn);
   }
 
@@ -250,12 +285,7 @@ export class AgentClient extends Events {
 
   /** @param {Frame} welcome */
   #welcomed(welcome) {
-    if (this.session !== welcome.session) {
-      this.transcript.forget();
-      this.#kept = false;
-    }
-    this.session = welcome.session;
-    this.#token ??= welcome.resume_token ?? null;
+    if (this.#identity.welcomed(welcome)) this.transcript.forget();
     this.welcome = welcome;
     this.transcript.begin(welcome);
     this.emit("welcome", welcome);
@@ -264,8 +294,8 @@ export class AgentClient extends Events {
 
   /** From here on the session is worth coming back to: it has, or may get, a row. */
   #keepSession() {
-    if (!this.session || this.#kept) return;
-    this.#kept = true;
+    if (!this.session || this.#identity.kept) return;
+    this.#identity.kept = true;
     this.outbox.moveTo(this.session);
     this.emit("session", this.session);
   }
@@ -273,24 +303,24 @@ export class AgentClient extends Events {
   /** @param {Frame} received */
   #received(received) {
     const entry = this.outbox.remove(received.ref);
-    if (entry) this.transcript.expect(received, entry);
+    if (!entry) return;
+    const replaces = entry.options.replaces ?? null;
+    this.transcript.expect(received, { ...entry, replaces });
   }
 
   /** @param {Frame} error */
   #refused(error) {
-    const { ref, code, content } = error;
-    if (ref && this.outbox.get(ref)) this.outbox.refuse(ref, { code, content });
-    else if (this.#connection.ready) this.emit("problem", error);
+    if (this.#sending.refused(error)) return;
+    if (this.#connection.ready) this.emit("problem", error);
   }
 
-  /** Sends what waits in the outbox, oldest first. */
+  /** Sends what has to be sent, if it can now. */
   #flush() {
-    if (!this.#connection.ready) return;
-    const waiting = this.outbox.pending.filter(({ id }) => !this.outbox.sent.has(id));
-    if (waiting.length) this.#keepSession();
-    for (const { id, content, timestamp, options } of waiting) {
-      const query = { type: "query", id, content, timestamp, ...options };
-      if (this.#connection.send(query)) this.outbox.markSent(id);
+    if (this.#connection.ready) {
+      this.#cancelling.flush();
+      if (this.#sending.waiting.length) this.#keepSession();
+      this.#sending.flush();
     }
+    this.emit("change", null);
   }
 }

@@ -1,5 +1,6 @@
 // @ts-check
-// Commands under way: each gets one reply with its id as `ref`, or none when the connection goes.
+// Commands and feedback under way: each gets one reply with its id as `ref`, or none when the
+// connection goes.
 
 /** @typedef {import("./entries.js").Frame} Frame */
 
@@ -19,17 +20,26 @@ export class Commands {
    * @returns {Promise<Frame | null>} null: the connection was lost before the reply came
    */
   run(name, args) {
+    return this.request({ type: "command", content: name, args });
+  }
+
+  /**
+   * @param {Frame} frame that gets a reply; its id is chosen here
+   * @returns {Promise<Frame | null>} null: the connection was lost before the reply came
+   */
+  request(frame) {
     const id = newId();
     return new Promise((resolve) => {
-      if (!this.#send({ type: "command", content: name, args, id })) resolve(null);
+      if (!this.#send({ ...frame, id })) resolve(null);
       else this.#open.set(id, resolve);
     });
   }
 
-  /** @param {Frame} frame @returns {boolean} it was the reply to a command */
+  /** @param {Frame} frame @returns {boolean} it was the reply to one */
   settle(frame) {
     const isReply =
       frame.type === "history" ||
+      frame.type === "feedback" ||
       (frame.type === "error" && !frame.seq) ||
       (frame.type === "status" && frame.status === "done");
     const resolve = isReply ? this.#open.get(frame.ref) : undefined;

@@ -47,7 +47,7 @@ const STABLE_MS = 5_000;
 const LOST = 1006;
 
 /** @type {Clock} */
-const SYSTEM_CLOCK = {
+export const SYSTEM_CLOCK = {
   now: () => Date.now(),
   setTimeout: (callback, ms) => setTimeout(callback, ms),
   clearTimeout: (timer) => clearTimeout(timer),

@@ -9,9 +9,17 @@ import { nothingOf } from "./deltas.js";
 /**
  * @typedef {object} Question
  * @property {string | null} id message id; null until its `query` frame is here
+ * @property {number | null} seq of its `query` frame
  * @property {string} content
  * @property {string} timestamp
  * @property {string | null} replaces message id of the query that this one edits
+ */
+
+/**
+ * @typedef {object} Usage null for unknown
+ * @property {number | null} prompt_tokens
+ * @property {number | null} completion_tokens
+ * @property {number | null} cost in the provider's credits
  */
 
 /**
@@ -21,10 +29,10 @@ import { nothingOf } from "./deltas.js";
  * @property {string} timestamp
  * @property {string} finishReason `stop`, `length`, `content_filter`, `cancelled`, `interrupted`
  * @property {string | null} model
- * @property {{prompt_tokens: number | null, completion_tokens: number | null,
- *   cost: number | null} | null} usage
+ * @property {Usage | null} usage
  * @property {string} author `agent` or `staff`
  * @property {"up" | "down" | null} rating
+ * @property {string} comment that came with the rating
  */
 
 /**
@@ -35,6 +43,8 @@ import { nothingOf } from "./deltas.js";
  * @property {boolean} retryable
  * @property {string} partial the text so far
  * @property {string} timestamp
+ * @property {string | null} model
+ * @property {Usage | null} usage
  */
 
 /**
@@ -91,8 +101,8 @@ export function newTurn(key, id, ref) {
 }
 
 /** @param {Frame} frame a `query` @returns {Question} */
-export function questionOf({ id, content, timestamp, replaces = null }) {
-  return { id, content, timestamp, replaces };
+export function questionOf({ id, seq, content, timestamp, replaces = null }) {
+  return { id, seq, content, timestamp, replaces };
 }
 
 /** @param {Frame} frame a `response` @returns {Answer} */
@@ -106,12 +116,17 @@ export function answerOf({ id = null, content, timestamp, finish_reason, model, 
     usage: usage ?? null,
     author: author ?? "agent",
     rating: null,
+    comment: "",
   };
 }
 
 /** @param {Frame} frame an `error` that ends a turn @returns {Failure} */
-export function failureOf({ id = null, code, content, retryable, partial, timestamp }) {
-  return { id, code, content, timestamp, retryable: Boolean(retryable), partial: partial ?? "" };
+export function failureOf(frame) {
+  const { id = null, code, content, retryable, partial, timestamp, model, usage } = frame;
+  return {
+    ...{ id, code, content, timestamp, retryable: Boolean(retryable), partial: partial ?? "" },
+    ...{ model: model ?? null, usage: usage ?? null },
+  };
 }
 
 /** @param {Frame} frame a `notification` @returns {Note} */

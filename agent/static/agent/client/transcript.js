@@ -3,17 +3,16 @@
 //
 // It stays right whatever comes twice: durable frames are told apart by `seq`, deltas by attempt
 // and index, statuses only change turns that have not ended.
-//
-// The order of the entries: turns in the order in which they started, notifications where they
-// came; then the queries that wait, the next one first. A notification that came while a turn ran
-// stands behind that turn, live and in a replay alike.
+// The order of the entries is `sequence.js`'s.
 
 import { assemble, nothingOf } from "./deltas.js";
 import { answerOf, failureOf, newTurn, noteOf, questionOf } from "./entries.js";
+import { Sequence } from "./sequence.js";
 
 /** @typedef {import("./entries.js").Frame} Frame */
 /** @typedef {import("./entries.js").Turn} Turn */
 /** @typedef {import("./entries.js").Entry} Entry */
+/** @typedef {{rating: "up" | "down" | null, comment: string}} Opinion */
 
 /**
  * `applied`: taken in; `repeated`: held already; `hole`: something before it is missing, and it was
@@ -28,35 +27,38 @@ const CONNECTION_EVENTS = new Set(["connected", "draining", "degraded"]);
 export class Transcript {
   /** The last durable frame that is held. */
   lastSeq = 0;
+  /** The first one that is held or, while there is none, will be. */
+  firstSeq = 1;
+  /** The name that the session was given. @type {string | null} */
+  title = null;
   /** The turn that runs. @type {Turn | null} */
   running = null;
   /** @type {Map<string, Turn>} */
   #turns = new Map();
   /** Keys of the turns, to give each its own. @type {Set<string>} */
   #keys = new Set();
-  /** Turns that started or ended, and notifications. @type {Entry[]} */
-  #settled = [];
-  /** What stands behind the next turn that starts. @type {Entry[]} */
-  #floating = [];
-  /** Turns that have not started. @type {Set<Turn>} */
-  #waiting = new Set();
+  #sequence = new Sequence();
+  /** What was thought of answers, by message id. @type {Map<string, Opinion>} */
+  #opinions = new Map();
 
-  /** Everything, in the order of reading. @returns {Entry[]} */
+  /** Everything, in the order of reading. */
   entries() {
-    return [...this.#settled, ...this.#floating, ...this.waiting()];
+    return this.#sequence.entries();
   }
 
-  /** The turns that wait and whose query is known, the next one first. @returns {Turn[]} */
+  /** The turns that wait and whose query is known, the next one first. */
   waiting() {
-    const last = Number.MAX_SAFE_INTEGER;
-    return [...this.#waiting]
-      .filter((turn) => turn.question)
-      .sort((a, b) => (a.position ?? last) - (b.position ?? last));
+    return this.#sequence.waiting();
+  }
+
+  /** Changes when an entry comes, moves or gets a question; not with the text of an answer. */
+  get shape() {
+    return this.#sequence.shape;
   }
 
   /** Some turn runs or waits. */
   get busy() {
-    return this.running !== null || this.#waiting.size > 0;
+    return this.running !== null || this.#sequence.anyWaits;
   }
 
   get isEmpty() {
@@ -71,12 +73,13 @@ export class Transcript {
   /** Forgets everything. */
   forget() {
     this.lastSeq = 0;
+    this.firstSeq = 1;
+    this.title = null;
+    this.#opinions.clear();
     this.running = null;
     this.#turns.clear();
     this.#keys.clear();
-    this.#settled = [];
-    this.#floating = [];
-    this.#waiting.clear();
+    this.#sequence.clear();
   }
 
   /**
@@ -86,6 +89,7 @@ export class Transcript {
    */
   begin(welcome) {
     if (this.lastSeq > welcome.last_seq) this.forget();
+    if (this.lastSeq === 0) this.firstSeq = (welcome.replay_from ?? 0) + 1;
     this.lastSeq = Math.max(this.lastSeq, welcome.replay_from ?? 0);
     for (const { turn, ref, state, position } of welcome.turns ?? []) {
       // a running one stays among the waiting until the replay has reached it
@@ -99,13 +103,46 @@ export class Transcript {
    * Our own query was acknowledged; its `query` frame may come later.
    *
    * @param {Frame} received
-   * @param {{content: string, timestamp: string}} query
+   * @param {{content: string, timestamp: string, replaces: string | null}} query
    */
-  expect(received, { content, timestamp }) {
+  expect(received, { content, timestamp, replaces }) {
     if (received.state === "ended" && received.seq <= this.lastSeq) return;
     const turn = this.#turn(received.turn, received.ref);
-    turn.question ??= { id: null, content, timestamp, replaces: null };
+    turn.question ??= { id: null, seq: null, content, timestamp, replaces };
     turn.version += 1;
+    this.#sequence.moved();
+  }
+
+  /**
+   * Takes in a page of what came before.
+   *
+   * @param {Frame[]} frames durable ones, oldest first, up to the one before `firstSeq`
+   */
+  prepend(frames) {
+    if (!frames.length) return;
+    const older = new Transcript();
+    older.lastSeq = frames[0].seq - 1;
+    for (const frame of frames) older.apply(frame);
+    this.#sequence.prepend(older.entries().filter((entry) => this.#adopt(entry)));
+    this.firstSeq = frames[0].seq;
+    this.title ??= older.title;
+    this.#opinions = new Map([...older.#opinions, ...this.#opinions]);
+  }
+
+  /** Whether an older entry is a new one here. @param {Entry} entry */
+  #adopt(entry) {
+    if (entry.kind === "note") return true;
+    const known = this.#turns.get(entry.id);
+    if (known) {
+      known.question ??= entry.question; // it was asked on that page and ended on ours
+      known.version += 1;
+      return false;
+    }
+    if (this.#keys.has(entry.key)) entry.key = entry.id;
+    this.#keys.add(entry.key);
+    this.#turns.set(entry.id, entry);
+    if (entry.answer) Object.assign(entry.answer, this.#opinions.get(entry.answer.id ?? ""));
+    return true;
   }
 
   /** A hole that the server could not fill: go on behind it. @param {number} seq */
@@ -147,6 +184,7 @@ export class Transcript {
     const turn = this.#turn(frame.turn, frame.ref);
     turn.question = questionOf(frame);
     turn.version += 1;
+    this.#sequence.moved();
     return "applied";
   }
 
@@ -157,6 +195,7 @@ export class Transcript {
     if (turn.state === "ended") return "repeated";
     if (status === "queued") {
       turn.position = position ?? null;
+      this.#sequence.moved();
     } else {
       this.#start(turn);
       if (attempt > turn.held.attempt) turn.held = nothingOf(attempt);
@@ -194,15 +233,18 @@ export class Transcript {
   #notification(frame) {
     if (CONNECTION_EVENTS.has(frame.event)) return "foreign";
     if (frame.event === "closed" && !frame.seq) return "foreign";
-    if (frame.event !== "expired" && frame.content) this.#place(noteOf(frame));
+    if (frame.event === "renamed") this.title = frame.title ?? null;
+    else if (frame.content) this.#sequence.place(noteOf(frame), this.running !== null);
     return "applied";
   }
 
   /** @param {Frame} frame @returns {Outcome} */
-  #feedback({ target, rating = null }) {
+  #feedback({ target, rating = null, content }) {
+    const opinion = { rating, comment: content ?? "" };
+    this.#opinions.set(target, opinion);
     for (const turn of this.#turns.values()) {
       if (!turn.answer || turn.answer.id !== target) continue;
-      turn.answer.rating = rating;
+      Object.assign(turn.answer, opinion);
       turn.version += 1;
     }
     return "applied";
@@ -226,7 +268,7 @@ export class Transcript {
     const turn = newTurn(key, id, ref ?? null);
     this.#turns.set(id, turn);
     this.#keys.add(key);
-    this.#waiting.add(turn);
+    this.#sequence.add(turn);
     return turn;
   }
 
@@ -236,40 +278,20 @@ export class Transcript {
     turn.state = "running";
     turn.position = null;
     this.running = turn;
-    this.#settle(turn);
+    this.#sequence.settle(turn);
   }
 
   /** @param {Turn} turn @returns {Outcome} */
   #end(turn) {
     const neverRan = turn.state === "waiting" && turn.answer?.content === "";
-    if (neverRan) {
-      this.#waiting.delete(turn);
-      this.#place(turn);
-    } else if (turn.state === "waiting") {
-      this.#settle(turn);
-    }
+    if (neverRan) this.#sequence.drop(turn, this.running !== null);
+    else if (turn.state === "waiting") this.#sequence.settle(turn);
     if (this.running === turn) this.running = null;
     turn.state = "ended";
     turn.position = null;
     turn.held = nothingOf(0);
     turn.version += 1;
+    this.#sequence.moved();
     return "applied";
-  }
-
-  /** @param {Turn} turn */
-  #settle(turn) {
-    this.#waiting.delete(turn);
-    this.#settled.push(turn, ...this.#floating);
-    this.#floating = [];
-  }
-
-  /**
-   * Puts an entry behind what was asked before it.
-   *
-   * @param {Entry} entry
-   */
-  #place(entry) {
-    const turnIsComing = !this.running && this.waiting().length > 0;
-    (turnIsComing ? this.#floating : this.#settled).push(entry);
   }
 }
