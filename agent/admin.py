@@ -16,7 +16,6 @@ from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.response import TemplateResponse
@@ -27,7 +26,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import smart_split, unescape_string_literal
 from django.utils.timezone import localtime
 
-from . import errors, transcripts, turn_facts
+from . import errors, expiry, transcripts, turn_facts
 from .admin_lists import ReadOnlyAdmin
 from .models import Feedback, Message, Session, Turn
 
@@ -105,7 +104,9 @@ class SessionAdmin(ReadOnlyAdmin):
 
     def rows(self, keys: Sequence[Any]) -> QuerySet[Session]:
         turns = Turn.objects.filter(session=OuterRef("pk"), error_code__gt="").order_by("-number")
-        rows: QuerySet[Session] = Session.objects.filter(pk__in=keys).select_related("owner")
+        rows: QuerySet[Session] = Session.objects.filter(pk__in=keys).select_related(
+            "owner", "token"
+        )
         return rows.annotate(
             known_cost=Sum("turns__cost"),
             unknown_costs=Count("turns", filter=transcripts.cost_is_unknown("turns__")),
@@ -190,7 +191,7 @@ class SessionAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/agent/session/transcript.html", context)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
-        return super().get_queryset(request).select_related("owner")
+        return super().get_queryset(request).select_related("owner", "token")
 
     # Deleting. Django would load every message and turn to name it on the page that asks, and
     # write a session's title, its user's own words, into the log of deletions.
@@ -220,11 +221,11 @@ class SessionAdmin(ReadOnlyAdmin):
         )
 
     def delete_model(self, request: HttpRequest, obj: Session) -> None:
-        _delete(obj.pk)
+        expiry.delete(obj.pk)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
         for key in list(queryset.values_list("pk", flat=True)):
-            _delete(key)
+            expiry.delete(key)
 
 
 class ErrorCodeFilter(admin.SimpleListFilter):
@@ -318,16 +319,9 @@ def _has(word: str) -> Q:
             | Q(pk__in=Turn.objects.filter(pk=key).values("session"))
             | Q(pk__in=Message.objects.filter(pk=key).values("session"))
         )
-    said = Message.objects.filter(Q(content__icontains=word) | Q(partial__icontains=word))
+    said = Message.objects.containing(word)
     name = f"owner__{get_user_model().USERNAME_FIELD}__icontains"
     return Q(title__icontains=word) | Q(**{name: word}) | Q(pk__in=said.values("session"))
-
-
-@transaction.atomic
-def _delete(key: UUID) -> None:
-    locked = Session.objects.select_for_update().filter(pk=key)
-    list(locked.values_list("pk"))  # before its turns, as everywhere
-    Session.objects.filter(pk=key).delete()
 
 
 def _message_address(session_id: UUID, seq: int) -> str:

@@ -1,31 +1,36 @@
-"""Who is calling: the `Actor` of a connection or request.
+"""Who is calling: the `Access` of a connection or request, which is an `Actor` and what it showed.
 
-A resume token in the `Authorization` header (or the sub-protocol `bearer.<token>`) comes first,
-then Django's login cookie, then the signed visitor cookie, else nobody. A bad token is refused,
-never passed over. Cookies count only with an `Origin` of this site or of `ALLOWED_ORIGINS`.
+A token in the `Authorization` header (or the sub-protocol `bearer.<token>`) comes first: an API
+token or a resume token. Then Django's login cookie, then the signed visitor cookie, else nobody. A
+bad token is refused, never passed over. On a WebSocket, cookies count only with an `Origin` of this
+site or of `ALLOWED_ORIGINS`; on plain HTTP, where browsers send none with their own pages' reads,
+not with a foreign one.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
-from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.contrib.auth import get_user
+from django.contrib.sessions.backends.db import SessionStore
 from django.core.signing import BadSignature, Signer
 from django.http import HttpRequest, HttpResponse
 from django.http.request import validate_host
 
-from . import db
-from .actor import Actor
+from . import db, tokens
+from .actor import Access, Actor, Scope
 from .conf import conf, django_setting
-from .errors import Unauthenticated
+from .errors import Forbidden, Unauthenticated
 
 VISITOR_COOKIE = "agent_visitor"
 _VISITOR_SECONDS = 365 * 24 * 3600
+#: One answer for every token that does not count, so that nothing can be learnt from it.
+_BAD_TOKEN = "This token is not valid. Ask for a new one."  # noqa: S105
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -41,7 +46,7 @@ def origin_is_ours(scope: dict[str, Any]) -> bool | None:
         return None
     if origin.lower() in conf().allowed_origins:
         return True
-    scheme = {"ws": "http", "wss": "https"}.get(scope.get("scheme", "ws"), "http")
+    scheme = scope.get("scheme", "ws").replace("ws", "http")
     own = f"{scheme}://{_header(scope, b'host') or ''}"
     return _host_is_allowed(own) and _place(origin) == _place(own)
 
@@ -83,18 +88,46 @@ async def deny(scope: Any, receive: Any, send: Any) -> Any:
     await send({"type": "websocket.close"})
 
 
-async def authenticate(scope: dict[str, Any]) -> Actor:
+async def authenticate(scope: dict[str, Any]) -> Access:
     """The caller of a WebSocket handshake.
 
     Raises:
         Unauthenticated: a bad token, or nobody where nobody may come.
     """
     if token := bearer_token(scope):
-        return _token_actor(token)
-    actor = await db.read(_cookie_actor, scope) if origin_is_ours(scope) else Actor()
-    if not conf().allow_anonymous and actor.user_id is None:
-        raise Unauthenticated
-    return actor
+        if token.startswith(tokens.MARK):
+            return await db.transact(_api_token, token)
+        return _resume_token(token)
+    if origin_is_ours(scope) and (cookies := _cookies(scope)):
+        return _checked(await db.read(_by_cookie, cookies))
+    return _checked(Access())
+
+
+def authenticate_request(request: HttpRequest) -> Access:
+    """The caller of a plain HTTP request. Uses the database: not for the event loop.
+
+    Where a cookie made the caller (`Access.by_cookie`), a request that changes something also
+    needs Django's CSRF check; where a token did, it does not.
+
+    Raises:
+        Unauthenticated: a bad token, or nobody where nobody may come.
+    """
+    scope = _scope(request)
+    if token := bearer_token(scope):
+        return _api_token(token) if token.startswith(tokens.MARK) else _resume_token(token)
+    if origin_is_ours(scope) is False:
+        return _checked(Access())
+    return _checked(_by_cookie(request.COOKIES))
+
+
+def require(access: Access, scope: Scope) -> None:
+    """Let only those go on whose credential is good for this.
+
+    Raises:
+        Forbidden: it is not.
+    """
+    if scope not in access.scopes:
+        raise Forbidden(f"This token is not good for this: it lacks the scope {scope}.")
 
 
 def bearer_token(scope: dict[str, Any]) -> str:
@@ -107,29 +140,51 @@ def bearer_token(scope: dict[str, Any]) -> str:
     return next((name[7:] or "." for name in offered if name.startswith("bearer.")), "")
 
 
-def _token_actor(token: str) -> Actor:
+def _api_token(token: str) -> Access:
+    row = tokens.find(token)
+    if row is None:
+        raise Unauthenticated(_BAD_TOKEN)
+    actor = Actor(user_id=row.user_id) if row.user_id else Actor(token_id=row.pk)
+    return Access(actor, "token", frozenset(row.scopes), token_id=row.pk)
+
+
+def _resume_token(token: str) -> Access:
     try:
-        session_id = _signer("resume").unsign(":".join(token.rsplit(".", 1)))
-        return Actor(session_id=UUID(session_id))
+        session_id = UUID(_signer("resume").unsign(":".join(token.rsplit(".", 1))))
     except (BadSignature, ValueError):
-        raise Unauthenticated("This token is not valid. Ask for a new one.") from None
+        raise Unauthenticated(_BAD_TOKEN) from None
+    return Access(Actor(session_id=session_id), "resume")
 
 
-def _cookie_actor(scope: dict[str, Any]) -> Actor:
+def _checked(access: Access) -> Access:
+    if not conf().allow_anonymous and access.actor.user_id is None:
+        raise Unauthenticated
+    return access
+
+
+def _cookies(scope: dict[str, Any]) -> dict[str, str]:
     cookies = SimpleCookie()
     try:
         cookies.load(_header(scope, b"cookie") or "")
     except CookieError:
-        return Actor()
-    if login := cookies.get(django_setting("SESSION_COOKIE_NAME")):
-        store = import_module(django_setting("SESSION_ENGINE")).SessionStore
+        return {}
+    return {name: morsel.value for name, morsel in cookies.items()}
+
+
+def _by_cookie(cookies: Mapping[str, str]) -> Access:
+    if key := cookies.get(django_setting("SESSION_COOKIE_NAME")):
         request = HttpRequest()
-        request.session = store(login.value)
+        request.session = SessionStore(key)
         user = get_user(request)
         if user.is_authenticated:
-            return Actor(user_id=user.pk)
-    visitor = cookies.get(VISITOR_COOKIE)
-    return Actor(visitor=_visitor_id(visitor.value)) if visitor else Actor()
+            return Access(
+                Actor(user_id=user.pk),
+                "login",
+                login=request.session.session_key or "",
+                login_hash=user.get_session_auth_hash(),
+            )
+    visitor = _visitor_id(cookies.get(VISITOR_COOKIE, ""))
+    return Access(Actor(visitor=visitor), "visitor") if visitor else Access()
 
 
 def _visitor_id(cookie: str) -> str:
@@ -155,6 +210,15 @@ def give_visitor_cookie(request: HttpRequest, response: HttpResponse) -> None:
 
 def _signer(use: str) -> Signer:
     return Signer(salt=f"agent.{use}")
+
+
+def _scope(request: HttpRequest) -> dict[str, Any]:
+    """What this module reads of an ASGI scope, whatever server the request came by."""
+    headers = [
+        (name.lower().encode("latin-1"), value.encode("latin-1", "replace"))
+        for name, value in request.headers.items()
+    ]
+    return {"scheme": request.scheme, "headers": headers}
 
 
 def _header(scope: dict[str, Any], name: bytes) -> str | None:

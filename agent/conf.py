@@ -44,6 +44,7 @@ class Conf:
     heartbeat_interval: float  # seconds
     allow_anonymous: bool
     allowed_origins: tuple[str, ...]
+    metrics_token: str  # empty: only loopback may read the metrics
     # facts about the deployment that the app only looks at
     demo: bool  # the offline demo model answers
     redis_url: str

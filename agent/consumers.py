@@ -15,7 +15,8 @@ import structlog
 from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
-from . import auth, frames, protocol, queries, server, sessions, worker
+from . import auth, frames, metrics, protocol, queries, server, sessions, worker
+from .actor import CHAT
 from .conf import conf
 from .errors import (
     AgentError,
@@ -55,7 +56,8 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.worker = worker.ensure_running()
         try:
-            await super().__call__(scope, receive, send)
+            with metrics.connections.track_inprogress():
+                await super().__call__(scope, receive, send)
         finally:  # disconnect() is not called after every kind of end
             if self._feeding:
                 self._feeding.cancel()
@@ -72,7 +74,9 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         try:
             if self.worker.stopping:
                 raise Restarting
-            self.actor = await auth.authenticate(self.scope)
+            access = await auth.authenticate(self.scope)
+            auth.require(access, CHAT)
+            self.actor = access.actor
             asked_for = options.get("session", "") or _implied(self.actor)
             self.held = await sessions.open_session(self.actor, asked_for)
         except AgentError as error:
@@ -90,8 +94,11 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         self._feeding = asyncio.create_task(self._run_feed(self.feed, options, bool(asked_for)))
 
     async def _refuse(self, error: AgentError) -> None:
+        code = int(_close_code(error))
+        metrics.refusals.labels(error.code).inc()
+        metrics.closes.labels(code).inc()
         await self._send_text(frames.encode(frames.Error.of(error).frame()))
-        await self.close(int(_close_code(error)), error.message)
+        await self.close(code, error.message)
 
     async def _run_feed(self, feed: Feed, options: dict[str, str], resumed: bool) -> None:
         def welcome(view: View, replay_from: int) -> Frame:
@@ -100,6 +107,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         tail = _number(options["tail"]) if "tail" in options else None
         try:
             closed = await feed.run(_number(options.get("last_seq", "")), tail, welcome)
+            metrics.closes.labels(int(closed.code)).inc()
             if closed.code == CloseCode.TOO_SLOW:
                 asyncio.get_running_loop().call_later(1, server.abort, self.base_send)
             await self.close(int(closed.code), closed.reason)  # daphne: no IntEnum
@@ -112,6 +120,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         await self.send(text_data=text)
 
     def _welcome(self, view: View, replay_from: int, resumed: bool) -> Frame:
+        metrics.connects.labels(str(resumed).lower()).inc()
         settings = conf()
         new_nobody = self.actor.is_nobody and not resumed
         return frames.Notification(
@@ -145,6 +154,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             fields = _fields(text_data)
             frame = protocol.parse_client_frame(fields, max_query_chars=conf().max_query_chars)
             self._bad_in_a_row = 0
+            metrics.frames_in.labels(frame.type).inc()
             await self.receive_json(frame)
         except AgentError as error:
             self._answer_error(self.feed, error, protocol.frame_id(fields))
@@ -246,6 +256,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             self.feed.tell(seq, frame.frame())
 
     def _answer_error(self, feed: Feed, error: AgentError, ref: str | None) -> None:
+        metrics.refusals.labels(error.code).inc()
         feed.tell(0, frames.Error.of(error, ref=ref).frame())
         if isinstance(error, SessionGone):
             feed.end(CloseCode.NOT_FOUND)

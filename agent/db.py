@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
 from django.db import (
@@ -22,6 +22,9 @@ from django.db import (
     connections,
     transaction,
 )
+from django.db.models import functions
+
+from . import metrics
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +35,18 @@ T = TypeVar("T")
 DATABASE_ERRORS = (OperationalError, InterfaceError)
 
 _THREADS = 8
+
+
+class Now(functions.Now):
+    """The database's clock.
+
+    On SQLite, where moments are texts, with as many digits as those that Django writes itself: else
+    equal moments compare as different ones, and a page may begin with the row that ended the last.
+    """
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        text = "STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f000', 'NOW')"
+        return self.as_sql(compiler, connection, template=text, **context)
 
 
 async def transact(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -66,6 +81,9 @@ def _with_connection(function: Callable[[], T]) -> T:
     close_old_connections()
     try:
         return function()
+    except DATABASE_ERRORS:
+        metrics.database_failures.inc()
+        raise
     finally:
         close_old_connections()
 

@@ -1,7 +1,8 @@
 """The one tree of errors, raised by the core and mapped once at each edge.
 
     AgentError
-    ├── InvalidJson, InvalidMessage, UnknownType, UnknownCommand, TooLarge   bad input
+    ├── InvalidJson (NotJson), InvalidMessage, UnknownType, UnknownCommand,
+    │   TooLarge, MethodNotAllowed                                           bad input
     ├── RateLimited, QueueFull, Busy, Conflict                               not now
     ├── NotFound (SessionGone), Unauthenticated, Forbidden                                 not you
     ├── ProviderUnavailable, ProviderTimeout, ProviderRateLimited            the model's side
@@ -41,6 +42,12 @@ class InvalidJson(AgentError):
     words = "This is not a JSON object. Send one JSON object in one text frame."
 
 
+class NotJson(InvalidJson):
+    """The body of a request says that it is something else."""
+
+    words = "Send JSON, with Content-Type: application/json."
+
+
 class InvalidMessage(AgentError):
     code = "invalid_message"
     words = "A field of this message is missing or wrong."
@@ -59,6 +66,11 @@ class UnknownCommand(AgentError):
 class TooLarge(AgentError):
     code = "too_large"
     words = "This message is too long. Send a shorter one."
+
+
+class MethodNotAllowed(AgentError):
+    code = "method_not_allowed"
+    words = "This method is not for this address; the header Allow names those that are."
 
 
 class RateLimited(AgentError):

@@ -1,7 +1,8 @@
-"""When sessions end: idle ones are closed, old ones are deleted.
+"""When sessions end: idle ones are closed, old ones and unwanted ones are deleted.
 
-By the server for its own connections, and by `clear_expired_sessions` for all. Each change checks
-once more, under the session's lock, that nothing happened meanwhile.
+By the server for its own connections, by `clear_expired_sessions` for all, and when somebody asks.
+Each change that nobody asked for checks once more, under the session's lock, that nothing happened
+meanwhile.
 """
 
 from __future__ import annotations
@@ -72,6 +73,24 @@ def delete_expired(ids: list[UUID], retention_days: float) -> int:
         mine = list(rows.values_list("id", flat=True))
         Session.objects.filter(id__in=mine).delete()
     return len(mine)
+
+
+def delete(session_id: UUID) -> list[tuple[UUID, str]]:
+    """Delete a session with everything in it; returns its running turns and their processes."""
+    with transaction.atomic():
+        locked = Session.objects.select_for_update().filter(id=session_id)
+        list(locked.values_list("id"))  # before its turns, as everywhere
+        running = Turn.objects.filter(session_id=session_id, state=Turn.State.RUNNING)
+        stopped = list(running.values_list("id", "worker"))
+        Session.objects.filter(id=session_id).delete()
+    return stopped
+
+
+async def delete_now(session_id: UUID) -> None:
+    """Delete a session, stop what runs in it, and tell its connections."""
+    for turn_id, worker in await db.transact(delete, session_id):
+        live.stop(turn_id, worker, live.LOST)
+    live.deleted(session_id)
 
 
 def batches(rows: Any, size: int) -> Iterator[list[UUID]]:

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
-from . import db, frames, live, sessions
+from . import db, frames, live, metrics, sessions
+from .actor import Actor
 from .errors import NotFound
 from .groups import Frame, group
 from .outbox import Outbox, Overflow
@@ -98,6 +99,9 @@ class Feed:
 
     def gone(self) -> None:
         self.end(CloseCode.NOT_FOUND)
+
+    def owner_without_row(self) -> Actor | None:
+        return None if self.held.stored else self.held.actor
 
     def restarting(self, retry_after: float) -> None:
         notification = frames.Notification(
@@ -240,6 +244,8 @@ class Feed:
         return self._page.popleft()
 
     async def _send_durable(self, frame: Frame) -> None:
+        self.held.stored = True  # also when a notification from outside wrote its row
+        frame = frames.current(frame)
         replay = frame["seq"] <= self._replay_until
         await self._send({**frame, "replay": True} if replay else frame)
         self._cursor = frame["seq"]
@@ -315,6 +321,7 @@ class Feed:
             content=text,
             snapshot=snapshot or None,
         )
+        metrics.deltas.inc()
         await self._send(delta.frame())
 
     def _has_ended(self, turn_id: UUID) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -35,10 +35,13 @@ class ServerFrame(BaseModel):
         return {k: v for k, v in self.model_dump(mode="json").items() if v is not None}
 
 
+Level: TypeAlias = Literal["info", "success", "warning", "error"]
+
+
 class Notification(ServerFrame):
     type: Literal["notification"] = "notification"
     event: str
-    level: Literal["info", "success", "warning", "error"] = "info"
+    level: Level = "info"
     id: str | None = None
     content: str
     timestamp: str = Field(default_factory=_now)
@@ -159,6 +162,16 @@ class Heartbeat(ServerFrame):
     type: Literal["ping", "pong"]
     ref: str | None = None
     timestamp: str = Field(default_factory=_now)
+
+
+def current(frame: dict[str, Any]) -> dict[str, Any]:
+    """A durable frame as it is to be shown now: of a notification whose time is over, no text.
+
+    By this process's clock; `expires_at` was made by the clock of the process that wrote it.
+    """
+    if frame.get("expires_at", "~") > _now():  # texts of one form compare as their moments do
+        return frame
+    return {**frame, "event": "expired", "content": ""}
 
 
 def encode(frame: dict[str, Any]) -> str:

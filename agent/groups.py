@@ -14,6 +14,9 @@ from typing import Any, Protocol
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+from . import metrics
+from .actor import Actor
+
 _RECENT_FRAMES = 64
 _RECENT_CHARS = 200_000
 _ENDED_TURNS = 64
@@ -53,8 +56,22 @@ class Listener(Protocol):
     def gone(self) -> None:
         """The session was deleted."""
 
+    def owner_without_row(self) -> Actor | None:
+        """Whose session it is, as long as it has no row that says so."""
+
     def restarting(self, retry_after: float) -> None:
         """This process goes down; the client shall come back in `retry_after` seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Who is connected to a session: how many, and whose it is as long as it has no row."""
+
+    connections: int = 0
+    owner: Actor | None = None
+
+    def __add__(self, other: Presence) -> Presence:
+        return Presence(self.connections + other.connections, self.owner or other.owner)
 
 
 class Group:
@@ -143,6 +160,22 @@ def _size(frame: Frame) -> int:
 
 groups: WeakValueDictionary[UUID, Group] = WeakValueDictionary()
 """The groups of this process; each lives as long as a connection or a runner holds it."""
+
+
+def _in_use() -> int:
+    """How many sessions have a connection or a running turn here."""
+    return sum(bool(each.listeners or each.answer) for each in list(groups.values()))
+
+
+metrics.sessions.set_function(_in_use)
+
+
+def present(session_id: UUID) -> Presence:
+    """Who is connected to a session in this process."""
+    mine = groups.get(session_id)
+    listeners = list(mine.listeners) if mine else []
+    owners = [owner for each in listeners if (owner := each.owner_without_row())]
+    return Presence(len(listeners), owners[0] if owners else None)
 
 
 def group(session_id: UUID) -> Group:

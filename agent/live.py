@@ -12,7 +12,9 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -20,16 +22,23 @@ from weakref import WeakKeyDictionary
 import structlog
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
-from . import frames
-from .groups import Answer, Group, groups
+from . import frames, metrics
+from .actor import Actor
+from .groups import Answer, Group, Presence, groups, present
 from .numbering import Change
 
 log = structlog.get_logger(__name__)
 
+#: Why a turn stops without an end: another process goes on with it, or its session is gone.
+LOST = "lost"
 SEND_SECONDS = 1.0
 #: How long deltas for other processes are collected.
 MERGE_SECONDS = 0.025
 _ECHO_SECONDS = 2.0
+#: How long other processes may take to say that a session has connections there: the first of them,
+#: and each one after it.
+FIRST_ANSWER_SECONDS = 0.3
+NEXT_ANSWER_SECONDS = 0.1
 _FAREWELL_SECONDS = 3.0
 _PENDING_SESSIONS = 10_000
 
@@ -41,6 +50,7 @@ def publish(change: Change) -> None:
     """Tell every connection of a session what was committed."""
     if not (change.frames or change.statuses):
         return
+    metrics.committed(change.frames)
     if mine := groups.get(change.session_id):
         mine.take(change.seq, change.frames, change.statuses)
     relay().pend(change)
@@ -75,6 +85,20 @@ def ask_for_text(session_id: UUID, worker: str) -> None:
     """Ask the process that runs a session's turn to send the whole text so far."""
     if worker != PROCESS:
         relay().post(worker, {"type": "text", "session": session_id.hex})
+
+
+async def presence(session_id: UUID) -> Presence:
+    """Who is connected to a session now, as far as the processes can be asked.
+
+    Inexact: a process that answers late is not counted, and without a shared layer no other one is.
+    """
+    return present(session_id) + await relay().ask(session_id)
+
+
+def deleted(session_id: UUID) -> None:
+    """Tell every connection of a session, here and elsewhere, that it was deleted."""
+    gone(session_id)
+    relay().post_group(session_id, {"type": "gone", "session": session_id.hex})
 
 
 def gone(session_id: UUID) -> None:
@@ -139,7 +163,8 @@ class Relay:
         self._layer: Any = None if isinstance(layer, InMemoryChannelLayer) else layer
         self._pending: dict[UUID, dict[str, Any]] = {}
         self._texts: dict[UUID, Answer] = {}
-        self._posts: list[tuple[str, dict[str, Any]]] = []
+        self._posts: list[tuple[Any, str, dict[str, Any]]] = []  # how, to whom, what
+        self._questions: dict[str, asyncio.Queue[Presence]] = {}
         self._wake = asyncio.Event()
         self._joined: set[UUID] = set()
         self._echoed_at = time.monotonic()
@@ -172,8 +197,27 @@ class Relay:
     def post(self, worker: str, message: dict[str, Any]) -> None:
         """Send to one process's mailbox."""
         if self.shared:
-            self._posts.append((worker, message))
+            self._posts.append((self._layer.send, worker, message))
             self._wake.set()
+
+    def post_group(self, session_id: UUID, message: dict[str, Any]) -> None:
+        """Send to every process with connections of a session."""
+        if self.shared:
+            self._posts.append((self._layer.group_send, group_name(session_id), message))
+            self._wake.set()
+
+    async def ask(self, session_id: UUID) -> Presence:
+        """Who is connected to a session in other processes."""
+        if not self.shared:
+            return Presence()
+        key = secrets.token_hex(8)
+        answers = self._questions[key] = asyncio.Queue()
+        who = {"type": "who", "from": PROCESS, "session": session_id.hex, "question": key}
+        try:
+            asked = await _bounded(self._layer.group_send(group_name(session_id), who))
+            return await _sum(answers) if asked else Presence()
+        finally:
+            del self._questions[key]
 
     def _due(self, session_id: UUID) -> dict[str, Any]:
         if len(self._pending) > _PENDING_SESSIONS:
@@ -206,12 +250,25 @@ class Relay:
                 piece,
             ]
             answer.relayed += len(piece)
-        sends = [self._layer.send(worker, message) for worker, message in posts] if posts else []
+        sends = [send(to, message) for send, to, message in posts]
         for session_id, due in pending.items():
             message = {"type": "session", "from": PROCESS, "session": session_id.hex, **due}
             sends.append(self._layer.group_send(group_name(session_id), message))
         if sends:
             await _bounded(asyncio.gather(*sends))
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """For a process that is no server: hear answers in the block, and send all at its end."""
+        hearing = asyncio.create_task(self.receive()) if self.shared else None
+        await asyncio.sleep(0)  # it subscribes before anything is asked
+        try:
+            yield
+            await self.flush()
+        finally:
+            if hearing:
+                hearing.cancel()
+                await asyncio.wait({hearing})
 
     # incoming
 
@@ -221,6 +278,7 @@ class Relay:
             try:
                 self._take(await self._layer.receive(PROCESS))
             except (OSError, RuntimeError) as error:
+                metrics.layer_failures.inc()
                 log.warning("channel layer unreachable", error=type(error).__name__)
                 await asyncio.sleep(1)
 
@@ -232,8 +290,20 @@ class Relay:
                 stop(UUID(message["turn"]), PROCESS, message["reason"])
             case "text":
                 self._send_whole_text(UUID(message["session"]))
+            case "gone":
+                gone(UUID(message["session"]))
+            case "who" if message["from"] != PROCESS:
+                self._tell_who(message)
+            case "here" if answers := self._questions.get(message["question"]):
+                answers.put_nowait(Presence(message["connections"], _unpacked(message["owner"])))
             case "session" if message["from"] != PROCESS:
                 self._take_session(message)
+
+    def _tell_who(self, message: dict[str, Any]) -> None:
+        here = present(UUID(message["session"]))
+        if here.connections:
+            answer = {"question": message["question"], "connections": here.connections}
+            self.post(message["from"], {"type": "here", **answer, "owner": _packed(here.owner)})
 
     def _send_whole_text(self, session_id: UUID) -> None:
         mine = groups.get(session_id)
@@ -293,12 +363,39 @@ class Relay:
             await asyncio.sleep(_ECHO_SECONDS)
 
 
+async def _sum(answers: asyncio.Queue[Presence]) -> Presence:
+    """What other processes answer in time."""
+    found, patience = Presence(), FIRST_ANSWER_SECONDS
+    while True:
+        try:
+            async with asyncio.timeout(patience):
+                found += await answers.get()
+        except TimeoutError:
+            return found
+        patience = NEXT_ANSWER_SECONDS
+
+
+def _packed(actor: Actor | None) -> dict[str, Any] | None:
+    """A caller as other processes are told of it."""
+    if actor is None:
+        return None
+    return {**asdict(actor), "session_id": actor.session_id and actor.session_id.hex}
+
+
+def _unpacked(fields: dict[str, Any] | None) -> Actor | None:
+    if fields is None:
+        return None
+    session_id = fields["session_id"]
+    return Actor(**{**fields, "session_id": session_id and UUID(session_id)})
+
+
 async def _bounded(sending: Awaitable[Any]) -> bool:
     """Wait for the layer, but never long; whether it answered."""
     try:
         async with asyncio.timeout(SEND_SECONDS):
             await sending
     except Exception as error:  # whatever the layer's client raises: the database heals it
+        metrics.layer_failures.inc()
         log.debug("channel layer unreachable", error=type(error).__name__)
         return False
     return True

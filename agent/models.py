@@ -1,4 +1,4 @@
-"""What is kept: sessions, their numbered messages, and the turns that answer queries.
+"""What is kept: sessions, their numbered messages, the turns that answer queries, API tokens.
 
 The schema holds the invariants: one `seq` per message of a session, one turn per client id, one
 running turn per session, one terminal message per turn. A race ends in an integrity error on one
@@ -16,9 +16,9 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from .actor import Actor
+from .actor import CHAT, NOTIFY, Actor
 from .conf import django_setting
-from .frames import ServerFrame, rfc3339
+from .frames import ServerFrame, current, rfc3339
 
 
 class SessionQuerySet(models.QuerySet["Session"]):
@@ -26,10 +26,12 @@ class SessionQuerySet(models.QuerySet["Session"]):
         """The sessions that this caller may use; every lookup for a caller goes through here."""
         if actor.user_id is not None:
             return self.filter(owner_id=actor.user_id)
+        if actor.token_id is not None:
+            return self.filter(owner=None, token_id=actor.token_id)
         if actor.visitor:
             return self.filter(owner=None, visitor=actor.visitor)
         if actor.session_id is not None:
-            return self.filter(id=actor.session_id, owner=None, visitor="")
+            return self.filter(id=actor.session_id, owner=None, token=None, visitor="")
         return self.none()
 
     def changed_within(self, seconds: float) -> SessionQuerySet:
@@ -47,6 +49,15 @@ class Session(models.Model):
         blank=True,
         on_delete=models.CASCADE,
         related_name="agent_sessions",
+    )
+    token = models.ForeignKey(
+        "ApiToken",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        db_index=False,  # see Meta
+        related_name="sessions",
+        help_text="the program that it belongs to, when that acts for no user",
     )
     visitor = models.CharField(max_length=32, blank=True, default="", editable=False)
     title = models.CharField(max_length=200, blank=True, default="")
@@ -70,11 +81,19 @@ class Session(models.Model):
             models.Index(fields=("changed_at",), name="session_changed"),
             models.Index(fields=("last_activity_at",), name="session_activity"),
             models.Index(fields=("owner", "-last_activity_at"), name="session_owner"),
+            models.Index(fields=("token", "-last_activity_at"), name="session_token"),
             models.Index(fields=("visitor", "-last_activity_at"), name="session_visitor"),
         )
 
     def __str__(self) -> str:
         return self.title or str(self.id)
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    def containing(self, text: str) -> MessageQuerySet:
+        """The messages in which people can read this text; an expired one shows none."""
+        readable = Q(expires_at=None) | Q(expires_at__gt=Now())
+        return self.filter(readable, Q(content__icontains=text) | Q(partial__icontains=text))
 
 
 class Message(models.Model):
@@ -103,12 +122,26 @@ class Message(models.Model):
     dropped_seq = models.PositiveIntegerField(
         null=True, blank=True, help_text="of a query: seq of the edit that dropped it"
     )
+    external_id = models.CharField(  # noqa: DJ001  # null: unique where it is there
+        max_length=64, null=True, blank=True, help_text="of a notification: its sender's id"
+    )
+    connections = models.PositiveIntegerField(
+        null=True, blank=True, help_text="of a notification from outside: when it came"
+    )
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="after it, no text")
     created_at = models.DateTimeField(default=timezone.now)
+
+    objects: ClassVar[Any] = MessageQuerySet.as_manager()
 
     class Meta:
         ordering = ("seq",)
         constraints = (
             models.UniqueConstraint(fields=("session", "seq"), name="message_seq_once"),
+            models.UniqueConstraint(
+                fields=("session", "external_id"),
+                condition=Q(external_id__isnull=False),
+                name="message_external_id_once",
+            ),
             models.UniqueConstraint(
                 fields=("turn",),
                 condition=Q(type__in=("response", "error")),
@@ -126,17 +159,14 @@ class Message(models.Model):
         session_id: uuid.UUID,
         seq: int,
         frame: ServerFrame,
-        *,
-        turn_id: uuid.UUID | None = None,
-        partial: str = "",
+        **columns: Any,
     ) -> dict[str, Any]:
         """Write a durable frame at a number drawn with `advance`; returns it as it is sent.
 
         Args:
             session_id, seq: its place.
             frame: what to write; its `timestamp` is replaced by the row's.
-            turn_id: of the turn that it belongs to.
-            partial: of an error that ends a turn, the text so far.
+            columns: what belongs to it and is not in the frame, such as its `turn_id`.
         """
         fields = frame.frame()
         kind, content = fields.pop("type"), fields.pop("content", "")
@@ -145,10 +175,9 @@ class Message(models.Model):
             session_id=session_id,
             seq=seq,
             type=kind,
-            turn_id=turn_id,
             content=content,
-            partial=partial,
             data=fields,
+            **columns,
         )
         if "id" not in fields:
             fields["id"] = str(message.id)
@@ -157,17 +186,26 @@ class Message(models.Model):
         message.save(force_insert=True)
         return message.frame()
 
+    @property
+    def is_expired(self) -> bool:
+        """Whether it is a notification whose text nobody is to see any more."""
+        return self.frame().get("event") == "expired"
+
     def frame(self) -> dict[str, Any]:
-        """The durable frame, the same each time that it is sent."""
+        """The durable frame, the same each time that it is sent, until it expires."""
         partial = {"partial": self.partial} if self.type == self.Type.ERROR else {}
-        return {
-            "type": self.type,
-            "seq": self.seq,
-            **self.data,
-            **partial,
-            "content": self.content,
-            "timestamp": rfc3339(self.created_at),
-        }
+        expiry = {"expires_at": rfc3339(self.expires_at)} if self.expires_at else {}
+        return current(
+            {
+                "type": self.type,
+                "seq": self.seq,
+                **self.data,
+                **partial,
+                **expiry,
+                "content": self.content,
+                "timestamp": rfc3339(self.created_at),
+            }
+        )
 
 
 class Turn(models.Model):
@@ -258,3 +296,52 @@ class Feedback(models.Model):
 
     def __str__(self) -> str:
         return self.rating
+
+
+class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
+    def in_force(self) -> ApiTokenQuerySet:
+        """The tokens that may be used now, by the database's clock."""
+        return self.filter(
+            Q(expires_at=None) | Q(expires_at__gt=Now()),
+            Q(user=None) | Q(user__is_active=True),
+            revoked_at=None,
+        )
+
+
+class ApiToken(models.Model):
+    """A program's credential. The token itself is shown once and is not kept; see `tokens`."""
+
+    class Scope(models.TextChoices):
+        CHAT = CHAT, "chat: hold conversations"
+        NOTIFY = NOTIFY, "notify: send notifications into sessions"
+
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=12, unique=True, editable=False)
+    digest = models.CharField(max_length=64, editable=False, help_text="SHA-256, hexadecimal")
+    scopes = models.JSONField(default=list)
+    user = models.ForeignKey(
+        django_setting("AUTH_USER_MODEL"),
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="agent_tokens",
+        help_text="acts for this user; empty: for itself, with sessions of its own",
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, help_text="to the minute")
+
+    objects: ClassVar[Any] = ApiTokenQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "API token"
+        ordering = ("-created_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("name",), condition=Q(revoked_at=None), name="token_name_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name

@@ -11,10 +11,10 @@ from django.db import connection
 from .errors import SessionGone
 from .models import Session
 
-#: The database's clock, as Django's `Now()` writes it; percent signs doubled for the parameters.
+#: The database's clock, as `db.Now` writes it; percent signs doubled for the parameters.
 _NOW = {
     "postgresql": "STATEMENT_TIMESTAMP()",
-    "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')",
+    "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f000', 'NOW')",
 }
 
 

@@ -139,6 +139,7 @@ COMMANDS: dict[str, type[CommandArgs]] = {
 class Command(BaseModel):
     model_config = ConfigDict(frozen=True)
 
+    type: Literal["command"] = "command"
     args: CommandArgs
     id: str | None = None
 

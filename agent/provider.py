@@ -27,6 +27,7 @@ import stamina
 from httpx_aiohttp import HttpxAiohttpClient
 from httpx_sse import EventSource
 
+from . import metrics
 from .completions import (
     Chunk,
     Decoder,
@@ -144,6 +145,8 @@ class Provider:
             wait_jitter=self.backoff_seconds,
         ):
             with attempt:
+                if attempt.num > 1:
+                    metrics.provider_retries.inc()
                 answer = self._answer(content, first, total)
                 return await anext(answer), answer
         raise AssertionError("the last attempt returns or raises")

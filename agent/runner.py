@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from . import db, frames, live, turns
+from . import db, frames, live, metrics, turns
 from .completions import Chunk, Delta, Finish, Usage
 from .conf import conf
 from .errors import AgentError, InternalError
@@ -24,9 +24,6 @@ from .prompt import ChatMessage, prompt
 from .turns import Claimed, Outcome
 
 log = structlog.get_logger(__name__)
-
-#: Why a turn stops without an end: another process goes on with it.
-LOST = "lost"
 
 
 class Model(Protocol):
@@ -64,6 +61,7 @@ class Run:
             match chunk:
                 case Delta(text):
                     if self.first_token_ms is None:
+                        metrics.first_token.observe(time.monotonic() - began)
                         self.first_token_ms = round((time.monotonic() - began) * 1000)
                     self.answer.text += text
                     live.grown(self.group, self.answer)
@@ -113,7 +111,8 @@ async def run_turn(claimed: Claimed, seq: int, model: Model) -> bool:
     status = frames.thinking(claimed.turn_id, claimed.attempt, claimed.ref)
     live.publish(Change(claimed.session_id, seq, statuses=[status]))
     try:
-        outcome = await _outcome(run, model, stop)
+        with metrics.running.track_inprogress(), metrics.duration.time():
+            outcome = await _outcome(run, model, stop)
         return await _finish(claimed, outcome) if outcome else False
     finally:
         stop.cancel()
@@ -130,7 +129,7 @@ async def _outcome(run: Run, model: Model, stop: asyncio.Future[str]) -> Outcome
         reading.cancel()
     error = await _error(run, reading)
     if stop.done() and not stop.cancelled() and reading.cancelled():
-        return None if stop.result() == LOST else run.outcome(stopped=stop.result())
+        return None if stop.result() == live.LOST else run.outcome(stopped=stop.result())
     return run.outcome(error=error)
 
 

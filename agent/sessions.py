@@ -8,10 +8,9 @@ from typing import Any
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
 
-from django.db.models.functions import Now
-
 from . import db, frames, live, protocol
 from .actor import Actor
+from .db import Now
 from .errors import NotFound, SessionGone
 from .groups import group
 from .models import Feedback, Message, Session, Turn
@@ -55,10 +54,30 @@ async def open_session(actor: Actor, session_id: str) -> Held:
     found = as_uuid(session_id)
     if await db.transact(_touch, actor, found):
         return Held(found, actor, stored=True)
-    unstored = _unstored.get(found)
-    if unstored is None or unstored.stored or unstored.actor != actor:
+    return await _without_row(actor, found)
+
+
+async def find(actor: Actor, session_id: str) -> Held:
+    """A session for one operation without a connection; looking at it is no activity.
+
+    Raises:
+        NotFound: there is none of this id, or it is not this caller's.
+    """
+    found = as_uuid(session_id)
+    mine = Session.objects.reachable_by(actor).filter(id=found)
+    if await db.read(mine.exists):
+        return Held(found, actor, stored=True)
+    return await _without_row(actor, found)
+
+
+async def _without_row(actor: Actor, session_id: UUID) -> Held:
+    """A session that this caller's connections, here or in other processes, hold without a row."""
+    held = _unstored.get(session_id)
+    if held is None and (await live.presence(session_id)).owner == actor:
+        held = _unstored.setdefault(session_id, Held(session_id, actor, stored=False))
+    if held is None or held.stored or held.actor != actor:
         raise NotFound
-    return unstored
+    return held
 
 
 def _new(actor: Actor) -> Held:
@@ -104,7 +123,10 @@ def advance_or_create(held: Held, **numbers: Any) -> Numbers:
     except SessionGone:
         if held.stored:
             raise
-    row = Session(id=held.id, owner_id=held.actor.user_id, visitor=held.actor.visitor)
+    actor = held.actor
+    row = Session(
+        id=held.id, owner_id=actor.user_id, token_id=actor.token_id, visitor=actor.visitor
+    )
     Session.objects.bulk_create([row], ignore_conflicts=True)
     return advance(held.id, **numbers)
 

@@ -108,9 +108,11 @@ class Page:
 
 
 def owner(session: Session) -> str:
-    """Whose session it is: a user's name, a visitor, or nobody."""
+    """Whose session it is: a user's name, a token, a visitor, or nobody."""
     if session.owner is not None:
         return session.owner.get_username()
+    if session.token is not None:
+        return f"token {session.token.name}"
     return f"visitor {session.visitor[:8]}" if session.visitor else "nobody"
 
 
@@ -234,7 +236,7 @@ def _markdown(message: Message) -> SafeString:
 
 
 def _opinion(session: Session, row: Feedback) -> Opinion:
-    owner_key = Actor(session.owner_id, session.visitor, session.pk).key
+    owner_key = Actor(session.owner_id, session.visitor, session.pk, session.token_id).key
     kind, _, key = row.caller.partition(":")
     caller = owner(session) if row.caller == owner_key else f"{kind} {key[:8]}"
     return Opinion(caller, row.rating, row.comment)

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from . import frames
@@ -219,6 +219,13 @@ def due(limit: int) -> list[UUID]:
         .values_list("session_id", flat=True)[: limit * 2]
     )
     return list(dict.fromkeys(rows))[:limit]
+
+
+def count_unfinished() -> dict[str, int]:
+    """How many turns run and wait, over all sessions and processes."""
+    states = Turn.objects.exclude(state=Turn.State.ENDED).values_list("state")
+    found = dict(states.annotate(Count("pk")))
+    return {state: found.get(state, 0) for state in (Turn.State.QUEUED, Turn.State.RUNNING)}
 
 
 def finish(claimed: Claimed, outcome: Outcome) -> tuple[Change, bool] | None:

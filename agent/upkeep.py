@@ -12,7 +12,7 @@ from uuid import UUID
 
 import structlog
 
-from . import db, expiry, live
+from . import db, expiry, live, metrics
 from .conf import Conf
 from .groups import groups
 from .models import Session
@@ -61,7 +61,9 @@ async def catch_up() -> None:
     if not groups:
         return
     for session_id, last_seq in await db.read(_changed):
-        if group := groups.get(session_id):
+        group = groups.get(session_id)
+        if group and group.last_seq < last_seq:
+            metrics.heals.inc()
             group.note(last_seq)
 
 
@@ -107,5 +109,6 @@ class Watch:
         if failing == (part in self._failing):
             return
         (self._failing.add if failing else self._failing.discard)(part)
+        metrics.degraded.labels(part).set(failing)
         log.warning("degraded" if failing else "recovered", part=part)
         live.degraded(part, failing)

@@ -1,22 +1,28 @@
-"""Plain HTTP: the chat page, health, and the answer to those who forgot to upgrade."""
+"""Plain HTTP for people and probes: the chat page, health, metrics, and who forgot to upgrade."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from hmac import compare_digest
+from ipaddress import ip_address
 
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from . import auth, db, live
+from . import auth, db, live, metrics, turns
 from .conf import conf
 
 #: Where the page opens its WebSocket.
 SOCKET_PATH = "/ws/agent/"
+
+_FORWARDED = ("X-Forwarded-For", "X-Real-IP", "Forwarded")
+_COUNT_SECONDS = 3.0
 
 not_kept = cache_control(private=True, no_store=True)
 
@@ -60,6 +66,49 @@ async def readyz(request: HttpRequest) -> HttpResponse:
         {"status": "failing" if failing else "ok", "failing": failing},
         status=503 if failing else 200,
     )
+
+
+@require_safe
+@not_kept
+async def metrics_page(request: HttpRequest) -> HttpResponse:
+    """What this process counts; for who has METRICS_TOKEN, or without one for this machine."""
+    if not _may_scrape(request):
+        return HttpResponse("Not allowed", status=403, content_type="text/plain")
+    await _count_unfinished()
+    return HttpResponse(metrics.page(), content_type=metrics.CONTENT_TYPE)
+
+
+def _may_scrape(request: HttpRequest) -> bool:
+    if expected := conf().metrics_token:
+        given = request.headers.get("Authorization", "")
+        return compare_digest(given.encode(), f"Bearer {expected}".encode())
+    if any(name in request.headers for name in _FORWARDED):
+        return False  # by a proxy of this machine, trusted or not
+    return _is_loopback(request.META.get("REMOTE_ADDR", ""))
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+async def _count_unfinished() -> None:
+    """The queue, of all processes; while the database is away, what was found last."""
+    try:
+        async with asyncio.timeout(_COUNT_SECONDS):
+            found = await db.read(turns.count_unfinished)
+    except (TimeoutError, *db.DATABASE_ERRORS):
+        return
+    for state, number in found.items():
+        metrics.unfinished.labels(state).set(number)
+
+
+@csrf_exempt
+def nothing_here(request: HttpRequest) -> HttpResponse:
+    """An address below /api/ that there is not."""
+    return HttpResponseNotFound()
 
 
 async def _works(check: Callable[[], bool]) -> bool:

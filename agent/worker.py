@@ -16,11 +16,11 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
-from . import db, live, turns, upkeep
+from . import db, live, metrics, turns, upkeep
 from .conf import Conf, conf
 from .demo import DemoProvider
 from .provider import Provider
-from .runner import LOST, Model, run_turn
+from .runner import Model, run_turn
 from .turns import Claimed, Lease
 
 log = structlog.get_logger(__name__)
@@ -41,6 +41,7 @@ class Worker:
         self._wanted: OrderedDict[str, deque[UUID]] = OrderedDict()  # caller to sessions
         self._room = asyncio.Event()
         self.stopping = False
+        metrics.places.set(conf.max_concurrent_turns)
 
     # what the consumer uses
 
@@ -59,6 +60,8 @@ class Worker:
 
     def start(self, claimed: Claimed, seq: int, caller: str) -> None:
         """Run a claimed turn; `seq` is its session's newest message at that time."""
+        if claimed.attempt > 1:
+            metrics.takeovers.inc()
         until = time.monotonic() + self._lease.seconds
         self._held[claimed.turn_id] = (claimed.attempt, until)
         task = asyncio.create_task(self._run(claimed, seq, caller))
@@ -137,7 +140,7 @@ class Worker:
             if turn_id not in self._held or self._held[turn_id][0] != attempt:
                 continue  # ended meanwhile
             if turn_id not in kept:
-                live.stop(turn_id, live.PROCESS, LOST)
+                live.stop(turn_id, live.PROCESS, live.LOST)
             elif reason := kept[turn_id]:
                 live.stop(turn_id, live.PROCESS, reason)
             if turn_id in kept:
@@ -148,7 +151,7 @@ class Worker:
         now = time.monotonic()
         for turn_id, (_, until) in list(self._held.items()):
             if now > until:
-                live.stop(turn_id, live.PROCESS, LOST)
+                live.stop(turn_id, live.PROCESS, live.LOST)
 
     # life
 
@@ -175,7 +178,7 @@ class Worker:
         if self._held:
             await db.transact(turns.hand_back, live.PROCESS)
             for turn_id in list(self._held):
-                live.stop(turn_id, live.PROCESS, LOST)
+                live.stop(turn_id, live.PROCESS, live.LOST)
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=5)
         await live.relay().flush()

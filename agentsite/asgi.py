@@ -13,12 +13,13 @@ from django.conf import settings  # noqa: E402
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware  # noqa: E402
 
 from agent.auth import OriginGuard  # noqa: E402
+from agent.http import Bounded  # noqa: E402
 from agent.routing import websocket_urlpatterns  # noqa: E402
 from agent.worker import ensure_running, lifespan  # noqa: E402
 
 _router = ProtocolTypeRouter(
     {
-        "http": _http,
+        "http": Bounded(_http, settings.DATA_UPLOAD_MAX_MEMORY_SIZE),
         "websocket": OriginGuard(URLRouter(websocket_urlpatterns)),
         "lifespan": lifespan,
     }

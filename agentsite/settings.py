@@ -153,6 +153,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "agent.http.ErrorsAsJson",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -252,7 +253,7 @@ STORAGES = {
 # Security
 
 SECURE_SSL_REDIRECT = HTTPS_ONLY
-SECURE_REDIRECT_EXEMPT = [r"^ws/", r"^functions/v1/", r"^healthz$", r"^readyz$"]
+SECURE_REDIRECT_EXEMPT = [r"^ws/", r"^functions/v1/", r"^healthz$", r"^readyz$", r"^metrics$"]
 SECURE_HSTS_SECONDS = 31536000 if HTTPS_ONLY else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS_ONLY
 SECURE_HSTS_PRELOAD = HTTPS_ONLY
@@ -343,6 +344,10 @@ AGENT: dict[str, Any] = {
     "heartbeat_interval": number("HEARTBEAT_INTERVAL", 25),
     "allow_anonymous": flag("ALLOW_ANONYMOUS", DEBUG),
     "allowed_origins": _allowed_origins,
+    "metrics_token": text("METRICS_TOKEN", ""),
     "redis_url": REDIS_URL,
     "generated_key": _key_is_generated,
 }
+
+# A body that is larger is refused before it is kept. The API takes up to MAX_FRAME_BYTES.
+DATA_UPLOAD_MAX_MEMORY_SIZE: int = max(2621440, AGENT["max_frame_bytes"])

@@ -223,15 +223,19 @@ class Server:
             return connection.execute(sql, parameters).fetchall()
 
     def request(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
     ) -> tuple[int, dict[str, str], str]:
         """A plain HTTP request, blocking; returns status, headers (in lower case) and body."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
         try:
-            connection.request(method, path, headers=dict(headers or {}))
+            connection.request(method, path, body, headers=dict(headers or {}))
             response = connection.getresponse()
-            body = response.read().decode()
-            return response.status, {k.lower(): v for k, v in response.getheaders()}, body
+            text = response.read().decode()
+            return response.status, {k.lower(): v for k, v in response.getheaders()}, text
         finally:
             connection.close()
 

@@ -9,9 +9,9 @@ from django.core.signing import Signer
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
 
-from agent import auth
-from agent.actor import Actor
-from agent.errors import Unauthenticated
+from agent import auth, tokens
+from agent.actor import CHAT, NOTIFY, Access, Actor
+from agent.errors import Forbidden, Unauthenticated
 
 HOST = "127.0.0.1:8000"
 
@@ -70,11 +70,12 @@ def test_an_allowed_origin_is_ours_too(agent_settings):
 
 @pytest.mark.django_db(transaction=True)
 async def test_a_visitor_cookie_counts_with_a_fitting_origin_alone():
-    ours, cookie = f"http://{HOST}", visitor_cookie()
-    assert await auth.authenticate(scope(origin=ours, cookies=cookie)) == Actor(visitor="v1")
-    assert await auth.authenticate(scope(cookies=cookie)) == Actor()
+    ours, cookie, actor = f"http://{HOST}", visitor_cookie(), Actor(visitor="v1")
+    access = await auth.authenticate(scope(origin=ours, cookies=cookie))
+    assert (access.actor, access.credential, access.by_cookie) == (actor, "visitor", True)
+    assert await auth.authenticate(scope(cookies=cookie)) == Access()
     forged = f"{auth.VISITOR_COOKIE}=v1:forged"
-    assert await auth.authenticate(scope(origin=ours, cookies=forged)) == Actor()
+    assert await auth.authenticate(scope(origin=ours, cookies=forged)) == Access()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -85,7 +86,13 @@ async def test_a_login_counts_before_the_visitor(agent_settings):
     await sync_to_async(client.force_login)(user)
     login = f"sessionid={client.cookies['sessionid'].value}; {visitor_cookie()}"
     ours = f"http://{HOST}"
-    assert await auth.authenticate(scope(origin=ours, cookies=login)) == Actor(user_id=user.pk)
+    access = await auth.authenticate(scope(origin=ours, cookies=login))
+    assert access == Access(
+        Actor(user_id=user.pk),
+        "login",
+        login=client.cookies["sessionid"].value,
+        login_hash=user.get_session_auth_hash(),
+    )
     with pytest.raises(Unauthenticated):
         await auth.authenticate(scope(cookies=login))
     await get_user_model().objects.aupdate(is_active=False)
@@ -96,13 +103,21 @@ async def test_a_login_counts_before_the_visitor(agent_settings):
 async def test_a_resume_token_is_good_for_its_session_and_needs_no_cookie():
     session_id = uuid4()
     token = auth.resume_token(session_id)
-    assert await auth.authenticate(scope(bearer=token)) == Actor(session_id=session_id)
-    by_protocol = scope(subprotocols=["agent.v1", f"bearer.{token}"])
-    assert await auth.authenticate(by_protocol) == Actor(session_id=session_id)
+    by_header, by_protocol = scope(bearer=token), scope(subprotocols=["a", f"bearer.{token}"])
+    for handshake in (by_header, by_protocol):
+        access = await auth.authenticate(handshake)
+        assert access == Access(Actor(session_id=session_id), "resume")
     assert set(token) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
 
-@pytest.mark.parametrize("token", ["x", "a.b", "." * 10, f"{'0' * 32}.AAAA", "ü"])
+BAD_TOKENS = [
+    *("x", "a.b", "." * 10, f"{'0' * 32}.AAAA", "ü"),
+    *("awt_", "awt_0", f"awt_{'0' * 12}_{'0' * 43}"),
+]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("token", BAD_TOKENS)
 async def test_a_bad_token_is_refused_and_not_passed_over(token):
     cookie = visitor_cookie()
     with pytest.raises(Unauthenticated) as caught:
@@ -114,6 +129,74 @@ async def test_a_token_of_another_use_of_the_key_is_refused():
     foreign = Signer(salt="agent.visitor").sign(uuid4().hex).replace(":", ".")
     with pytest.raises(Unauthenticated):
         await auth.authenticate(scope(bearer=foreign))
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_token_acts_for_its_user_or_for_itself(agent_settings):
+    agent_settings(allow_anonymous=False)
+    user = await get_user_model().objects.acreate_user("ann")
+    hers, her_token = await sync_to_async(tokens.create)("hers", [CHAT, NOTIFY], user=user)
+    access = await auth.authenticate(scope(bearer=her_token))
+    assert access == Access(
+        Actor(user_id=user.pk), "token", frozenset([CHAT, NOTIFY]), token_id=hers.pk
+    )
+    assert not access.by_cookie
+    own, own_token = await sync_to_async(tokens.create)("own", [NOTIFY])
+    access = await auth.authenticate(scope(subprotocols=["agent.v1", f"bearer.{own_token}"]))
+    assert access.actor == Actor(token_id=own.pk)
+    auth.require(access, NOTIFY)
+    with pytest.raises(Forbidden):
+        auth.require(access, CHAT)
+
+
+# plain HTTP
+
+
+def request(*, origin=None, secure=False, cookies="", bearer=""):
+    headers = {"origin": origin} if origin is not None else {}
+    headers |= {"cookie": cookies} if cookies else {}
+    headers |= {"authorization": f"Bearer {bearer}"} if bearer else {}
+    made = RequestFactory(headers=headers).get("/", secure=secure)
+    made.META |= {"HTTP_HOST": HOST}
+    return made
+
+
+@pytest.mark.django_db
+def test_a_request_is_of_its_token_before_its_cookies():
+    row, token = tokens.create("ci", [NOTIFY])
+    access = auth.authenticate_request(request(cookies=visitor_cookie(), bearer=token))
+    assert (access.actor, access.credential) == (Actor(token_id=row.pk), "token")
+    for bad in ("x", token[:-1], ""):
+        with pytest.raises(Unauthenticated):
+            auth.authenticate_request(request(cookies=visitor_cookie(), bearer=bad or " "))
+
+
+@pytest.mark.django_db
+def test_cookies_of_a_request_count_unless_another_site_asks():
+    ours, mine = f"http://{HOST}", Access(Actor(visitor="v1"), "visitor")
+    cookie = visitor_cookie()
+    assert auth.authenticate_request(request(cookies=cookie)) == mine
+    assert auth.authenticate_request(request(cookies=cookie, origin=ours)) == mine
+    secure = request(cookies=cookie, origin=f"https://{HOST}", secure=True)
+    assert auth.authenticate_request(secure) == mine
+    for foreign in ("https://evil.test", "null", f"https://{HOST}"):
+        assert auth.authenticate_request(request(cookies=cookie, origin=foreign)) == Access()
+
+
+@pytest.mark.django_db
+def test_a_request_of_somebody_signed_in_is_told_from_a_visitors(agent_settings):
+    agent_settings(allow_anonymous=False)
+    with pytest.raises(Unauthenticated):
+        auth.authenticate_request(request(cookies=visitor_cookie()))
+    user = get_user_model().objects.create_user("ann")
+    client = Client()
+    client.force_login(user)
+    login = f"sessionid={client.cookies['sessionid'].value}"
+    access = auth.authenticate_request(request(cookies=login))
+    assert (access.actor, access.credential) == (Actor(user_id=user.pk), "login")
+
+
+# visitors
 
 
 @pytest.mark.django_db(transaction=True)

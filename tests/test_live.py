@@ -2,13 +2,14 @@
 
 import asyncio
 from contextlib import suppress
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from channels.layers import channel_layers, get_channel_layer
 from redis.exceptions import ConnectionError
 
 from agent import live
+from agent.actor import Actor
 from agent.groups import Answer, group
 from agent.numbering import Change
 
@@ -18,7 +19,7 @@ OTHER = "agent.other"
 
 class Listener:
     def __init__(self):
-        self.told, self.changed = [], asyncio.Event()
+        self.told, self.changed, self.owner = [], asyncio.Event(), None
 
     def wake(self):
         self.changed.set()
@@ -26,6 +27,12 @@ class Listener:
     def tell(self, seq, frame):
         self.told.append((seq, frame))
         self.changed.set()
+
+    def gone(self):
+        self.is_gone = True
+
+    def owner_without_row(self):
+        return self.owner
 
 
 async def until(condition):
@@ -173,6 +180,46 @@ async def test_an_end_that_comes_with_text_ends_the_answer(session):
     assert session.answer is None
 
 
+async def test_who_is_connected_is_added_up_over_the_processes_that_answer(session):
+    received, task = await other_process(session)
+    asking = asyncio.create_task(live.presence(session.session_id))
+    await until(lambda: received)
+    assert (received[0]["type"], received[0]["from"]) == ("who", live.PROCESS)
+    layer, question = get_channel_layer(), received[0]["question"]
+    owner = {"user_id": None, "visitor": "v", "session_id": uuid4().hex, "token_id": None}
+    for answer in ({"connections": 2, "owner": owner}, {"connections": 3, "owner": None}):
+        await layer.send(live.PROCESS, {"type": "here", "question": question, **answer})
+    late = {"type": "here", "question": "another", "connections": 50, "owner": None}
+    await layer.send(live.PROCESS, late)
+    found = await asking
+    assert found.connections == 6  # one of them here
+    assert found.owner == Actor(visitor="v", session_id=UUID(owner["session_id"]))
+    task.cancel()
+
+
+async def test_a_process_with_connections_says_so_to_who_asks(session):
+    session.listener.owner = Actor(session_id=session.session_id)
+    received, task = await other_process(session)
+    who = {"type": "who", "from": OTHER, "session": session.session_id.hex, "question": "q"}
+    await get_channel_layer().group_send(live.group_name(session.session_id), who)
+    await until(lambda: any(message["type"] == "here" for message in received))
+    answer = next(message for message in received if message["type"] == "here")
+    assert (answer["question"], answer["connections"]) == ("q", 1)
+    assert answer["owner"]["session_id"] == session.session_id.hex
+    task.cancel()
+
+
+async def test_a_deletion_is_told_to_connections_of_other_processes(session):
+    received, task = await other_process(session)
+    live.deleted(session.session_id)
+    await until(lambda: received)
+    assert received[0] == {"type": "gone", "session": session.session_id.hex}
+    session.listener.is_gone = False
+    await get_channel_layer().group_send(live.group_name(session.session_id), received[0])
+    await until(lambda: session.listener.is_gone)
+    task.cancel()
+
+
 async def test_a_stop_reaches_the_process_that_runs_the_turn(session):
     turn = uuid4()
     future = live.stoppable(turn)
@@ -196,6 +243,7 @@ async def test_a_frozen_redis_holds_nothing_up_and_is_noticed_and_forgiven(
         live.publish(Change(session.session_id, 1, [frame(1)]))
         assert session.recent(1)  # told here at once
         await until(lambda: relay.degraded)
+        assert (await live.presence(session.session_id)).connections == 1  # those here
     finally:
         redis_server.cont()
     await until(lambda: not relay.degraded)

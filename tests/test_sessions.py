@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.db import transaction
 from django.utils import timezone
 
-from agent import expiry, protocol, queries, sessions, turns
+from agent import expiry, protocol, queries, sessions, tokens, turns
 from agent.actor import Actor
 from agent.errors import NotFound, SessionGone
 from agent.models import Feedback, Message, Session, Turn
@@ -77,12 +77,17 @@ async def test_nobody_reaches_its_session_with_its_token_only():
     assert again is held
 
 
-@pytest.mark.parametrize("row", ["user", "visitor", "nobody"])
+@pytest.mark.parametrize("row", ["user", "token", "visitor", "nobody"])
 def test_a_stored_session_is_reached_by_its_owner_alone(row):
     user, other = (get_user_model().objects.create_user(name) for name in ("ann", "bob"))
+    token, of_user = (
+        tokens.create("own", ["chat"])[0],
+        tokens.create("ann's", ["chat"], user=user)[0],
+    )
     held = Held(uuid4(), Actor(), stored=False)
     actors = {
         "user": Actor(user_id=user.pk),
+        "token": Actor(token_id=token.pk),
         "visitor": Actor(visitor="v"),
         "nobody": Actor(session_id=held.id),
     }
@@ -91,6 +96,7 @@ def test_a_stored_session_is_reached_by_its_owner_alone(row):
     strangers = [
         Actor(),
         Actor(user_id=other.pk),
+        Actor(token_id=of_user.pk),
         Actor(visitor="w"),
         Actor(session_id=uuid4()),
         *(actor for name, actor in actors.items() if name != row),

@@ -1,0 +1,269 @@
+"""Plain HTTP as the API takes it and answers it: bodies, callers, errors. No endpoint is here.
+
+The one place where an `AgentError` becomes a status, and where whatever else a request of the API
+may end with (Django's own pages for 400, 404, 405 and 500) becomes JSON too.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import structlog
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.core.exceptions import RequestDataTooBig
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.parser import Parser
+from ninja.security.base import AuthBase
+from ninja.utils import check_csrf
+
+from . import auth, db, server
+from .actor import CHAT, NOTIFY, Access, Scope
+from .conf import conf
+from .errors import (
+    AgentError,
+    Conflict,
+    Forbidden,
+    InternalError,
+    InvalidJson,
+    InvalidMessage,
+    MethodNotAllowed,
+    NotFound,
+    NotJson,
+    RateLimited,
+    TooLarge,
+    Unauthenticated,
+)
+from .strictjson import parse_object
+
+log = structlog.get_logger(__name__)
+
+#: Where errors are JSON.
+PATHS = ("/api/", "/functions/v1/notify_websocket")
+_SAFE = ("GET", "HEAD", "OPTIONS")
+#: The first class that fits counts.
+_STATUSES: tuple[tuple[type[AgentError], int], ...] = (
+    (NotJson, 415),
+    (InvalidJson, 400),
+    (InvalidMessage, 422),
+    (Unauthenticated, 401),
+    (Forbidden, 403),
+    (NotFound, 404),
+    (MethodNotAllowed, 405),
+    (Conflict, 409),
+    (TooLarge, 413),
+    (RateLimited, 429),
+)
+#: What Django answers by itself.
+_ERRORS_OF_DJANGO: dict[int, type[AgentError]] = {
+    403: Forbidden,
+    404: NotFound,
+    405: MethodNotAllowed,
+    413: TooLarge,
+}
+
+
+#: What django-ninja has handlers of its own for.
+ERRORS_OF_NINJA = (Http404, HttpError, ValidationError)
+
+
+# errors
+
+
+def error_response(error: AgentError, *, status: int = 0) -> JsonResponse:
+    """An error as the API answers it."""
+    status = status or next((code for kind, code in _STATUSES if isinstance(error, kind)), 500)
+    body = {"error": {"code": error.code, "message": error.message}}
+    response = JsonResponse(body, status=status)
+    if status == 401:
+        response["WWW-Authenticate"] = "Bearer"
+    if error.retry_after is not None:
+        response["Retry-After"] = str(math.ceil(error.retry_after))
+    return response
+
+
+def answer_exception(request: HttpRequest, error: Any) -> HttpResponse:
+    """Any exception of an endpoint, as a response."""
+    if isinstance(error, HttpError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # of our parser
+    match error:
+        case AgentError() if not isinstance(error, InternalError):
+            return error_response(error)
+        case Http404():
+            return error_response(NotFound())
+        case ValidationError():
+            return error_response(_invalid(error.errors[0]))
+        case AuthenticationError():
+            return error_response(Unauthenticated())
+        case RequestDataTooBig():
+            return error_response(TooLarge())
+        case _:
+            status = 503 if isinstance(error, db.DATABASE_ERRORS) else 500
+            return error_response(_internal(error), status=status)
+
+
+def _invalid(problem: dict[str, Any]) -> InvalidMessage:
+    name = str(problem["loc"][-1])
+    return InvalidMessage(f"The field {name} is wrong: {problem['msg'].lower()}.")
+
+
+def _internal(error: Exception) -> InternalError:
+    internal = error if isinstance(error, InternalError) else InternalError()
+    log.error(
+        "a request could not be answered",
+        incident=internal.incident,
+        error=type(error).__name__,
+        exc_info=error,
+    )
+    return internal
+
+
+class ErrorsAsJson:
+    """Middleware: on the paths of the API, errors of Django are JSON too, and nothing is kept."""
+
+    async_capable, sync_capable = True, False
+
+    def __init__(self, get_response: Any) -> None:
+        self._get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    async def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response: HttpResponseBase = await self._get_response(request)
+        if not request.path.startswith(PATHS):
+            return response
+        if response.status_code >= 400 and not _is_json(response):
+            response = _translated(response)
+        response.headers.setdefault("Cache-Control", "private, no-store")
+        return response
+
+
+def _is_json(response: HttpResponseBase) -> bool:
+    return response.headers.get("Content-Type", "").startswith("application/json")
+
+
+def _translated(response: HttpResponseBase) -> HttpResponse:
+    kind = _ERRORS_OF_DJANGO.get(response.status_code)
+    if kind is None:
+        kind = InternalError if response.status_code >= 500 else InvalidMessage
+    error = kind()
+    if isinstance(error, InternalError):  # what Django logged names no incident
+        log.error("a request could not be answered", incident=error.incident)
+    answer = error_response(error, status=response.status_code)
+    if "Allow" in response.headers:
+        answer["Allow"] = response.headers["Allow"]
+    return answer
+
+
+# bodies
+
+
+class StrictJson(Parser):
+    """Bodies are JSON objects as strict as frames are."""
+
+    def parse_body(self, request: HttpRequest) -> dict[str, Any]:
+        if request.content_type not in ("", "application/json"):
+            raise NotJson
+        if len(request.body) > conf().max_frame_bytes:
+            raise TooLarge(f"A body may have {conf().max_frame_bytes} bytes; this one has more.")
+        try:
+            return parse_object(request.body.decode())
+        except UnicodeDecodeError:
+            raise InvalidJson from None
+
+
+class Bounded:
+    """ASGI middleware: neither a body without an end nor an answer that nobody reads is kept.
+
+    Django writes bodies to a file before it looks at their size, and daphne takes whatever it is
+    given to send.
+
+    Args:
+        application: what is bounded.
+        max_bytes: of a request's body.
+    """
+
+    def __init__(self, application: Any, max_bytes: int) -> None:
+        self._application, self._max_bytes = application, max_bytes
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        length = dict(scope["headers"]).get(b"content-length", b"")
+        left = self._max_bytes - (int(length) if length.isdigit() else 0)
+        if left < 0:
+            await _refuse_body(send)
+            return
+
+        left = self._max_bytes
+
+        async def counted() -> Any:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise _BodyTooLarge
+            return message
+
+        async def paced(message: Any) -> None:
+            await server.writable(send)
+            await send(message)
+
+        try:
+            await self._application(scope, counted, paced)
+        except _BodyTooLarge:
+            await _refuse_body(send)
+
+
+class _BodyTooLarge(Exception):
+    pass
+
+
+async def _refuse_body(send: Any) -> None:
+    error = TooLarge("This body is too large. Send a smaller one.")
+    body = json.dumps({"error": {"code": error.code, "message": error.message}}).encode()
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+# callers
+
+
+class Token(AuthBase):
+    """An API token with this scope; for `chat` a resume token is good for its session too."""
+
+    openapi_type, openapi_scheme = "http", "bearer"
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__()
+        self._scope = scope
+
+    async def __call__(self, request: HttpRequest) -> Access | None:
+        if "Authorization" not in request.headers:
+            return None
+        access = await db.transact(auth.authenticate_request, request)
+        if access.by_cookie:  # the header was no bearer token
+            return None
+        auth.require(access, self._scope)
+        return access if access.credential else None
+
+
+class Cookie(AuthBase):
+    """A browser: somebody who signed in, or a visitor. Changes need Django's CSRF token."""
+
+    openapi_type, openapi_in, openapi_name = "apiKey", "cookie", "sessionid"
+
+    async def __call__(self, request: HttpRequest) -> Access | None:
+        access = await db.read(auth.authenticate_request, request)
+        if not access.by_cookie:
+            return None
+        if request.method not in _SAFE and check_csrf(request):
+            raise Forbidden("Send the CSRF token of this site in X-CSRFToken.")
+        return access
+
+
+SENDER = [Token(NOTIFY)]
+CALLER = [Token(CHAT), Cookie()]

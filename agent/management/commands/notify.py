@@ -1,0 +1,55 @@
+"""Send a notification into a session."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from asgiref.sync import async_to_sync
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from pydantic import ValidationError
+
+from agent import live, notifications
+from agent.errors import AgentError
+from agent.frames import Level
+from agent.notifications import Notice, Receipt
+
+
+class Command(BaseCommand):
+    help = (
+        "Tells whoever has a session open something. The servers hear of it at once over Redis;"
+        " without, within seconds, and only of sessions in which something was said."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("session", help="its id")
+        parser.add_argument("text")
+        parser.add_argument("--level", choices=get_args(Level), default="info")
+        parser.add_argument("--id", help="yours; the same again for a session is sent once")
+        parser.add_argument(
+            "--ttl", type=float, metavar="SECONDS", help="after which the text is not shown"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            notice = Notice(
+                content=options["text"],
+                level=options["level"],
+                id=options["id"],
+                ttl=options["ttl"],
+            )
+            receipt = async_to_sync(_notify)(options["session"], notice)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            raise CommandError(f"{first['loc'][0]}: {first['msg'].lower()}") from None
+        except AgentError as error:
+            raise CommandError(error.message) from None
+        again = ", as before" if receipt.repeated else ""
+        self.stdout.write(
+            f"{receipt.state}{again}: id {receipt.id}, seq {receipt.seq},"
+            f" {receipt.connections} connections"
+        )
+
+
+async def _notify(session_id: str, notice: Notice) -> Receipt:
+    async with live.relay().listening():
+        return await notifications.notify(session_id, notice, of_user=None)

@@ -1,0 +1,83 @@
+"""Neither a body without an end nor an answer that nobody reads is kept."""
+
+import asyncio
+import json
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+
+from agent.http import Bounded
+from tests.servers import Server
+
+pytest_plugins = ["tests.servers"]
+
+
+async def ask(pieces, headers=(), max_bytes=10):
+    """What the application got, and what the client."""
+    got, sent = [], []
+
+    async def application(scope, receive, send):
+        more = True
+        while more:
+            message = await receive()
+            got.append(message["body"])
+            more = message["more_body"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    waiting = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
+    waiting[-1]["more_body"] = False
+
+    async def receive():
+        return waiting.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "headers": list(headers)}
+    await Bounded(application, max_bytes)(scope, receive, send)
+    return b"".join(got), sent
+
+
+async def test_a_body_of_the_allowed_size_comes_through():
+    got, sent = await ask([b"01234", b"56789"], [(b"content-length", b"10")])
+    assert got == b"0123456789" and sent[0]["status"] == 200
+
+
+@pytest.mark.parametrize("length", [b"11", b"99999999999999999999", b"", b"5"])
+async def test_a_larger_one_is_cut_off_and_answered(length):
+    headers = [(b"content-length", length)] if length else []
+    got, sent = await ask([b"01234", b"56789", b"!"], headers)
+    assert len(got) <= 10
+    assert sent[0]["status"] == 413
+    assert json.loads(sent[1]["body"])["error"]["code"] == "too_large"
+
+
+async def test_an_answer_waits_for_a_reader_of_daphne():
+    transport = SimpleNamespace(dataBuffer=b"x" * 2**20, offset=0, _tempDataLen=0)
+    sent = []
+
+    async def reply(protocol, message):
+        sent.append(message)
+
+    async def application(scope, receive, send):
+        await send({"type": "http.response.body", "body": b"more"})
+
+    send = partial(reply, SimpleNamespace(transport=transport))  # as daphne makes it
+    asking = Bounded(application, 10)({"type": "http", "headers": []}, None, send)
+    waiting = asyncio.create_task(asking)
+    await asyncio.wait({waiting}, timeout=0.3)
+    assert not sent
+    transport.dataBuffer = b""
+    await waiting
+    assert [message["body"] for message in sent] == [b"more"]
+
+
+@pytest.mark.server
+def test_a_server_refuses_a_huge_body_before_it_comes():
+    # Not daphne: it takes the whole of a request before the application hears of it.
+    with Server("uvicorn") as server:
+        size = {"Content-Length": "99999999999"}
+        status, _, text = server.request("POST", "/api/notifications/", size, b"{")
+        assert (status, json.loads(text)["error"]["code"]) == (413, "too_large")
