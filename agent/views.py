@@ -18,8 +18,17 @@ from django.views.decorators.http import require_safe
 from . import auth, db, live, metrics, turns
 from .conf import conf
 
-#: Where the page opens its WebSocket.
+#: Where the page opens its WebSocket, and where it finds the visitor's sessions.
 SOCKET_PATH = "/ws/agent/"
+SESSIONS_PATH = "/api/sessions/"
+#: Of the page, in the order in which they build on each other.
+STYLE_SHEETS = [
+    f"agent/css/{name}.css"
+    for name in (
+        *("theme", "base", "header", "side", "conversation", "message", "markdown"),
+        *("composer", "dialog", "small"),
+    )
+]
 
 _FORWARDED = ("X-Forwarded-For", "X-Real-IP", "Forwarded")
 _COUNT_SECONDS = 3.0
@@ -34,7 +43,13 @@ def chat(request: HttpRequest) -> HttpResponse:
     response = render(
         request,
         "agent/chat.html",
-        {"agent_name": conf().agent_name, "socket_path": SOCKET_PATH, "sign_in_path": ""},
+        {
+            "agent_name": conf().agent_name,
+            "socket_path": SOCKET_PATH,
+            "sessions_path": SESSIONS_PATH,
+            "sign_in_path": "",
+            "style_sheets": STYLE_SHEETS,
+        },
     )
     auth.give_visitor_cookie(request, response)
     return response

@@ -158,6 +158,7 @@ MIDDLEWARE = [
     "servestatic.middleware.ServeStaticMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -289,6 +290,7 @@ AUTH_PASSWORD_VALIDATORS = [
 # Words and time
 
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]  # more: agent/locale/, agent/static/agent/page/words/
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True

@@ -53,7 +53,7 @@ test("the seq of `received` is not consumed", () => {
 test("an acknowledged query is shown before its frame comes, and stays the same entry", () => {
   const transcript = transcriptOf();
   const received = status("received", "t1", { ref: "r1", seq: 1, state: "queued" });
-  transcript.expect(received, { content: "hello", timestamp: "2026-01-01T00:00:00Z" });
+  transcript.expect(received, { content: "hello", timestamp: "2026-01-01T00:00:00Z", options: {} });
   const [entry] = transcript.entries();
   assert.equal(entry.question.content, "hello");
   assert.equal(entry.question.id, null);
@@ -163,10 +163,13 @@ test("a replay of the newest frames only begins where the welcome says", () => {
   assert.equal(transcript.apply(query(8, "t1", "r1")), "applied");
 });
 
-test("an expired notification takes its seq and is not shown", () => {
+test("an expired notification has a place, and no text", () => {
   const transcript = transcriptOf(note(1, "", { event: "expired" }));
   assert.equal(transcript.lastSeq, 1);
-  assert.deepEqual(transcript.entries(), []);
+  assert.deepEqual(
+    transcript.entries().map(({ event, content }) => [event, content]),
+    [["expired", ""]],
+  );
 });
 
 test("an unknown notification is shown by its content", () => {

@@ -1,16 +1,9 @@
 // @ts-check
 // The JavaScript client of Agent WebSocket: one session, kept up to date over one WebSocket that
 // may break. For any page or program that can import an ES module; it knows no DOM.
-//
-//     const client = new AgentClient({ url: "wss://example.org/ws/agent/" });
-//     client.on("change", () => draw(client.transcript.entries(), client.outbox.entries));
-//     client.on("ended", (turn) => console.log(turn.answer?.content));
-//     client.connect();
-//     client.ask("Hello");
-//
 // A query stays in the outbox until the server has acknowledged it, and is sent again with the
 // same id after every reconnect: the server runs an id once. Frames, close codes and the rules
-// behind all this are in docs/protocol.md.
+// behind all this are in docs/protocol.md; how to use it is in docs/client.md.
 
 import { Cancelling } from "./cancelling.js";
 import { Commands, newId } from "./commands.js";
@@ -20,7 +13,7 @@ import { Healing } from "./healing.js";
 import { History } from "./history.js";
 import { Identity } from "./identity.js";
 import { Outbox } from "./outbox.js";
-import { Sending } from "./sending.js";
+import { excessOf, Sending } from "./sending.js";
 import { memoryStore } from "./storage.js";
 import { Transcript } from "./transcript.js";
 
@@ -104,7 +97,7 @@ export class AgentClient extends Events {
     this.#connection.close();
   }
 
-  /** Tell the client when its page was hidden or asleep and is back. */
+  /** Tell it when its page was hidden or asleep and is back. */
   wake() {
     this.#connection.wake();
   }
@@ -134,9 +127,7 @@ export class AgentClient extends Events {
 
   /** How many characters of a text are more than the server takes. @param {string} content */
   excess(content) {
-    const limit = this.welcome?.limits?.query_chars;
-    if (!limit || content.length <= limit) return 0;
-    return Math.max(0, [...content].length - limit); // code points
+    return excessOf(content, this.welcome?.limits?.query_chars);
   }
 
   /** Sends a refused query again. @param {string} id */
@@ -180,35 +171,28 @@ export class AgentClient extends Events {
   }
 
   /**
-   * Sends a command.
+   * Sends a command; its reply is `history`, `status` `done` or `error`, or null when the
+   * connection was lost before it came.
    *
-   * @param {string} name of docs/protocol.md
+   * @param {string} name
    * @param {Record<string, unknown>} [args]
-   * @returns {Promise<Frame | null>} its reply: `history`, `status` `done` or `error`; null when
-   *   the connection was lost before it came
    */
   command(name, args = {}) {
     return this.#commands.run(name, args);
   }
 
   /**
-   * Judges an answer; the newest judgement counts.
+   * Judges an answer; the newest counts. The reply is `feedback` or `error`, or null as above.
    *
    * @param {string} target message id of the answer
    * @param {"up" | "down" | null} rating null: withdrawn
-   * @param {string} [comment]
-   * @returns {Promise<Frame | null>} its reply: `feedback` or `error`; null as for commands
    */
   judge(target, rating, comment = "") {
     const frame = { type: "human_feedback", target, rating };
     return this.#commands.request(comment ? { ...frame, content: comment } : frame);
   }
 
-  /**
-   * Loads a page of what came before the first frame that is held.
-   *
-   * @returns {Promise<boolean>} false: there is nothing, or it could not be had now
-   */
+  /** Loads a page of what came before; false: there is nothing, or it could not be had now. */
   async loadOlder() {
     const loaded = this.#connection.ready && (await this.#history.load());
     if (loaded) this.emit("change", null);
@@ -229,7 +213,12 @@ export class AgentClient extends Events {
 
   /** @param {number | null} code of the close, if there was one */
   #connectionChanged(code) {
-    if (code !== null) this.#disconnected(code);
+    if (code !== null) {
+      this.#sending.disconnected(code);
+      this.degraded.clear();
+      this.#healing.done();
+      this.#commands.lost();
+    }
     const gone = this.connection.phase === "stopped" && this.connection.reason === "gone";
     if (gone && this.session && !this.#identity.named && this.transcript.isEmpty) {
       // a new session that never stored anything leaves nothing behind: take another
@@ -240,20 +229,14 @@ export class AgentClient extends Events {
     this.#flush();
   }
 
-  /** @param {number} code */
-  #disconnected(code) {
-    this.#sending.disconnected(code);
-    this.degraded.clear();
-    this.#healing.done();
-    this.#commands.lost();
-  }
-
   /** @param {Frame} frame */
   #receive(frame) {
     if (frame.type === "notification") this.#notified(frame);
     if (frame.type === "status" && frame.status === "received") this.#received(frame);
     const known = this.#commands.settle(frame);
-    if (frame.type === "error" && !frame.seq && !known) this.#refused(frame);
+    const isProblem =
+      frame.type === "error" && !frame.seq && !known && !this.#sending.refused(frame);
+    if (isProblem && this.#connection.ready) this.emit("problem", frame);
     this.#apply(frame);
     if (frame.type === "status" && frame.status === "ready") this.#healing.done();
     if (frame.type !== "ping" && frame.type !== "pong") this.emit("change", null);
@@ -303,15 +286,7 @@ export class AgentClient extends Events {
   /** @param {Frame} received */
   #received(received) {
     const entry = this.outbox.remove(received.ref);
-    if (!entry) return;
-    const replaces = entry.options.replaces ?? null;
-    this.transcript.expect(received, { ...entry, replaces });
-  }
-
-  /** @param {Frame} error */
-  #refused(error) {
-    if (this.#sending.refused(error)) return;
-    if (this.#connection.ready) this.emit("problem", error);
+    if (entry) this.transcript.expect(received, entry);
   }
 
   /** Sends what has to be sent, if it can now. */

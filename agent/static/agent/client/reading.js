@@ -52,6 +52,14 @@ export class Reading {
     return this.#items;
   }
 
+  /** What the session is called: its name, or how it began; null while that is not known. */
+  get title() {
+    const { title, firstSeq } = this.#transcript;
+    if (title || firstSeq > 1) return title;
+    const first = this.items().find((item) => item.kind === "exchange" && item.first.question);
+    return first?.kind === "exchange" ? (first.first.question?.content ?? null) : null;
+  }
+
   /** An older branch is shown. */
   get isBack() {
     return this.items().some((item) => item.kind === "exchange" && !item.current);

@@ -83,3 +83,14 @@ export class Sending {
     }, this.heldUntil - this.#clock.now());
   }
 }
+
+/**
+ * How many characters of a text are more than the limit.
+ *
+ * @param {string} content
+ * @param {number} [limit]
+ */
+export function excessOf(content, limit) {
+  if (!limit || content.length <= limit) return 0;
+  return Math.max(0, [...content].length - limit); // code points
+}

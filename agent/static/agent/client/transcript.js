@@ -103,12 +103,14 @@ export class Transcript {
    * Our own query was acknowledged; its `query` frame may come later.
    *
    * @param {Frame} received
-   * @param {{content: string, timestamp: string, replaces: string | null}} query
+   * @param {import("./outbox.js").Unsent} query
    */
-  expect(received, { content, timestamp, replaces }) {
+  expect(received, { content, timestamp, options }) {
     if (received.state === "ended" && received.seq <= this.lastSeq) return;
     const turn = this.#turn(received.turn, received.ref);
-    turn.question ??= { id: null, seq: null, content, timestamp, replaces };
+    turn.question ??= {
+      ...{ id: null, seq: null, content, timestamp, replaces: options.replaces ?? null },
+    };
     turn.version += 1;
     this.#sequence.moved();
   }
@@ -234,7 +236,8 @@ export class Transcript {
     if (CONNECTION_EVENTS.has(frame.event)) return "foreign";
     if (frame.event === "closed" && !frame.seq) return "foreign";
     if (frame.event === "renamed") this.title = frame.title ?? null;
-    else if (frame.content) this.#sequence.place(noteOf(frame), this.running !== null);
+    else if (frame.content || frame.event === "expired")
+      this.#sequence.place(noteOf(frame), this.running !== null);
     return "applied";
   }
 

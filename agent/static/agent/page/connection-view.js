@@ -3,7 +3,8 @@
 // composer. Quiet: a drop that heals within a few seconds is not worth a word.
 
 import { make, makeButton, setText } from "./dom.js";
-import { connectionLabel, connectionWords, WORDS } from "./words.js";
+import { t } from "./i18n.js";
+import { connectionLabel, connectionWords } from "./words.js";
 
 /** @typedef {import("../client/connection.js").ConnectionState} ConnectionState */
 
@@ -66,15 +67,15 @@ export class ConnectionView {
     const offered = names.join();
     if (offered === this.#offered) return;
     this.#offered = offered;
-    this.#buttons.replaceChildren(...names.map((name) => this.#button(name)));
+    this.#buttons.replaceChildren(...names.map((name) => this.#way(name)));
   }
 
-  /** @param {string} name */
-  #button(name) {
-    if (name === WORDS.newChat) return makeButton(name, this.#ways.newChat);
-    if (name === WORDS.reload) return makeButton(name, () => location.reload());
-    if (name === WORDS.signIn) return make("a", { href: signInAddress(this.#signInPath) }, name);
-    return makeButton(name, this.#ways.connect);
+  /** @param {string} name of a word */
+  #way(name) {
+    if (name === "newChat") return makeButton(t(name), this.#ways.newChat);
+    if (name === "reload") return makeButton(t(name), () => location.reload());
+    if (name === "signIn") return make("a", { href: signInAddress(this.#signInPath) }, t(name));
+    return makeButton(t(name), this.#ways.connect);
   }
 }
 
@@ -86,14 +87,14 @@ function isWorthTelling({ phase, reason, lostAt }, now) {
   return lostAt !== null && now - lostAt >= QUIET_MS;
 }
 
-/** @param {ConnectionState} state @param {string} signInPath @returns {string[]} */
+/** @param {ConnectionState} state @param {string} signInPath @returns {string[]} names of words */
 function offers({ phase, reason }, signInPath) {
-  if (reason === "lost" && phase === "waiting") return [WORDS.retryNow];
+  if (reason === "lost" && phase === "waiting") return ["retryNow"];
   if (phase !== "stopped") return [];
-  if (reason === "closed") return [WORDS.continue, WORDS.newChat];
-  if (reason === "signed_out") return [...(signInPath ? [WORDS.signIn] : []), WORDS.tryAgain];
-  if (reason === "broken") return [WORDS.reload];
-  return [WORDS.newChat];
+  if (reason === "closed") return ["continue", "newChat"];
+  if (reason === "signed_out") return [...(signInPath ? ["signIn"] : []), "tryAgain"];
+  if (reason === "broken") return ["reload"];
+  return ["newChat"];
 }
 
 /** @param {string} path */

@@ -10,6 +10,7 @@
 
 import { Marked } from "../vendor/marked.js";
 import DOMPurify from "../vendor/purify.js";
+import { colourCode, extendCode, frameCode } from "./code-block.js";
 
 const ALLOWED = {
   ALLOWED_TAGS: (
@@ -47,7 +48,7 @@ purify.addHook("afterSanitizeAttributes", (node) => {
 });
 
 /** @typedef {import("../vendor/marked.js").Token} Token */
-/** @typedef {{source: string, element: HTMLElement}} Block */
+/** @typedef {{source: string, element: HTMLElement, token: Token}} Block */
 
 /** One growing text in one element. */
 export class MarkdownView {
@@ -70,6 +71,7 @@ export class MarkdownView {
     const tokens = blocksOf(marked.lexer(source.slice(this.#settledSource.length)));
     this.#show(this.#settledCount, tokens);
     for (const token of tokens.slice(0, -UNSETTLED_BLOCKS)) {
+      colourCode(this.#blocks[this.#settledCount].element);
       this.#settledSource += token.raw;
       this.#settledCount += 1;
     }
@@ -82,6 +84,7 @@ export class MarkdownView {
     if (Object.keys(tokens.links).length) this.#truncate(0);
     this.#forgetSettled();
     this.#show(0, blocksOf(tokens));
+    colourCode(this.#element);
   }
 
   #forgetSettled() {
@@ -100,8 +103,9 @@ export class MarkdownView {
       const known = this.#blocks[start + i];
       if (known?.source === token.raw) return;
       const element = known?.element ?? this.#append();
-      element.replaceChildren(rendered(token));
-      this.#blocks[start + i] = { source: token.raw, element };
+      const grew = known && (extendCode(element, token) || extendList(element, known.token, token));
+      if (!grew) element.replaceChildren(rendered(token));
+      this.#blocks[start + i] = { source: token.raw, element, token };
     });
     this.#truncate(start + tokens.length);
   }
@@ -136,9 +140,36 @@ function blocksOf(tokens) {
   return blocks;
 }
 
+/**
+ * Makes only those items of a list anew that changed: a long list would be slow as a whole.
+ *
+ * @param {HTMLElement} element that shows the list so far
+ * @param {Token} before the list so far
+ * @param {Token} token the list now
+ * @returns {boolean} false: it is something else
+ */
+function extendList(element, before, token) {
+  const list = element.firstElementChild;
+  const { items = [] } = token;
+  const known = before.items ?? [];
+  const isSameKind = before.ordered === token.ordered && before.loose === token.loose;
+  if (!list || !items.length || !isSameKind || list.children.length !== known.length) return false;
+  if (known.length > items.length) return false;
+  items.forEach((item, i) => {
+    if (known[i]?.raw === item.raw) return;
+    const made = rendered({ ...token, items: [item] }).querySelector("li");
+    if (!made) return;
+    if (i < known.length) list.children[i].replaceWith(made);
+    else list.append(made);
+  });
+  return true;
+}
+
 /** @param {Token} token @returns {DocumentFragment} */
 function rendered(token) {
-  return purify.sanitize(marked.parser([token]), ALLOWED);
+  const fragment = purify.sanitize(marked.parser([token]), ALLOWED);
+  frameCode(fragment);
+  return fragment;
 }
 
 /** @param {string} text @param {string} info what stands behind the fence: `python title=x` */

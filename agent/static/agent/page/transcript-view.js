@@ -1,92 +1,115 @@
 // @ts-check
-// The list of turns and notifications on the page, made equal to the transcript and the outbox.
-// Entries keep their elements; only what changed is touched.
+// The list of exchanges and notifications on the page, made equal to what is read and to what is in
+// the outbox. Items keep their elements; only what changed is touched.
 
-import { make } from "./dom.js";
-import { TurnView } from "./turn-view.js";
-import { longTime, shortTime } from "./words.js";
+import { ExchangeView } from "./exchange-view.js";
+import { dayElement, noteElement } from "./note-view.js";
 
-/** @typedef {import("../client/entries.js").Entry} Entry */
 /** @typedef {import("../client/entries.js").Note} Note */
-/** @typedef {import("../client/outbox.js").Outbox} Outbox */
-/** @typedef {import("./turn-view.js").Actions} Actions */
+/** @typedef {import("../client/entries.js").Turn} Turn */
+/** @typedef {import("../client/reading.js").Exchange} Exchange */
+/** @typedef {import("../client/reading.js").Item} Item */
+/** @typedef {import("../client/outbox.js").Unsent} Unsent */
+/** @typedef {import("./exchange-view.js").Deeds} Deeds */
 
-/** @typedef {{element: HTMLElement, shown: string, turn: TurnView | null}} Row */
+/**
+ * @typedef {object} Row
+ * @property {HTMLElement} element
+ * @property {ExchangeView | null} view null for a notification
+ * @property {unknown} item that is shown
+ * @property {number} version of it
+ * @property {string} day when it was, in the reader's own time
+ * @property {HTMLElement | null} divider before it
+ */
 
 export class TranscriptView {
   #list;
   #agentName;
-  #actions;
-  /** By the entry's key. @type {Map<string, Row>} */
+  #deeds;
+  /** By the item's key. @type {Map<string, Row>} */
   #rows = new Map();
+  /** What the elements were arranged for. @type {unknown[]} */
+  #shown = [];
 
   /**
    * @param {HTMLElement} list
    * @param {string} agentName
-   * @param {Actions} actions
+   * @param {Deeds} deeds
    */
-  constructor(list, agentName, actions) {
+  constructor(list, agentName, deeds) {
     this.#list = list;
     this.#agentName = agentName;
-    this.#actions = actions;
+    this.#deeds = deeds;
   }
 
   /**
-   * @param {Entry[]} entries
-   * @param {Outbox} outbox
+   * @param {Item[]} items the same array while nothing was added or moved
+   * @param {Unsent[]} unsent
+   * @param {Set<string>} sent ids of those that went out on this connection
    */
-  show(entries, outbox) {
-    /** @type {Set<string>} */
-    const keys = new Set();
-    const elements = [
-      ...entries.map((entry) => this.#entry(entry, keys)),
-      ...outbox.entries.map((entry) => this.#unsent(entry, outbox.sent.has(entry.id), keys)),
-    ];
-    this.#arrange(elements);
-    for (const key of this.#rows.keys()) if (!keys.has(key)) this.#rows.delete(key);
+  show(items, unsent, sent) {
+    /** @type {Map<string, Row>} */
+    const rows = new Map();
+    for (const item of items) rows.set(item.key, this.#item(item));
+    for (const entry of unsent) rows.set(entry.id, this.#unsent(entry, sent.has(entry.id)));
+    this.#rows = rows;
+    const shown = [items, ...unsent];
+    if (shown.length === this.#shown.length && shown.every((one, i) => one === this.#shown[i]))
+      return;
+    this.#shown = shown;
+    this.#arrange(elementsOf(rows.values()));
   }
 
-  /** The text of a turn's answer, for those who hear it. @param {string} key */
-  spoken(key) {
-    return this.#rows.get(key)?.turn?.spoken ?? "";
+  /** Another second has passed. */
+  tick() {
+    for (const row of [...this.#rows.values()].slice(-3)) row.view?.tick();
+  }
+
+  /** The text of a turn's answer, for those who hear it. @param {Turn} turn */
+  spoken(turn) {
+    for (const { item, view } of this.#rows.values()) {
+      const exchange = /** @type {Partial<Exchange> | null} */ (item);
+      if (view && exchange?.turn === turn) return view.spoken;
+    }
+    return "";
   }
 
   get isEmpty() {
     return this.#rows.size === 0;
   }
 
-  /** @param {Entry} entry @param {Set<string>} keys */
-  #entry(entry, keys) {
-    keys.add(entry.key);
-    const row = this.#row(entry.key, entry.kind === "note" ? entry : null);
-    const shown = `${entry.key} ${entry.version}`;
-    if (entry.kind === "turn" && row.shown !== shown) row.turn?.showTurn(entry);
-    row.shown = shown;
-    return row.element;
+  /** @param {Item} item */
+  #item(item) {
+    const row = this.#row(item.key, item.kind === "note" ? item : null);
+    if (item.kind === "note") return row;
+    const version = item.turns.reduce((sum, turn) => sum + turn.version, 0);
+    if (row.item === item && row.version === version) return row;
+    row.view?.show(item);
+    row.item = item;
+    row.version = version;
+    row.day ||= dayOf(timeOf(item));
+    return row;
   }
 
-  /** @param {import("../client/outbox.js").Unsent} entry @param {boolean} sent @param {Set<string>} keys */
-  #unsent(entry, sent, keys) {
-    keys.add(entry.id);
+  /** @param {Unsent} entry @param {boolean} sent */
+  #unsent(entry, sent) {
     const row = this.#row(entry.id, null);
-    const shown = `unsent ${sent} ${entry.refusal?.content}`;
-    if (row.shown !== shown) row.turn?.showUnsent(entry, sent);
-    row.shown = shown;
-    return row.element;
+    const version = sent ? 1 : 0;
+    if (row.item === entry.refusal && row.version === version) return row;
+    row.view?.showUnsent(entry, sent);
+    row.item = entry.refusal;
+    row.version = version;
+    return row;
   }
 
   /** @param {string} key @param {Note | null} note @returns {Row} */
   #row(key, note) {
     const known = this.#rows.get(key);
     if (known) return known;
-    const turn = note ? null : new TurnView(this.#agentName, this.#actions);
-    const row = {
-      element: turn?.element ?? noteElement(/** @type {Note} */ (note)),
-      shown: "",
-      turn,
-    };
-    this.#rows.set(key, row);
-    return row;
+    const row = { item: undefined, version: -1, divider: null };
+    if (note) return { ...row, element: noteElement(note), view: null, day: dayOf(note.timestamp) };
+    const view = new ExchangeView(this.#agentName, this.#deeds);
+    return { ...row, element: view.element, view, day: "" };
   }
 
   /**
@@ -98,26 +121,54 @@ export class TranscriptView {
     /** @type {Element | null} */
     let present = this.#list.firstElementChild;
     const added = document.createDocumentFragment();
+    const wanted = new Set(elements);
     for (const element of elements) {
+      while (present && !wanted.has(/** @type {HTMLElement} */ (present)))
+        present = removed(present);
       if (element === present) present = present.nextElementSibling;
       else if (present) this.#list.insertBefore(element, present);
       else added.append(element);
     }
-    while (present) {
-      const next = present.nextElementSibling;
-      present.remove();
-      present = next;
-    }
+    while (present) present = removed(present);
     this.#list.append(added);
   }
 }
 
-/** @param {Note} note */
-function noteElement({ id, event, level, content, timestamp }) {
-  const time = make("time", { datetime: timestamp, title: longTime(timestamp) });
-  time.textContent = shortTime(timestamp, new Date());
-  const element = make("article", { class: "note", "data-level": level, "data-event": event });
-  if (id) element.dataset.messageId = id;
-  element.append(make("p", {}, content), time);
-  return element;
+/** @param {Element} element @returns {Element | null} the next one */
+function removed(element) {
+  const next = element.nextElementSibling;
+  element.remove();
+  return next;
+}
+
+/** With a divider before the first of each day. @param {Iterable<Row>} rows */
+function elementsOf(rows) {
+  /** @type {HTMLElement[]} */
+  const elements = [];
+  let day = "";
+  for (const row of rows) {
+    if (row.day && row.day !== day) elements.push(dividerOf(row));
+    day = row.day || day;
+    elements.push(row.element);
+  }
+  return elements;
+}
+
+/** @param {Row} row */
+function dividerOf(row) {
+  row.divider ??= dayElement(row.day);
+  return row.divider;
+}
+
+/** @param {Exchange} exchange */
+function timeOf({ first, turn }) {
+  return first.question?.timestamp ?? turn.answer?.timestamp ?? turn.failure?.timestamp ?? "";
+}
+
+/** Noon of that day, in the reader's own time. @param {string} timestamp */
+function dayOf(timestamp) {
+  if (!timestamp) return "";
+  const moment = new Date(timestamp);
+  moment.setHours(12, 0, 0, 0);
+  return moment.toISOString();
 }

@@ -1,17 +1,19 @@
 // @ts-check
-// The page's words and how it writes times and numbers. No DOM.
+// How the page says what happens: states, ends and times in words. No DOM.
+
+import { LOCALE, t } from "./i18n.js";
 
 /** @typedef {import("../client/entries.js").Turn} Turn */
+/** @typedef {import("../client/entries.js").Usage} Usage */
 /** @typedef {import("../client/connection.js").ConnectionState} ConnectionState */
 
-/** @param {number} count @param {string} one @param {string} many */
-function counted(count, one, many) {
-  return `${count.toLocaleString()} ${count === 1 ? one : many}`;
-}
+// made once: making one takes as long as drawing a message
+const HOUR = new Intl.DateTimeFormat(LOCALE, { hour: "numeric", minute: "2-digit" });
+const MOMENT = new Intl.DateTimeFormat(LOCALE, { dateStyle: "full", timeStyle: "medium" });
+const COST = new Intl.NumberFormat(LOCALE, { maximumSignificantDigits: 2 });
 
-const NOT_USED = "This conversation was closed because it was not used.";
-/** What the server says about a close, for people. @type {Record<string, string>} */
-const CLOSED = { "Session closed due to inactivity": NOT_USED, "Session timeout": NOT_USED };
+/** What the server says when it closes a session that was not used. */
+const UNUSED = new Set(["Session closed due to inactivity", "Session timeout"]);
 
 /**
  * What the strip above the composer says about the connection.
@@ -21,36 +23,47 @@ const CLOSED = { "Session closed due to inactivity": NOT_USED, "Session timeout"
  * @param {number} now ms since the epoch
  */
 export function connectionWords(state, unsent, now) {
-  const waiting = unsent ? counted(unsent, "message waiting", "messages waiting") : "";
-  const seconds = Math.max(0, Math.ceil(((state.retryAt ?? now) - now) / 1000));
+  const waiting = unsent ? t("queue", { n: unsent }) : "";
+  const seconds = secondsUntil(state.retryAt, now);
   switch (state.reason) {
     case "offline":
-      return waiting ? `You are offline; ${waiting}` : "You are offline";
+      return waiting ? t("youAreOfflineWaiting", { waiting }) : t("youAreOffline");
     case "restarting":
-      return joined("Server is restarting", waiting);
+      return joined(t("restarting"), waiting);
     case "limited":
-      return joined(state.words, seconds ? `Trying again in ${seconds} s` : "Connecting…", waiting);
+      return joined(state.words || t("tooManyConnections"), tryingWords(seconds), waiting);
     case "closed":
-      return CLOSED[state.words] ?? (state.words || "This conversation is closed.");
+      if (UNUSED.has(state.words)) return t("closedUnused");
+      return state.words || t("closed");
     case "signed_out":
-      return "Sign in to continue";
+      return t("signInToContinue");
     case "forbidden":
-      return state.words || "You may not use this conversation.";
+      return state.words || t("forbidden");
     case "gone":
-      return "This conversation does not exist, or it is not yours.";
+      return t("gone");
     case "broken":
-      return "This page does not understand the server any more. Reload it to continue.";
+      return t("broken");
     default:
-      return joined(seconds ? `Reconnecting in ${seconds} s` : "Reconnecting…", waiting);
+      return joined(seconds ? t("reconnectingIn", { seconds }) : t("reconnectingNow"), waiting);
   }
+}
+
+/** @param {number} seconds */
+function tryingWords(seconds) {
+  return seconds ? t("tryingIn", { seconds }) : t("reconnectingNow");
+}
+
+/** @param {number | null} moment ms since the epoch @param {number} now */
+export function secondsUntil(moment, now) {
+  return Math.max(0, Math.ceil(((moment ?? now) - now) / 1000));
 }
 
 /** The same in a word or two, for the dot. @param {ConnectionState} state */
 export function connectionLabel({ phase, reason }) {
-  if (phase === "ready") return "Connected";
-  if (phase === "stopped") return "Not connected";
-  if (reason === "offline") return "Offline";
-  return reason ? "Reconnecting" : "Connecting";
+  if (phase === "ready") return t("connected");
+  if (phase === "stopped") return t("notConnected");
+  if (reason === "offline") return t("offline");
+  return reason ? t("reconnecting") : t("connecting");
 }
 
 /** @param {string[]} parts */
@@ -60,67 +73,81 @@ function joined(...parts) {
 
 /** @param {number | null} position */
 export function waitingWords(position) {
-  if (position === null) return "Waiting";
-  return position === 1 ? "Waiting, next in line" : `Waiting, number ${position} in line`;
+  if (position === null) return t("waiting");
+  return position === 1 ? t("nextInLine") : t("numberInLine", { position });
 }
 
 /** Why an answer is not whole, if it is not. @param {Turn} turn */
 export function endingWords({ answer }) {
   switch (answer?.finishReason) {
     case "cancelled":
-      return answer.content ? "Stopped" : "Stopped before it was answered";
+      return t(answer.content ? "stopped" : "neverAnswered");
     case "interrupted":
-      return "Interrupted by the next message";
+      return t("interrupted");
     case "length":
-      return "Cut off: the answer reached its length limit";
+      return t("lengthReached");
     case "content_filter":
-      return "Cut off by the provider's content filter";
+      return t("contentFilter");
     default:
-      return "";
+      return answer?.content === "" ? t("emptyAnswer") : "";
   }
+}
+
+/** Tokens and cost in short, if they are known. @param {Usage | null} usage */
+export function usageWords(usage) {
+  const { prompt_tokens: prompt, completion_tokens: completion, cost } = usage ?? {};
+  const tokens =
+    typeof prompt === "number" && typeof completion === "number"
+      ? t("usage", { prompt, completion })
+      : "";
+  return joined(tokens, typeof cost === "number" && cost > 0 ? costWords(cost) : "");
+}
+
+/** All that is known of it, in a sentence. @param {string | null} model @param {Usage | null} usage */
+export function usageDetails(model, usage) {
+  const unknown = t("unknown");
+  const { prompt_tokens, completion_tokens, cost } = usage ?? {};
+  return t("details", {
+    model: model ?? unknown,
+    prompt: prompt_tokens ?? unknown,
+    completion: completion_tokens ?? unknown,
+    cost: typeof cost === "number" ? costWords(cost) : unknown,
+  });
+}
+
+/** @param {number} cost */
+function costWords(cost) {
+  if (cost === 0) return t("free");
+  return t("cost", { cost: COST.format(cost) });
 }
 
 /** @param {number} left how many characters may still be typed @param {number} excess */
 export function lengthWords(left, excess) {
-  if (excess) return `Too long by ${counted(excess, "character", "characters")}`;
-  return `${counted(left, "character", "characters")} left`;
+  return excess ? t("tooLongBy", { n: excess }) : t("charactersLeft", { n: left });
 }
 
-/**
- * A moment in the reader's own time: the hour, and the day unless it is today.
- *
- * @param {string} timestamp ISO 8601
- * @param {Date} now
- */
-export function shortTime(timestamp, now) {
-  const moment = new Date(timestamp);
-  const time = moment.toLocaleTimeString([], { hour: "numeric", minute: "2-digit" });
-  if (moment.toDateString() === now.toDateString()) return time;
-  const sameYear = moment.getFullYear() === now.getFullYear();
-  const year = /** @type {"numeric" | undefined} */ (sameYear ? undefined : "numeric");
-  return `${moment.toLocaleDateString([], { day: "numeric", month: "short", year })}, ${time}`;
+/** The hour of a moment, in the reader's own time. @param {string} timestamp ISO 8601 */
+export function shortTime(timestamp) {
+  return HOUR.format(new Date(timestamp));
 }
 
 /** @param {string} timestamp ISO 8601 */
 export function longTime(timestamp) {
-  return new Date(timestamp).toLocaleString([], { dateStyle: "full", timeStyle: "medium" });
+  return MOMENT.format(new Date(timestamp));
 }
 
-export const WORDS = {
-  you: "You",
-  staff: "Staff",
-  thinking: "Thinking…",
-  sending: "Sending…",
-  unsent: "Waiting for the connection",
-  notSent: "Not sent.",
-  sendAgain: "Send again",
-  edit: "Edit",
-  retryNow: "Retry now",
-  continue: "Continue",
-  newChat: "New chat",
-  tryAgain: "Try again",
-  signIn: "Sign in",
-  reload: "Reload",
-  connected: "Connected again",
-  emptyAnswer: "The answer is empty.",
-};
+/**
+ * A day, as a divider says it.
+ *
+ * @param {string} timestamp ISO 8601
+ * @param {Date} now
+ */
+export function dayWords(timestamp, now) {
+  const day = new Date(timestamp);
+  if (day.toDateString() === now.toDateString()) return t("today");
+  const yesterday = new Date(now.getFullYear(), now.getMonth(), now.getDate() - 1);
+  if (day.toDateString() === yesterday.toDateString()) return t("yesterday");
+  const sameYear = day.getFullYear() === now.getFullYear();
+  const year = /** @type {"numeric" | undefined} */ (sameYear ? undefined : "numeric");
+  return day.toLocaleDateString(LOCALE, { weekday: "long", day: "numeric", month: "long", year });
+}
