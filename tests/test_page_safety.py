@@ -84,12 +84,36 @@ https://example.org/"onmouseover="window.ran='bare'
 <https://example.org/?a="onmouseover=window.ran='angle'>
 <x-element onclick=1 is="x">y</x-element>
 {{constructor.constructor('window.ran=1')()}}
+<button formaction="javascript:window.ran='formaction'">x</button>
+<a href="javascript&colon;window.ran='colon'">x</a>
+<a xlink:href="javascript:window.ran='xlink'">x</a>
+<svg><a xlink:href="javascript:window.ran='svg link'"><text y="20">x</text></a></svg>
+<svg><animate onbegin="window.ran='animate'" attributeName="x" dur="1s"/></svg>
+<svg><foreignObject><iframe src="CANARY/foreign"></iframe></foreignObject></svg>
+<marquee onstart="window.ran='marquee'">x</marquee>
+<picture><source srcset="CANARY/srcset.png"><img srcset="CANARY/srcset2.png"></picture>
+<img src="x` `<script>window.ran='backtick'</script>"` `>
+<<img src=x onerror="window.ran='double'">>
+<img/src="x"/onerror="window.ran='slashes'">
+<p style="background-image:url(CANARY/inline.png)">x</p>
+<table background="CANARY/background.png"><tr><td>x</td></tr></table>
+<body onload="window.ran='body'" background="CANARY/body.png">
+<frameset><frame src="CANARY/frameset"></frameset>
+<isindex type=image src="CANARY/isindex.png" onerror="window.ran='isindex'">
+[a](<javascript:window.ran='angle link'>)
+[b]( javascript:window.ran='space link')
+[c](\x01javascript:window.ran='control link')
+![d](data:image/svg+xml;base64,PHN2ZyBvbmxvYWQ9ImFsZXJ0KDEpIi8+)
 """.strip()
 
 _FENCE = """
 ```html"onmouseover="window.ran='info'
 <script>window.ran='fence'</script>
 <img src="CANARY/fence.png" onerror="window.ran='fence'">
+```
+
+```python
+"</code></pre><img src=x onerror=window.ran='coloured'>" # <script>window.ran='comment'</script>
 ```
 
 | a | b |
@@ -159,6 +183,8 @@ HARMLESS_ELEMENTS = set(
     "div p br hr strong em del code pre blockquote ul ol li h1 h2 h3 h4 h5 h6 "  # noqa: SIM905
     "table thead tbody tr th td a sub sup kbd".split()
 )
+#: Around and in code, made by the page: its language, its colours, a button that copies it.
+OF_CODE = {"span", "button", "svg", "path"}
 
 
 async def assert_messages_are_harmless(page: Page) -> None:
@@ -166,13 +192,17 @@ async def assert_messages_are_harmless(page: Page) -> None:
     elements = await page.evaluate(
         """() => [...document.querySelectorAll(".markdown *, .plain *, .bubble *, .note p *")].map(
           (element) => [element.localName, element.getAttributeNames().join(" "),
-            element.className])"""
+            element.getAttribute("class") ?? ""])"""
     )
-    assert {name for name, _, _ in elements} <= HARMLESS_ELEMENTS
-    attributes = {name for _, names, _ in elements for name in names.split()}
-    assert attributes <= {"href", "title", "start", "align", "class", "target", "rel"}
-    classes = {name for _, _, names in elements for name in names.split()}
-    assert all(name == "block" or name.startswith("language-") for name in classes), classes
+    assert {name for name, _, _ in elements} <= HARMLESS_ELEMENTS | OF_CODE
+    attributes = {
+        name for element, names, _ in elements if element not in OF_CODE for name in names.split()
+    }
+    harmless = {"href", "title", "start", "align", "class", "target", "rel"}
+    assert attributes <= harmless | {"tabindex", "data-coloured"}
+    classes = {name for _, _, names in elements for name in str(names).split()}
+    ours = re.compile(r"block|code(-head)?|icon|language-[\w+#.-]+|hljs-[\w-]+|\w+_")
+    assert all(ours.fullmatch(name) for name in classes), classes
     links = await page.evaluate(
         """() => [...document.querySelectorAll(".markdown a[href]")].map(
           ({ protocol, host, target, rel }) => [protocol, host, target, rel])"""
@@ -185,23 +215,20 @@ async def assert_messages_are_harmless(page: Page) -> None:
         assert {"noopener", "noreferrer"} <= set(rel.split())
 
 
-async def test_a_notification_is_text(visitor: Visitors, site: Server, canary: Canary) -> None:
+async def test_notifications_and_titles_are_text(
+    visitor: Visitors, site: Server, canary: Canary
+) -> None:
     chat = await (await visitor(site.url)).chat()
     await chat.ask("say: hello")
     await chat.answered("hello")
-    title = f"<img src={canary.address}/title.png onerror=window.ran=1>"
-    await chat.page.evaluate(
-        """([session, title]) => {
-          const address = `ws://${location.host}/ws/agent/?session=${session}`;
-          const socket = new WebSocket(address, ["agent.v1"]);
-          const rename = { type: "command", content: "rename", args: { title } };
-          socket.onopen = () => socket.send(JSON.stringify(rename));
-        }""",
-        [await chat.session(), title],
-    )
-    await expect(chat.page.locator(".note")).to_contain_text(title)
+    words = f"<img src={canary.address}/title.png onerror=window.ran=1>"
+    site.manage("notify", await chat.session(), words)
+    await expect(chat.page.locator(".note")).to_contain_text(words)
+    await chat.ask(f"/rename {words}")
+    await expect(chat.page.locator("li.session")).to_contain_text(words)
+    await expect(chat.page.locator("#title")).to_contain_text("<img src=")
     assert await chat.page.evaluate("() => window.ran") is None
-    await expect(chat.page.locator(".note img")).to_have_count(0)
+    await expect(chat.page.locator(".note img, .session img, .top img")).to_have_count(0)
 
 
 async def test_the_policy_stops_what_the_page_itself_would_let_through(

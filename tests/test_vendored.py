@@ -14,7 +14,8 @@ def test_every_library_has_the_hash_that_is_written_down() -> None:
 
 
 def test_no_script_is_vendored_without_being_written_down() -> None:
-    assert {path.name for path in VENDOR.glob("*.js")} == set(LIBRARIES)
+    found = {path.relative_to(VENDOR).as_posix() for path in VENDOR.rglob("*.js")}
+    assert found == set(LIBRARIES)
 
 
 def test_every_library_carries_its_version_and_its_licence() -> None:

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { AgentClient } from "../../agent/static/agent/client.js";
-import { memoryStore } from "../../agent/static/agent/storage.js";
+import { AgentClient } from "../../agent/static/agent/client/client.js";
+import { memoryStore } from "../../agent/static/agent/client/storage.js";
 import * as fakes from "./fakes.mjs";
 
 const { FakeClock, FakeSocket, READY, SESSION, delta, query, response, status, welcome } = fakes;
@@ -155,9 +155,9 @@ test("a refused query stays until it is sent again, with the same id", () => {
   const client = newClient();
   ready();
   const id = client.ask("hello");
-  const refusal = { type: "error", code: "rate_limited", ref: id, content: "Too quick." };
+  const refusal = { type: "error", code: "queue_full", ref: id, content: "Too many." };
   FakeSocket.last.receive(refusal);
-  assert.deepEqual(client.outbox.get(id).refusal, { code: "rate_limited", content: "Too quick." });
+  assert.deepEqual(client.outbox.get(id).refusal, { code: "queue_full", content: "Too many." });
   FakeSocket.last.drop();
   clock.advance(500);
   const socket = ready();
@@ -517,4 +517,94 @@ test("a frame that is not JSON is stepped over", () => {
   socket.onmessage({ data: "{" });
   socket.onmessage({ data: "null" });
   assert.equal(client.connection.phase, "ready");
+});
+
+test("a long session opens with its tail, and older pages come on demand", async () => {
+  const client = newClient({ session: SESSION, tail: 2 });
+  assert.equal(FakeSocket.last.url, `ws://example.org/ws/agent/?session=${SESSION}&tail=2`);
+  const socket = ready(
+    welcome({ last_seq: 4, replay_from: 2 }),
+    query(3, "t2", "r2"),
+    response(4, "t2", "r2"),
+  );
+  const loaded = client.loadOlder();
+  client.loadOlder(); // one page at a time
+  const [command] = socket.commands("history");
+  assert.equal(socket.commands("history").length, 1);
+  assert.deepEqual(command.args, { before: 3, limit: 100 });
+  const frames = [query(1, "t1", "r1"), response(2, "t1", "r1")];
+  socket.receive({ type: "history", ref: command.id, frames, has_more: false });
+  assert.equal(await loaded, true);
+  assert.deepEqual(
+    client.transcript.entries().map(({ id }) => id),
+    ["t1", "t2"],
+  );
+  assert.equal(await client.loadOlder(), false);
+  socket.drop();
+  clock.advance(500);
+  assert.ok(FakeSocket.last.url.endsWith("last_seq=4"));
+});
+
+test("a waiting query is taken back once it has ended without an answer", async () => {
+  const client = newClient();
+  const socket = ready();
+  socket.receive(query(1, "t1", "r1", "words"), status("queued", "t1", { position: 1 }));
+  client.takeBack("t1");
+  assert.deepEqual(socket.commands("cancel")[0].args, { turn: "t1" });
+  assert.deepEqual(heard(client, "withdrawn"), []);
+  socket.receive(response(2, "t1", "r1", "", { finish_reason: "cancelled" }));
+  assert.deepEqual(heard(client, "withdrawn"), [["words"]]);
+});
+
+test("a query that was answered before it could be taken back stays", () => {
+  const client = newClient();
+  const socket = ready();
+  socket.receive(query(1, "t1", "r1", "words"), status("queued", "t1", { position: 1 }));
+  client.takeBack("t1");
+  socket.receive(response(2, "t1", "r1", "an answer"));
+  assert.deepEqual(heard(client, "withdrawn"), []);
+});
+
+test("sent now is cancelled and asked again, with another id, as an interruption", () => {
+  const client = newClient();
+  const socket = ready();
+  socket.receive(query(1, "t1", "r1", "words"), status("queued", "t1", { position: 1 }));
+  client.sendNow("t1");
+  const [cancel, again] = socket.sent.slice(-2);
+  assert.deepEqual([cancel.content, cancel.args], ["cancel", { turn: "t1" }]);
+  assert.deepEqual([again.content, again.on_busy], ["words", "interrupt"]);
+  assert.notEqual(again.id, "r1");
+});
+
+test("a rate limited query waits as long as the server asks, then goes out with the same id", () => {
+  const client = newClient();
+  const socket = ready();
+  const id = client.ask("hello");
+  const error = { type: "error", code: "rate_limited", ref: id, retry_after: 7, content: "Wait." };
+  socket.receive(error);
+  assert.equal(client.heldUntil, clock.now() + 7_000);
+  assert.equal(client.outbox.get(id).refusal, null);
+  const other = client.ask("also");
+  assert.equal(socket.queries().length, 1);
+  clock.advance(7_000);
+  assert.equal(client.heldUntil, null);
+  assert.deepEqual(
+    socket.queries().map((frame) => frame.id),
+    [id, id, other],
+  );
+});
+
+test("a judgement gets the feedback frame as its reply", async () => {
+  const client = newClient();
+  const socket = ready();
+  socket.receive(query(1, "t1", "r1"), response(2, "t1", "r1"));
+  const reply = client.judge("m2", "down", "Too long");
+  const { id, ...frame } = socket.sent.at(-1);
+  assert.deepEqual(frame, {
+    ...{ type: "human_feedback", target: "m2", rating: "down", content: "Too long" },
+  });
+  const told = { type: "feedback", seq: 3, target: "m2", rating: "down", content: "Too long" };
+  socket.receive({ ...told, ref: id });
+  assert.equal((await reply).rating, "down");
+  assert.equal(client.transcript.turn("t1").answer.rating, "down");
 });

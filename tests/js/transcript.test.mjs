@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Transcript } from "../../agent/static/agent/transcript.js";
+import { Transcript } from "../../agent/static/agent/client/transcript.js";
 import { delta, note, query, response, status, welcome } from "./fakes.mjs";
 
 function transcriptOf(...frames) {
@@ -53,7 +53,7 @@ test("the seq of `received` is not consumed", () => {
 test("an acknowledged query is shown before its frame comes, and stays the same entry", () => {
   const transcript = transcriptOf();
   const received = status("received", "t1", { ref: "r1", seq: 1, state: "queued" });
-  transcript.expect(received, { content: "hello", timestamp: "2026-01-01T00:00:00Z" });
+  transcript.expect(received, { content: "hello", timestamp: "2026-01-01T00:00:00Z", options: {} });
   const [entry] = transcript.entries();
   assert.equal(entry.question.content, "hello");
   assert.equal(entry.question.id, null);
@@ -163,10 +163,13 @@ test("a replay of the newest frames only begins where the welcome says", () => {
   assert.equal(transcript.apply(query(8, "t1", "r1")), "applied");
 });
 
-test("an expired notification takes its seq and is not shown", () => {
+test("an expired notification has a place, and no text", () => {
   const transcript = transcriptOf(note(1, "", { event: "expired" }));
   assert.equal(transcript.lastSeq, 1);
-  assert.deepEqual(transcript.entries(), []);
+  assert.deepEqual(
+    transcript.entries().map(({ event, content }) => [event, content]),
+    [["expired", ""]],
+  );
 });
 
 test("an unknown notification is shown by its content", () => {
@@ -191,4 +194,37 @@ test("feedback is kept with its answer", () => {
   assert.equal(transcript.turn("t1").answer.rating, "up");
   transcript.apply({ type: "feedback", seq: 4, target: "m2", rating: null });
   assert.equal(transcript.turn("t1").answer.rating, null);
+});
+
+test("an older page comes before everything, and an answer finds its question there", () => {
+  const transcript = new Transcript();
+  transcript.begin(welcome({ last_seq: 6, replay_from: 3 }));
+  assert.equal(transcript.firstSeq, 4);
+  transcript.apply(response(4, "t2", "r2"));
+  transcript.apply(query(5, "t3", "r3"));
+  transcript.apply(response(6, "t3", "r3"));
+  transcript.prepend([query(1, "t1", "r1"), response(2, "t1", "r1"), query(3, "t2", "r2", "two")]);
+  assert.deepEqual(order(transcript), ["t1", "t2", "t3"]);
+  assert.equal(transcript.turn("t2").question.content, "two");
+  assert.equal(transcript.firstSeq, 1);
+  assert.equal(transcript.apply(query(7, "t4", "r4")), "applied");
+});
+
+test("what was thought of an answer is known though the answer came later, from an older page", () => {
+  const transcript = new Transcript();
+  transcript.begin(welcome({ last_seq: 3, replay_from: 2 }));
+  transcript.apply({ type: "feedback", seq: 3, target: "m2", rating: "down", content: "Too long" });
+  transcript.prepend([query(1, "t1", "r1"), response(2, "t1", "r1")]);
+  const { rating, comment } = transcript.turn("t1").answer;
+  assert.deepEqual([rating, comment], ["down", "Too long"]);
+});
+
+test("the newest name wins, whatever page it stands on", () => {
+  const renamed = (seq, title) => note(seq, `Renamed to ${title}`, { event: "renamed", title });
+  const transcript = new Transcript();
+  transcript.begin(welcome({ last_seq: 2, replay_from: 1 }));
+  transcript.apply(renamed(2, "new"));
+  transcript.prepend([renamed(1, "old")]);
+  assert.equal(transcript.title, "new");
+  assert.deepEqual(transcript.entries(), []);
 });

@@ -2,6 +2,13 @@
 export interface Token {
   type: string;
   raw: string;
+  /** Of a piece of code. */
+  text?: string;
+  lang?: string;
+  /** Of a list. */
+  items?: { raw: string }[];
+  ordered?: boolean;
+  loose?: boolean;
 }
 export interface Html {
   text: string;

@@ -1,0 +1,136 @@
+// @ts-check
+// What a conversation is made of, as plain data, and how frames become it. Pure.
+
+import { nothingOf } from "./deltas.js";
+
+/** @typedef {import("./deltas.js").Held} Held */
+/** @typedef {{type: string, [field: string]: any}} Frame a frame of docs/protocol.md */
+
+/**
+ * @typedef {object} Question
+ * @property {string | null} id message id; null until its `query` frame is here
+ * @property {number | null} seq of its `query` frame
+ * @property {string} content
+ * @property {string} timestamp
+ * @property {string | null} replaces message id of the query that this one edits
+ */
+
+/**
+ * @typedef {object} Usage null for unknown
+ * @property {number | null} prompt_tokens
+ * @property {number | null} completion_tokens
+ * @property {number | null} cost in the provider's credits
+ */
+
+/**
+ * @typedef {object} Answer
+ * @property {string | null} id message id
+ * @property {string} content
+ * @property {string} timestamp
+ * @property {string} finishReason `stop`, `length`, `content_filter`, `cancelled`, `interrupted`
+ * @property {string | null} model
+ * @property {Usage | null} usage
+ * @property {string} author `agent` or `staff`
+ * @property {"up" | "down" | null} rating
+ * @property {string} comment that came with the rating
+ */
+
+/**
+ * @typedef {object} Failure
+ * @property {string | null} id message id
+ * @property {string} code
+ * @property {string} content words for a person
+ * @property {boolean} retryable
+ * @property {string} partial the text so far
+ * @property {string} timestamp
+ * @property {string | null} model
+ * @property {Usage | null} usage
+ */
+
+/**
+ * @typedef {object} Turn
+ * @property {"turn"} kind
+ * @property {string} key does not change; no other entry has it
+ * @property {number} version grows with every change
+ * @property {string} id
+ * @property {string | null} ref client id of the query
+ * @property {Question | null} question null while unknown, and in a retry
+ * @property {"waiting" | "running" | "ended"} state
+ * @property {number | null} position 1: next
+ * @property {Held} held the running answer so far
+ * @property {Answer | null} answer
+ * @property {Failure | null} failure
+ */
+
+/**
+ * @typedef {object} Note a notification
+ * @property {"note"} kind
+ * @property {string} key
+ * @property {number} version
+ * @property {string | null} id
+ * @property {string} event
+ * @property {string} level `info`, `success`, `warning`, `error`
+ * @property {string} content
+ * @property {string} timestamp
+ */
+
+/** @typedef {Turn | Note} Entry */
+
+/**
+ * A turn of which only the id is known.
+ *
+ * @param {string} key
+ * @param {string} id
+ * @param {string | null} ref
+ * @returns {Turn}
+ */
+export function newTurn(key, id, ref) {
+  return {
+    kind: "turn",
+    key,
+    version: 0,
+    id,
+    ref,
+    question: null,
+    state: "waiting",
+    position: null,
+    held: nothingOf(0),
+    answer: null,
+    failure: null,
+  };
+}
+
+/** @param {Frame} frame a `query` @returns {Question} */
+export function questionOf({ id, seq, content, timestamp, replaces = null }) {
+  return { id, seq, content, timestamp, replaces };
+}
+
+/** @param {Frame} frame a `response` @returns {Answer} */
+export function answerOf({ id = null, content, timestamp, finish_reason, model, usage, author }) {
+  return {
+    id,
+    content,
+    timestamp,
+    finishReason: finish_reason ?? "stop",
+    model: model ?? null,
+    usage: usage ?? null,
+    author: author ?? "agent",
+    rating: null,
+    comment: "",
+  };
+}
+
+/** @param {Frame} frame an `error` that ends a turn @returns {Failure} */
+export function failureOf(frame) {
+  const { id = null, code, content, retryable, partial, timestamp, model, usage } = frame;
+  return {
+    ...{ id, code, content, timestamp, retryable: Boolean(retryable), partial: partial ?? "" },
+    ...{ model: model ?? null, usage: usage ?? null },
+  };
+}
+
+/** @param {Frame} frame a `notification` @returns {Note} */
+export function noteOf({ event, seq, id = null, level = "info", content, timestamp }) {
+  const key = seq ? `note-${seq}` : `note-${id}-${timestamp}`;
+  return { kind: "note", key, version: 0, id, event, level, content, timestamp };
+}

@@ -1,0 +1,59 @@
+// @ts-check
+// Which session a client is in and how it may come back to it: the session's id, the token, and
+// whether there is anything to come back to.
+
+/** @typedef {import("./entries.js").Frame} Frame */
+
+export class Identity {
+  /** @type {string | null} */
+  session;
+  /** The session's name came from outside, so it is worth telling that it is gone. */
+  named;
+  /** The session has, or may get, a row. */
+  kept = false;
+  #ownToken;
+  /** @type {string | null} */
+  #token;
+
+  /** @param {string | null} session @param {string | null} token */
+  constructor(session, token) {
+    this.session = session;
+    this.named = session !== null;
+    this.#ownToken = this.#token = token;
+  }
+
+  get protocols() {
+    return ["agent.v1", ...(this.#token ? [`bearer.${this.#token}`] : [])];
+  }
+
+  /**
+   * Where to connect.
+   *
+   * @param {string} base
+   * @param {number} lastSeq the newest durable frame that is held
+   * @param {number} tail how many to ask for while none is held; 0: all
+   */
+  url(base, lastSeq, tail) {
+    if (!this.session) return base;
+    const query = new URLSearchParams({ session: this.session });
+    if (lastSeq || !tail) query.set("last_seq", String(lastSeq));
+    else query.set("tail", String(tail));
+    return `${base}?${query}`;
+  }
+
+  /** @param {Frame} welcome @returns {boolean} it is another session than before */
+  welcomed(welcome) {
+    const isOther = this.session !== welcome.session;
+    if (isOther) this.kept = false;
+    this.session = welcome.session;
+    this.#token ??= welcome.resume_token ?? null;
+    return isOther;
+  }
+
+  /** Lets go of the session. */
+  startOver() {
+    this.session = null;
+    this.named = this.kept = false;
+    this.#token = this.#ownToken;
+  }
+}

@@ -1,0 +1,69 @@
+// @ts-check
+// The HTTP API of the caller's sessions: list and search, rename, delete, where to download one.
+// Knows no DOM. For pages of the same site, which have a cookie and Django's CSRF token.
+
+/**
+ * @typedef {object} Session
+ * @property {string} id
+ * @property {string} title empty until somebody names it
+ * @property {string} preview how its first question begins
+ * @property {"open" | "closing" | "closed"} state
+ * @property {string} last_activity_at ISO 8601
+ */
+
+/** @typedef {{sessions: Session[], next: string | null}} SessionPage */
+
+export class Sessions {
+  #url;
+  #csrfToken;
+
+  /**
+   * @param {string} url of the list: `/api/sessions/`
+   * @param {string} csrfToken
+   */
+  constructor(url, csrfToken) {
+    this.#url = url;
+    this.#csrfToken = csrfToken;
+  }
+
+  /**
+   * A page of the caller's sessions, the latest first.
+   *
+   * @param {{q?: string, cursor?: string | null, signal?: AbortSignal}} which
+   * @returns {Promise<SessionPage>}
+   * @throws {Error} it could not be had
+   */
+  async list({ q = "", cursor = null, signal }) {
+    const query = new URLSearchParams({ ...(q ? { q } : {}), ...(cursor ? { cursor } : {}) });
+    const response = await fetch(`${this.#url}?${query}`, { signal });
+    if (!response.ok) throw new Error(`The list answered ${response.status}.`);
+    return response.json();
+  }
+
+  /** @param {string} id @param {string} title @returns {Promise<boolean>} it is done */
+  rename(id, title) {
+    return this.#change(id, "PATCH", JSON.stringify({ title }));
+  }
+
+  /** Deletes one for good. @param {string} id @returns {Promise<boolean>} it is done */
+  delete(id) {
+    return this.#change(id, "DELETE");
+  }
+
+  /** Where one can be downloaded. @param {string} id @param {"md" | "json"} format */
+  exportUrl(id, format) {
+    return `${this.#url}${encodeURIComponent(id)}/export?format=${format}`;
+  }
+
+  /** @param {string} id @param {string} method @param {string} [body] */
+  async #change(id, method, body) {
+    const headers = { "Content-Type": "application/json", "X-CSRFToken": this.#csrfToken };
+    try {
+      const url = `${this.#url}${encodeURIComponent(id)}/`;
+      const response = await fetch(url, { method, headers, body });
+      return response.ok;
+    } catch {
+      return false; // no network
+    }
+  }
+}

@@ -1,0 +1,294 @@
+// @ts-check
+// One session on the page, from opening to leaving: joins the client with what is shown.
+// Renders at most once per animation frame, and not while a replay comes in.
+
+import { AgentClient } from "../client/client.js";
+import { Reading } from "../client/reading.js";
+import { Composer } from "./composer.js";
+import { ConnectionView } from "./connection-view.js";
+import { messageDeeds } from "./conversation-deeds.js";
+import { setText } from "./dom.js";
+import { Drafts } from "./drafts.js";
+import { Drawing } from "./drawing.js";
+import { t } from "./i18n.js";
+import { NoticeView } from "./notice-view.js";
+import { Older } from "./older.js";
+import { QueueView } from "./queue-view.js";
+import { messageOf } from "./slash.js";
+import { Split, splitOutbox } from "./split.js";
+import { TranscriptView } from "./transcript-view.js";
+import { runTyped } from "./typed-commands.js";
+import { secondsUntil } from "./words.js";
+
+/** @typedef {import("../client/entries.js").Frame} Frame */
+/** @typedef {import("../client/entries.js").Turn} Turn */
+/** @typedef {import("../client/storage.js").Store} Store */
+/** @typedef {import("./parts.js").Parts} Parts */
+
+/**
+ * @typedef {object} Surroundings
+ * @property {Parts} parts
+ * @property {string} url of the WebSocket
+ * @property {string} signInPath
+ * @property {Store} local
+ * @property {Store} tab
+ * @property {() => void} newChat
+ * @property {() => void} help shows what can be typed
+ * @property {() => void} switchTheme
+ * @property {(session: string, format: "md" | "json") => void} exportAs
+ * @property {(session: string) => void} onSession the session is worth an address
+ * @property {(title: string | null) => void} onTitle the session is called that now
+ * @property {(turn: Turn, text: string) => void} onAnswer an answer is complete
+ * @property {() => void} toEnd scrolls to the end
+ */
+
+/** Reasons for which nothing can be typed. */
+const LOCKING = new Set(["signed_out", "forbidden", "gone", "broken"]);
+/** How many frames of a long session are loaded before somebody scrolls up. */
+const TAIL = 60;
+const PROBLEM_MS = 8_000;
+
+export class Conversation {
+  #parts;
+  #client;
+  #reading;
+  #transcript;
+  #queue;
+  #split = new Split();
+  #composer;
+  #connection;
+  #notice;
+  #older;
+  #drafts;
+  #around;
+  #drawing = new Drawing(() => this.#render());
+  /** @type {any} */
+  #ticker;
+  /** Was there something to load, and is it here? */
+  #loading;
+  #shownWhole = false;
+  /** The first frame that was there when this was drawn last. */
+  #firstSeq = 0;
+  /** What the live region said last about the connection. */
+  #said = "";
+  /** A passing message about something that went wrong, and until when it is shown. */
+  #problem = { words: "", until: 0 };
+
+  /** @param {string | null} session @param {Surroundings} around */
+  constructor(session, around) {
+    const { parts, url, local, tab } = around;
+    this.#loading = session !== null;
+    this.#around = around;
+    this.#parts = parts;
+    this.#client = new AgentClient({ url, session, local, tab, tail: TAIL });
+    this.#reading = new Reading(this.#client.transcript);
+    const deeds = this.#messageDeeds();
+    this.#transcript = new TranscriptView(parts.list, parts.agent.textContent ?? "", deeds);
+    this.#queue = new QueueView(parts.queue, deeds);
+    this.#drafts = new Drafts(local, tab, session);
+    this.#composer = new Composer(parts.form, this.#composerDeeds(), this.#drafts);
+    this.#notice = new NoticeView(parts.notice, () => this.#toLatest());
+    this.#older = new Older(parts.scroller, parts.list, () => this.#client.loadOlder());
+    this.#connection = new ConnectionView(parts.dot, parts.strip, around.signInPath, {
+      connect: () => this.#client.connect(),
+      newChat: around.newChat,
+    });
+  }
+
+  start() {
+    const client = this.#client;
+    client.on("change", () => this.#drawing.soon());
+    client.on("welcome", (welcome) => this.#welcomed(welcome));
+    client.on("session", (session) => this.#named(session));
+    client.on("ended", (turn) => this.#announceEnd(turn));
+    client.on("withdrawn", (texts) => this.#composer.putBack(texts));
+    client.on("problem", (error) => this.#tell(error.content));
+    this.#ticker = setInterval(() => this.#tick(), 1_000);
+    client.networkChanged(navigator.onLine);
+    client.connect();
+    this.#render();
+    this.#composer.focus();
+  }
+
+  /** Leaves the session; another conversation may take the page. */
+  leave() {
+    clearInterval(this.#ticker);
+    this.#drawing.stop();
+    this.#composer.release();
+    this.#drafts.release();
+    this.#older.release();
+    const { phase, reason } = this.#client.connection;
+    const wasTaken = phase === "stopped" && LOCKING.has(reason ?? "");
+    if (wasTaken) this.#client.abandon();
+    else this.#client.close();
+    this.#parts.list.replaceChildren();
+    this.#parts.queue.replaceChildren();
+    for (const part of [this.#parts.strip, this.#parts.notice, this.#parts.queue])
+      part.hidden = true;
+    this.#parts.newChat.hidden = false;
+  }
+
+  wake() {
+    this.#client.wake();
+  }
+
+  /** @param {boolean} online */
+  networkChanged(online) {
+    this.#client.networkChanged(online);
+  }
+
+  /**
+   * @param {string} text
+   * @param {import("../client/outbox.js").Unsent["options"]} [options]
+   */
+  ask(text, options) {
+    const { phase, reason } = this.#client.connection;
+    this.#reading.toLatest();
+    this.#client.ask(text, options);
+    if (phase === "stopped" && reason === "closed") this.#client.connect();
+    this.#problem.until = 0;
+    if (phase === "ready") this.#say(t("thinking"));
+    this.#around.toEnd();
+  }
+
+  #messageDeeds() {
+    return messageDeeds({
+      client: this.#client,
+      reading: this.#reading,
+      composer: () => this.#composer,
+      ask: (text, options) => this.ask(text, options),
+      tell: (words) => this.#tell(words),
+      say: (words) => this.#say(words),
+      redraw: () => this.#drawing.soon(),
+    });
+  }
+
+  #composerDeeds() {
+    return {
+      send: (/** @type {string} */ text) => this.#sendTyped(text),
+      stop: () => this.#client.stop(),
+      excess: (/** @type {string} */ text) => this.#client.excess(text),
+      limit: () => this.#client.welcome?.limits?.query_chars,
+    };
+  }
+
+  /** @param {string} text @returns {boolean} false: it was not taken */
+  #sendTyped(text) {
+    const { newChat, help, switchTheme, exportAs } = this.#around;
+    const tell = (/** @type {string} */ words) => this.#tell(words);
+    const reach = { client: this.#client, reading: this.#reading, tell };
+    const outcome = runTyped(text, { ...reach, newChat, help, switchTheme, exportAs });
+    if (outcome === "message") this.ask(messageOf(text));
+    return outcome !== "refused";
+  }
+
+  /** @param {Frame} welcome */
+  #welcomed({ agent, model, demo }) {
+    if (agent) setText(this.#parts.agent, agent);
+    setText(this.#parts.model, demo ? "" : (model ?? ""));
+    this.#parts.demo.hidden = !demo;
+    this.#composer.refresh(); // the limit is known now
+  }
+
+  /** @param {string} session */
+  #named(session) {
+    this.#drafts.moveTo(session);
+    this.#around.onSession(session);
+  }
+
+  #render() {
+    const { connection, transcript } = this.#client;
+    this.#showConnection();
+    const locked = connection.phase === "stopped" && LOCKING.has(connection.reason ?? "");
+    this.#composer.setState({ busy: transcript.busy, locked, held: this.#held > 0 });
+    if (connection.phase === "replaying") return;
+    if (connection.phase === "ready" || connection.phase === "stopped") this.#loading = false;
+    this.#showMessages();
+    this.#parts.skeleton.hidden = !this.#loading;
+    this.#parts.empty.hidden = this.#loading || locked || !this.#transcript.isEmpty;
+    this.#around.onTitle(this.#reading.title);
+    const isWhole = connection.phase === "ready";
+    if (!this.#shownWhole) this.#around.toEnd();
+    if (isWhole && !this.#shownWhole) {
+      performance.mark("agent-ready");
+      void this.#older.check();
+    }
+    this.#shownWhole = isWhole;
+  }
+
+  #showMessages() {
+    const { transcript, outbox } = this.#client;
+    const items = this.#reading.items();
+    const { queued, unsent } = splitOutbox(outbox, transcript.busy);
+    this.#split.update(items);
+    const { listed, waiting } = this.#split;
+    const show = () => this.#transcript.show(listed, unsent, outbox.sent);
+    if (this.#firstSeq > transcript.firstSeq) this.#older.keepPlace(show);
+    else show();
+    this.#firstSeq = transcript.firstSeq;
+    this.#queue.show(waiting, queued, outbox.sent);
+    this.#notice.show(items, this.#reading.isBack);
+  }
+
+  /** Seconds until the server takes queries again. */
+  get #held() {
+    return secondsUntil(this.#client.heldUntil, Date.now());
+  }
+
+  #tick() {
+    this.#showConnection();
+    this.#transcript.tick();
+    if (this.#client.heldUntil) this.#drawing.soon();
+  }
+
+  #showConnection() {
+    const { connection, outbox } = this.#client;
+    const words = this.#connection.show(connection, outbox.pending.length, this.#trouble);
+    const offersNewChat = ["closed", "forbidden", "gone"].includes(connection.reason ?? "");
+    this.#parts.newChat.hidden = connection.phase === "stopped" && offersNewChat;
+    this.#announceConnection(words);
+  }
+
+  /** What is wrong though there is a connection. */
+  get #trouble() {
+    const seconds = this.#held;
+    if (seconds) return t("tooMany", { seconds });
+    if (this.#problem.until > Date.now()) return this.#problem.words;
+    return [...this.#client.degraded.values()].join(" ");
+  }
+
+  /** Says a change once, without the seconds of a countdown. @param {string} words */
+  #announceConnection(words) {
+    const spoken = words.replace(/ \S+ \d+ s$/, "");
+    if (spoken === this.#said) return;
+    if (spoken) this.#say(spoken);
+    else if (this.#said && this.#client.connection.phase === "ready")
+      this.#say(t("connectedAgain"));
+    this.#said = spoken;
+  }
+
+  /** The answer as a whole, once; tokens are never spoken. @param {Turn} turn */
+  #announceEnd(turn) {
+    this.#drawing.now();
+    const spoken = this.#transcript.spoken(turn);
+    this.#say(spoken);
+    if (turn.answer?.content || turn.failure) this.#around.onAnswer(turn, spoken);
+  }
+
+  #toLatest() {
+    this.#reading.toLatest();
+    this.#around.toEnd();
+    this.#drawing.soon();
+  }
+
+  /** @param {string} words */
+  #tell(words) {
+    this.#problem = { words, until: Date.now() + PROBLEM_MS };
+    this.#drawing.soon();
+  }
+
+  /** @param {string} words */
+  #say(words) {
+    setText(this.#parts.status, words);
+  }
+}

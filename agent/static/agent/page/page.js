@@ -1,0 +1,144 @@
+// @ts-check
+// The chat page: opens the session that the address names, another when the address changes, and
+// joins what stands around a conversation: the list of them, colours, notifications.
+//
+// The address: `/` is a new chat. As soon as its session has, or may get, something stored, the
+// address becomes `/?session=<id>`, so that a reload comes back to it; before that there would be
+// nothing to come back to.
+
+import { Sessions } from "../client/sessions.js";
+import { browserStore } from "../client/storage.js";
+import { Conversation } from "./conversation.js";
+import { setText } from "./dom.js";
+import { followEnd } from "./follow.js";
+import { showHelp } from "./help.js";
+import { Notifier } from "./notifier.js";
+import { parts } from "./parts.js";
+import { SessionsView } from "./sessions-view.js";
+import { sidebar } from "./sidebar.js";
+import { switchTheme } from "./theme.js";
+
+const LONGEST_TITLE = 60;
+
+const {
+  socketPath = "",
+  sessionsPath = "",
+  signInPath = "",
+  csrfToken = "",
+} = document.body.dataset;
+const local = browserStore(() => window.localStorage);
+const tab = browserStore(() => window.sessionStorage);
+const follow = followEnd(parts.scroller, parts.column, parts.jump);
+const nextTheme = switchTheme(parts.theme, local);
+const notifier = new Notifier(parts.bell, local, (words) => setText(parts.hint, words));
+const sessions = new Sessions(sessionsPath, csrfToken);
+const side = sidebar(parts, local);
+const list = new SessionsView(
+  sessions,
+  { list: parts.sessions, search: parts.search, hint: parts.hint },
+  { open: openSession, deleted: leaveDeleted, exportAs },
+);
+
+let conversation = open(sessionInAddress());
+list.refresh();
+
+/** @param {string | null} session */
+function open(session) {
+  showTitle(session && list.titleOf(session));
+  list.mark(session);
+  const opened = new Conversation(session, {
+    parts,
+    url: socketAddress(),
+    signInPath,
+    local,
+    tab,
+    newChat,
+    help: () => showHelp(parts.help),
+    switchTheme: nextTheme,
+    exportAs,
+    onSession: keepAddress,
+    onTitle: (title) => showTitle(title ?? (session && list.titleOf(session))),
+    onAnswer: (turn, text) => {
+      notifier.answered(parts.agent.textContent ?? "", text, turn.id);
+      list.refresh();
+    },
+    toEnd: follow.toEnd,
+  });
+  opened.start();
+  return opened;
+}
+
+/** Leaves the present conversation for the one that the address names. */
+function followAddress() {
+  conversation.leave();
+  conversation = open(sessionInAddress());
+}
+
+function newChat() {
+  if (sessionInAddress()) history.pushState(null, "", location.pathname);
+  side.closeDrawer();
+  followAddress();
+}
+
+/** @param {string} session */
+function openSession(session) {
+  side.closeDrawer();
+  if (session === sessionInAddress()) return;
+  history.pushState(null, "", `?${new URLSearchParams({ session })}`);
+  followAddress();
+}
+
+/** @param {string} session */
+function leaveDeleted(session) {
+  if (session === sessionInAddress()) newChat();
+}
+
+/** @param {string} session */
+function keepAddress(session) {
+  if (sessionInAddress() === session) return;
+  history.replaceState(null, "", `?${new URLSearchParams({ session })}`);
+  list.mark(session);
+  list.refresh();
+}
+
+/** @param {string | null} title */
+function showTitle(title) {
+  const agent = parts.agent.textContent ?? "";
+  const [line] = (title ?? "").trim().split("\n", 1);
+  const short = line.length > LONGEST_TITLE ? `${line.slice(0, LONGEST_TITLE)}…` : line;
+  if (parts.title.textContent === short) return;
+  const before = parts.title.textContent;
+  setText(parts.title, short);
+  document.title = short ? `${short} · ${agent}` : agent;
+  if (before && short) list.refresh(); // it was renamed
+}
+
+/** @param {string} session @param {"md" | "json"} format */
+function exportAs(session, format) {
+  const link = document.createElement("a");
+  link.href = sessions.exportUrl(session, format);
+  link.download = "";
+  link.click();
+}
+
+function sessionInAddress() {
+  return new URLSearchParams(location.search).get("session");
+}
+
+function socketAddress() {
+  const address = new URL(socketPath, location.href);
+  address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+  return address.href;
+}
+
+parts.newChat.addEventListener("click", newChat);
+for (const starter of document.querySelectorAll("#empty button")) {
+  starter.addEventListener("click", () => conversation.ask(starter.textContent?.trim() ?? ""));
+}
+window.addEventListener("popstate", followAddress);
+window.addEventListener("online", () => conversation.networkChanged(true));
+window.addEventListener("offline", () => conversation.networkChanged(false));
+window.addEventListener("pageshow", ({ persisted }) => persisted && conversation.wake());
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") conversation.wake();
+});

@@ -1,0 +1,1 @@
+export { language as default } from "./language.js";
