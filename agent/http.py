@@ -37,6 +37,7 @@ from .errors import (
     TooLarge,
     Unauthenticated,
 )
+from .limits import address_of, caller_of, limits
 from .strictjson import parse_object
 
 log = structlog.get_logger(__name__)
@@ -244,11 +245,16 @@ class Token(AuthBase):
     async def __call__(self, request: HttpRequest) -> Access | None:
         if "Authorization" not in request.headers:
             return None
-        access = await db.transact(auth.authenticate_request, request)
-        if access.by_cookie:  # the header was no bearer token
+        try:
+            access = await db.transact(auth.authenticate_request, request)
+        except Unauthenticated:  # who guesses is slowed down as who connects again and again
+            await limits().connecting(_address(request))
+            raise
+        if access.by_cookie or not access.credential:  # the header was no bearer token
             return None
         auth.require(access, self._scope)
-        return access if access.credential else None
+        _count(request, access)
+        return access
 
 
 class Cookie(AuthBase):
@@ -260,9 +266,19 @@ class Cookie(AuthBase):
         access = await db.read(auth.authenticate_request, request)
         if not access.by_cookie:
             return None
+        _count(request, access)
         if request.method not in _SAFE and check_csrf(request):
             raise Forbidden("Send the CSRF token of this site in X-CSRFToken.")
         return access
+
+
+def _count(request: HttpRequest, access: Access) -> None:
+    """A request counts as a frame of its caller does."""
+    limits().frame(caller_of(access.actor, _address(request)))
+
+
+def _address(request: HttpRequest) -> str:
+    return address_of({"client": (request.META.get("REMOTE_ADDR", ""), 0)})
 
 
 SENDER = [Token(NOTIFY)]

@@ -320,8 +320,10 @@ LOGGING: dict[str, Any] = {"level": LOG_LEVEL, "format": LOG_FORMAT}
 
 _DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 _api_key = text("OPENROUTER_API_KEY", "")
+_metrics_token = text("METRICS_TOKEN", "")
 LOGGING["secrets"] = secrets_of(
-    SECRET_KEY, _api_key, REDIS_URL, *(str(base.get("PASSWORD", "")) for base in DATABASES.values())
+    *(SECRET_KEY, _api_key, REDIS_URL, _metrics_token),
+    *(str(base.get("PASSWORD", "")) for base in DATABASES.values()),
 )
 _base_url = url("OPENROUTER_BASE_URL", _DEFAULT_BASE_URL, ("http", "https")).rstrip("/")
 
@@ -358,7 +360,7 @@ AGENT: dict[str, Any] = {
     "max_frames_per_second": integer("MAX_FRAMES_PER_SECOND", 50),
     "allow_anonymous": flag("ALLOW_ANONYMOUS", DEBUG),
     "allowed_origins": _allowed_origins,
-    "metrics_token": text("METRICS_TOKEN", ""),
+    "metrics_token": _metrics_token,
     "redis_url": REDIS_URL,
     "generated_key": _key_is_generated,
 }

@@ -173,6 +173,18 @@ async def test_guessed_tokens_get_nothing_and_change_nothing(processes):
         assert client.transcript.last_seq == 0
 
 
+async def test_who_asks_too_often_or_guesses_is_told_to_wait(start_server):
+    server = start_server(MAX_FRAMES_PER_SECOND="3", MAX_CONNECTS_PER_MINUTE="3")
+    server.token = token_of(server, "notify")
+    unknown = {"session": str(uuid.uuid4()), "content": "x"}
+    answers = [await send(server, "POST", NOTIFICATIONS, unknown) for _ in range(40)]
+    assert {status for status, _ in answers} == {404, 429}
+    limited = [told["error"]["code"] for status, told in answers if status == 429]
+    assert set(limited) == {"rate_limited"}
+    guesses = [await send(server, "POST", NOTIFICATIONS, unknown, token="no") for _ in range(8)]
+    assert [status for status, _ in guesses] == [401] * 3 + [429] * 5
+
+
 async def test_without_redis_a_push_of_another_process_arrives_nevertheless(start_server):
     server = start_server()
     async with server.connect() as client:
