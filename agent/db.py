@@ -20,6 +20,7 @@ from django.db import (
     close_old_connections,
     connection,
     connections,
+    reset_queries,
     transaction,
 )
 from django.db.models import functions
@@ -79,6 +80,7 @@ async def _run(pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
 
 def _with_connection(function: Callable[[], T]) -> T:
     close_old_connections()
+    reset_queries()  # with DEBUG, Django keeps them with their texts
     try:
         return function()
     except DATABASE_ERRORS:

@@ -5,7 +5,7 @@ import weakref
 from uuid import uuid4
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 
 from agent import db
 from agent.models import Session
@@ -35,3 +35,10 @@ async def test_a_transaction_that_failed_does_not_keep_its_caller_in_memory():
         await db.transact(int)  # the threads have nothing of it in their hands any more
     gc.collect()
     assert caller() is None
+
+
+async def test_the_texts_of_queries_are_not_kept_in_debug_either(settings):
+    settings.DEBUG = True
+    for _ in range(3):
+        await db.read(db.answers)
+    assert await db.read(lambda: list(connection.queries_log)) == []
