@@ -115,7 +115,8 @@ class Feed:
 
     def signed_out(self) -> None:
         self._cut = Closed(CloseCode.UNAUTHENTICATED, "Access ended")
-        if self._deadline:  # a client that does not read must not hold this up
+        # a client that does not read must not hold this up
+        if self._deadline and not self._deadline.expired():
             self._deadline.reschedule(asyncio.get_running_loop().time())
         self._wake.set()
 

@@ -10,7 +10,7 @@ import pytest
 from .operations import operations
 from .people import make, run, signed_in, visiting, write
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 pytest_plugins = ["tests.servers"]
 
 LONG = "mode=slow tokens=4000 delay=0.05"

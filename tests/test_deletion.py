@@ -7,7 +7,7 @@ import pytest
 
 from .people import Person, make, signed_in
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 pytest_plugins = ["tests.servers"]
 
 LONG = "mode=slow tokens=4000 delay=0.05"

@@ -11,7 +11,7 @@ from .people import PASSWORD, Person, make
 from .servers import Server, production_server
 from .urls import addresses
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 pytest_plugins = ["tests.servers"]
 
 

@@ -19,7 +19,7 @@ from .people import Person, make, signed_in, visiting, write
 from .servers import Server
 from .urls import addresses
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 pytest_plugins = ["tests.servers"]
 
 #: Who reaches the session of whom; everybody else reaches none of these.
