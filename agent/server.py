@@ -70,6 +70,8 @@ class _Uvicorn(uvicorn.Server):
         draining = asyncio.create_task(worker.drain())
         while not draining.done() and not self.force_exit:
             await asyncio.wait({draining}, timeout=0.1)
+        if draining.done() and (error := draining.exception()):
+            log.error("drain failed", error=type(error).__name__)
         await super().shutdown(sockets)
 
 

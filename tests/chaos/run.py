@@ -25,7 +25,7 @@ _LAST_MESSAGE_SECONDS = 10
 _REST_SECONDS = 30
 _TROUBLES = (
     *("never retrieved", "never awaited", "a step failed", "turn broke off", "incident"),
-    "database is locked",
+    *("database is locked", "drain failed"),
 )
 #: A query that PostgreSQL could not take is refused with an incident. SQLite is always there.
 _EXPECTED = ("error=OperationalError", "error=InterfaceError")
