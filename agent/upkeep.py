@@ -50,8 +50,9 @@ def steps(conf: Conf) -> list[Step]:
 
 
 async def forever(step: Step) -> None:
-    """Repeat a step for as long as the process runs, whatever it raises."""
-    while True:
+    """Repeat a step until this is cancelled, whatever it raises, also when it is cancelled."""
+    task = asyncio.current_task()
+    while not (task and task.cancelling()):
         try:
             await step()
         except db.DATABASE_ERRORS as error:

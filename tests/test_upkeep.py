@@ -1,10 +1,12 @@
 """What a process notices by itself: messages that nobody told it about."""
 
+import asyncio
 import time
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from django.db import OperationalError
 from django.db.models.functions import Now
 
 from agent import upkeep
@@ -35,3 +37,21 @@ async def test_what_was_committed_while_this_process_was_frozen_is_found_after_i
     monkeypatch.setattr(time, "monotonic", lambda moment=time.monotonic: moment() + 900)
     await catching_up.look()
     assert mine.last_seq == 7
+
+
+@pytest.mark.parametrize("error", [ConnectionError, OperationalError])
+async def test_a_step_whose_cancellation_becomes_an_error_ends_too(error):
+    """As in a client of Redis that is cancelled while it connects."""
+
+    async def step():
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise error from None
+
+    looping = asyncio.create_task(upkeep.forever(step))
+    await asyncio.sleep(0)
+    looping.cancel()
+    done, _ = await asyncio.wait({looping}, timeout=10)
+    looping.cancel()
+    assert done
