@@ -8,6 +8,7 @@ so that a connection is good, and its messages cost no thread hop, whatever stat
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
@@ -188,11 +189,11 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             await db.read(credentials.check, self.access)
         match content:
             case protocol.Query():
-                await asyncio.shield(self._query(content))
+                await _whole(self._query(content))
             case protocol.Command():
                 await self._command(content)
             case protocol.HumanFeedback():
-                await asyncio.shield(sessions.give_feedback(self.held, content))
+                await _whole(sessions.give_feedback(self.held, content))
             case protocol.Ping():
                 self._tell(frames.Heartbeat(type="pong", ref=content.id))
             case protocol.Pong():
@@ -237,7 +238,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
                 if self.feed:
                     self.feed.rewind(last_seq, _done(command).frame())
             case protocol.Retry() as args:
-                await asyncio.shield(self._retry(command, args))
+                await _whole(self._retry(command, args))
                 return
             case protocol.Cancel() as args:
                 effect = await queries.cancel(self.held, args)
@@ -295,6 +296,13 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         self._refused_in_a_row = self._refused_in_a_row + 1 if limited else 0
         if self._refused_in_a_row >= protocol.MAX_REFUSED_FRAMES:
             feed.end(CloseCode.RATE_LIMITED)
+
+
+async def _whole(work: Coroutine[Any, Any, None]) -> None:
+    """Do all of it, also when the connection ends meanwhile; what it raises then is nobody's."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.shield(task)
 
 
 def _options(scope: dict[str, Any]) -> dict[str, str]:
