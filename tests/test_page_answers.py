@@ -245,6 +245,14 @@ async def test_a_thumb_is_kept_with_its_reason_shown_in_every_tab_and_can_be_tak
 # what stands around an answer
 
 
+async def test_who_waits_for_an_answer_sees_for_how_long(visitor: Visitors, site: Server) -> None:
+    chat = await (await visitor(site.url)).chat()
+    await chat.ask("mode=slow first=4 say: at last")
+    await expect(chat.answers.locator(".thinking")).to_have_text(re.compile(r"^Thinking… [2-4] s$"))
+    await chat.answered("at last")
+    await expect(chat.answers.locator(".thinking")).to_be_hidden()
+
+
 async def test_an_answer_says_what_it_took(visitor: Visitors, site: Server) -> None:
     chat = await (await visitor(site.url)).chat()
     await chat.ask("mode=ok cost=0.0042 say: three words here")

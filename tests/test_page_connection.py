@@ -294,7 +294,7 @@ async def test_who_is_not_signed_in_is_told_and_loses_no_word(
         server.kill()
         server.environment["ALLOW_ANONYMOUS"] = "1"
         server.start()
-        await person.context.add_cookies(cookies)
+        await person.context.add_cookies(cookies)  # type: ignore[arg-type]  # as they came
         await chat.button("Try again").click()
         await chat.answered("unsent")
         await expect(chat.composer).to_have_value("a draft")

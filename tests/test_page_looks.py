@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
-
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
-from tests.browser import PHONE, STALLED, STALLED_TEXT, Visitors
+from tests.browser import PHONE, STALLED, Visitors
 from tests.servers import Server
 
 pytest_plugins = ["tests.browser", "tests.servers"]
@@ -81,57 +79,3 @@ async def test_on_a_phone_nothing_sticks_out(visitor: Visitors, site: Server, sc
         assert box
         assert min(box["width"], box["height"]) >= 40
     await expect(chat.composer).to_be_in_viewport(ratio=1)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_every_text_can_be_read(visitor: Visitors, site: Server, scheme: str) -> None:
-    chat = await (await visitor(site.url, color_scheme=scheme)).chat()
-    await chat.ready()
-    await assert_contrast(chat.page)
-    await chat.ask("say: # Head\n\n[link](https://example.org) `code`\n\n> quote\n\n```\nx\n```")
-    await chat.answer_is("done")
-    await chat.ask("mode=error_event after=3 tokens=9")
-    await chat.answer_is("failed")
-    await chat.ask(STALLED)
-    await expect(chat.text()).to_have_text(STALLED_TEXT)
-    await chat.ask("waiting")
-    await chat.question_is("waiting")
-    await chat.composer.fill("x" * 32_001)
-    await assert_contrast(chat.page)
-    await chat.open(f"/?session={uuid4()}")
-    await chat.phase("stopped")
-    await assert_contrast(chat.page)
-
-
-async def assert_contrast(page: Page) -> None:
-    """Each visible text has a contrast of 4.5 to its ground (WCAG 2, 1.4.3)."""
-    poor = await page.evaluate(
-        """() => {
-          const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
-          const light = (colour) => {
-            const [r, g, b] = channels(colour).map((value) => {
-              const share = value / 255;
-              return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
-            });
-            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-          };
-          const ground = (element) => {
-            const colour = getComputedStyle(element).backgroundColor;
-            if (channels(colour)[3] !== 0) return colour;
-            return element.parentElement ? ground(element.parentElement) : "rgb(255, 255, 255)";
-          };
-          const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-          const poor = [];
-          while (texts.nextNode()) {
-            const element = texts.currentNode.parentElement;
-            if (!texts.currentNode.data.trim() || !element.checkVisibility()) continue;
-            if (element.closest(".unseen, .dot, noscript, :disabled")) continue;
-            const both = [getComputedStyle(element).color, ground(element)];
-            const [a, b] = both.map(light).sort((x, y) => y - x);
-            const ratio = (a + 0.05) / (b + 0.05);
-            if (ratio < 4.5) poor.push(`${texts.currentNode.data} (${both}): ${ratio}`);
-          }
-          return poor;
-        }"""
-    )
-    assert not poor, poor

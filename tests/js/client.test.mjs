@@ -608,3 +608,14 @@ test("a judgement gets the feedback frame as its reply", async () => {
   assert.equal((await reply).rating, "down");
   assert.equal(client.transcript.turn("t1").answer.rating, "down");
 });
+
+test("stop does not give back a query that had begun to be answered meanwhile", () => {
+  const client = newClient();
+  const socket = ready();
+  socket.receive(query(1, "t1", "r1"), status("thinking", "t1", { attempt: 1 }));
+  socket.receive(query(2, "t2", "r2", "words"), status("queued", "t2", { position: 1 }));
+  client.stop();
+  socket.receive(response(3, "t1", "r1"), status("thinking", "t2", { attempt: 1 }));
+  socket.receive(response(4, "t2", "r2", "a part", { finish_reason: "cancelled" }));
+  assert.deepEqual(heard(client, "withdrawn"), []);
+});

@@ -228,3 +228,12 @@ test("the newest name wins, whatever page it stands on", () => {
   assert.equal(transcript.title, "new");
   assert.deepEqual(transcript.entries(), []);
 });
+
+test("what was thought of an answer is known when its page is the second to come", () => {
+  const transcript = new Transcript();
+  transcript.begin(welcome({ last_seq: 5, replay_from: 4 }));
+  transcript.apply({ type: "feedback", seq: 5, target: "m2", rating: "up" });
+  transcript.prepend([query(3, "t2", "r2"), response(4, "t2", "r2")]);
+  transcript.prepend([query(1, "t1", "r1"), response(2, "t1", "r1")]);
+  assert.equal(transcript.turn("t1").answer.rating, "up");
+});

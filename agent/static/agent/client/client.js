@@ -1,9 +1,8 @@
 // @ts-check
 // The JavaScript client of Agent WebSocket: one session, kept up to date over one WebSocket that
-// may break. For any page or program that can import an ES module; it knows no DOM.
-// A query stays in the outbox until the server has acknowledged it, and is sent again with the
-// same id after every reconnect: the server runs an id once. Frames, close codes and the rules
-// behind all this are in docs/protocol.md; how to use it is in docs/client.md.
+// may break. For any page or program that can import an ES module; it knows no DOM. A query stays
+// in the outbox until the server has acknowledged it, and is sent again with the same id after
+// every reconnect. The rules are in docs/protocol.md, and how to use this in docs/client.md.
 
 import { Cancelling } from "./cancelling.js";
 import { Commands, newId } from "./commands.js";

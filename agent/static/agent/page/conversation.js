@@ -210,7 +210,7 @@ export class Conversation {
     const isWhole = connection.phase === "ready";
     if (!this.#shownWhole) this.#around.toEnd();
     if (isWhole && !this.#shownWhole) {
-      performance.mark("agent-ready");
+      performance.mark("agent-ready"); // for who measures: the page can be used
       void this.#older.check();
     }
     this.#shownWhole = isWhole;

@@ -19,6 +19,8 @@ import { sidebar } from "./sidebar.js";
 import { switchTheme } from "./theme.js";
 
 const LONGEST_TITLE = 60;
+/** After which a new session is in the list. */
+const STORED_MS = 400;
 
 const {
   socketPath = "",
@@ -98,7 +100,7 @@ function keepAddress(session) {
   if (sessionInAddress() === session) return;
   history.replaceState(null, "", `?${new URLSearchParams({ session })}`);
   list.mark(session);
-  list.refresh();
+  list.refresh(STORED_MS);
 }
 
 /** @param {string | null} title */
@@ -140,5 +142,7 @@ window.addEventListener("online", () => conversation.networkChanged(true));
 window.addEventListener("offline", () => conversation.networkChanged(false));
 window.addEventListener("pageshow", ({ persisted }) => persisted && conversation.wake());
 document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible") conversation.wake();
+  if (document.visibilityState !== "visible") return;
+  conversation.wake();
+  list.refresh(); // another tab may have changed it
 });
