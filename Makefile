@@ -53,12 +53,12 @@ lint: dev browser-tools ## ruff, mypy, import-linter; biome and tsc for the brow
 	@$(BIOME) check --error-on-warnings --log-level=warn .
 	@$(NODE) tools/node_modules/typescript/bin/tsc -p tools
 
-# Of `make fuzz`: for how long in all, and from which seed (default: another one each time).
-SECONDS ?= 60
-
 .PHONY: fuzz
-fuzz: dev ## mutated frames against live servers for SECONDS (60), from SEED; writes fuzz.json
-	@$(IN_VENV) -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) --report fuzz.json
+fuzz: packages dev ## mutated frames, then HTTP bodies, against live servers for SECONDS=60 each; SEED=
+	@$(IN_VENV) -m tests.fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) \
+		--report fuzz.json
+	@$(IN_VENV) -m tests.fuzz_api --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) \
+		--output fuzz-http.json
 
 .PHONY: format
 format: dev browser-tools ## let ruff and biome fix and format

@@ -1,6 +1,6 @@
 """Fuzz the HTTP API of a real server: mutated bodies, each followed by waiting for its answer.
 
-    python -m tests.fuzz_api --seconds 60 --seed 1 --output fuzz-api.json
+    python -m tests.fuzz_api --seconds 60 --seed 1 --output fuzz-http.json
 
 It ends after that time, or after `--bodies`. Meanwhile a healthy client holds the session that the
 bodies are about. The file gets the seed and what was counted; the exit status is 1 when something

@@ -3,8 +3,8 @@
     python -m tests.fuzz [--seconds 60] [--messages N] [--seed N] [--server NAME] [--report FILE]
 
 Prints and writes the seed and what was counted; ends with 1 when a server crashed, answered with an
-internal error, or closed or kept a connection that it must not. Bodies of HTTP requests are the
-part of `tests/fuzz` for schemathesis, over the OpenAPI document.
+internal error, or closed or kept a connection that it must not. Bodies of HTTP requests are
+`tests.fuzz_api`'s.
 """
 
 from __future__ import annotations
