@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
-from . import db, frames, live, sessions, turns
+from . import db, frames, live, sessions, stops, turns
 from .errors import NotFound
 from .groups import group
 from .models import Session, Turn
@@ -96,7 +96,7 @@ async def delete_now(session_id: UUID) -> None:
     """Delete a session, stop what runs in it, and tell its connections."""
     _, stopped = await db.transact(delete, Session.objects.filter(id=session_id))
     for turn_id, worker in stopped:
-        live.stop(turn_id, worker, live.LOST)
+        live.stop(turn_id, worker, stops.LOST)
     live.deleted(session_id)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
-from . import db, frames, live, metrics, sessions
+from . import db, frames, metrics, relay, sessions
 from .actor import Access, Actor
 from .errors import NotFound
 from .groups import Frame, group
@@ -157,7 +157,7 @@ class Feed:
         """
         self._group.listeners.add(self)
         try:
-            await live.relay().join(self.held.id)
+            await relay.current().join(self.held.id)
             await self._begin(last_seq, tail, welcome)
             while True:
                 await self._flush()
@@ -195,7 +195,7 @@ class Feed:
     async def _send_running(self, turn: Any, seq: int) -> None:
         """The turn that ran at the message `seq`, as it is now: `thinking`, the text so far."""
         missing = self._stream and not self._has_text(turn.id)
-        if missing and live.ask_for_text(self.held.id, turn.worker):
+        if missing and relay.current().ask_for_text(self.held.id, turn.worker):
             await self._text_arrives(turn.id)
         answer = self._group.answer
         attempt = turn.attempt

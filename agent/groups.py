@@ -216,3 +216,10 @@ def group(session_id: UUID) -> Group:
     if found is None:
         found = groups[session_id] = Group(session_id)
     return found
+
+
+def gone(session_id: UUID) -> None:
+    """Tell the connections here that a session was deleted."""
+    if mine := groups.get(session_id):
+        for listener in list(mine.listeners):
+            listener.gone()

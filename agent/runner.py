@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from . import db, frames, live, metrics, turns
+from . import db, frames, live, metrics, relay, stops, turns
 from .completions import Chunk, Delta, Finish, Usage
 from .conf import conf
 from .errors import AgentError, InternalError
@@ -43,7 +43,7 @@ class Run:
         self.claimed = claimed
         self.group: Group = group(claimed.session_id)
         self.answer = Answer(
-            claimed.turn_id, claimed.attempt, claimed.ref, live.PROCESS, seq, whole=True
+            claimed.turn_id, claimed.attempt, claimed.ref, relay.PROCESS, seq, whole=True
         )
         self.usage = Usage(None, None, None, None)
         self.finish_reason = ""
@@ -106,7 +106,7 @@ async def run_turn(claimed: Claimed, seq: int, model: Model) -> bool:
         whether other turns of the session wait.
     """
     run = Run(claimed, seq)
-    stop = live.stoppable(claimed.turn_id)
+    stop = stops.stoppable(claimed.turn_id)
     run.group.begin(run.answer)
     status = frames.thinking(claimed.turn_id, claimed.attempt, claimed.ref)
     live.publish(Change(claimed.session_id, seq, statuses=[status]))
@@ -129,7 +129,7 @@ async def _outcome(run: Run, model: Model, stop: asyncio.Future[str]) -> Outcome
         reading.cancel()
     error = await _error(run, reading)
     if stop.done() and not stop.cancelled() and reading.cancelled():
-        return None if stop.result() == live.LOST else run.outcome(stopped=stop.result())
+        return None if stop.result() == stops.LOST else run.outcome(stopped=stop.result())
     return run.outcome(error=error)
 
 

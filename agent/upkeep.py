@@ -13,9 +13,9 @@ from uuid import UUID
 
 import structlog
 
-from . import credentials, db, expiry, live, metrics
+from . import credentials, db, expiry, live, metrics, relay
 from .conf import Conf
-from .groups import groups
+from .groups import gone, groups
 from .limits import limits
 from .models import Session
 
@@ -115,7 +115,7 @@ async def find_deleted() -> None:
     if deleted:
         await _end_signed_out()  # with a user's sessions went the user: that is what to tell
     for session_id in deleted:
-        live.gone(session_id)
+        gone(session_id)
 
 
 def _deleted(session_ids: list[UUID]) -> set[UUID]:
@@ -134,7 +134,7 @@ class Watch:
 
     async def look(self) -> None:
         await asyncio.sleep(1)
-        self._note("redis", failing=live.relay().degraded)
+        self._note("redis", failing=relay.current().degraded)
         try:
             async with asyncio.timeout(DATABASE_SECONDS):
                 await db.read(db.answers)

@@ -20,7 +20,7 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from . import auth, db, http, live, metrics, turns
+from . import auth, db, http, metrics, relay, turns
 from .conf import conf
 from .errors import InternalError
 
@@ -93,7 +93,7 @@ async def readyz(request: HttpRequest) -> HttpResponse:
     parts = {
         "database": await _works(db.answers),
         "migrations": await _works(_is_migrated),
-        "channel_layer": not live.relay().degraded,
+        "channel_layer": not relay.current().degraded,
     }
     failing = [name for name, fine in parts.items() if not fine]
     return JsonResponse(

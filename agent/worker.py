@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
-from . import db, live, metrics, turns, upkeep
+from . import db, live, metrics, relay, stops, turns, upkeep
 from .conf import Conf, conf
 from .demo import DemoProvider
 from .limits import limits
@@ -36,7 +36,7 @@ class Worker:
 
     def __init__(self, conf: Conf) -> None:
         self._conf = conf
-        self._lease = Lease(live.PROCESS, conf.lease_seconds)
+        self._lease = Lease(relay.PROCESS, conf.lease_seconds)
         self.model: Model = _model(conf)
         self._held: dict[UUID, tuple[int, float]] = {}  # turn to attempt and end of its lease
         self._tasks: set[asyncio.Task[None]] = set()
@@ -64,7 +64,7 @@ class Worker:
     def start(self, claimed: Claimed, seq: int, caller: str) -> None:
         """Run a claimed turn; `seq` is its session's newest message at that time."""
         if claimed.turn_id in self._held:  # an attempt of ours that slept through its lease
-            live.stop(claimed.turn_id, live.PROCESS, live.LOST)
+            live.stop(claimed.turn_id, relay.PROCESS, stops.LOST)
         if claimed.attempt > 1:
             metrics.takeovers.inc()
         until = time.monotonic() + self._lease.seconds
@@ -145,9 +145,9 @@ class Worker:
             if turn_id not in self._held or self._held[turn_id][0] != attempt:
                 continue  # ended meanwhile
             if turn_id not in kept:
-                live.stop(turn_id, live.PROCESS, live.LOST)
+                live.stop(turn_id, relay.PROCESS, stops.LOST)
             elif reason := kept[turn_id]:
-                live.stop(turn_id, live.PROCESS, reason)
+                live.stop(turn_id, relay.PROCESS, reason)
             if turn_id in kept:
                 self._held[turn_id] = (attempt, asked_at + self._lease.seconds)
 
@@ -156,16 +156,16 @@ class Worker:
         now = time.monotonic()
         for turn_id, (_, until) in list(self._held.items()):
             if now > until:
-                live.stop(turn_id, live.PROCESS, live.LOST)
+                live.stop(turn_id, relay.PROCESS, stops.LOST)
 
     # life
 
     def begin(self) -> None:
         """Start the loops."""
-        relay = live.relay()
+        mine = relay.current()
         loops = [self.fill, self.poll, self.renew, *upkeep.steps(self._conf)]
-        if relay.shared:
-            loops += [relay.run, relay.receive, relay.keep_joined]
+        if mine.shared:
+            loops += [mine.run, mine.receive, mine.keep_joined]
         self._loops = [asyncio.create_task(upkeep.forever(step)) for step in loops]
 
     async def stop(self, grace_seconds: float) -> None:
@@ -182,7 +182,7 @@ class Worker:
             await asyncio.wait(self._tasks, timeout=grace_seconds)
         if self._held:
             await self._hand_back()
-        await live.relay().flush()
+        await relay.current().flush()
         for loop in self._loops:
             loop.cancel()
         await asyncio.wait(self._loops, timeout=_END_SECONDS)
@@ -192,11 +192,11 @@ class Worker:
     async def _hand_back(self) -> None:
         try:
             async with asyncio.timeout(_END_SECONDS):
-                await db.transact(turns.hand_back, live.PROCESS)
+                await db.transact(turns.hand_back, relay.PROCESS)
         except (TimeoutError, *db.DATABASE_ERRORS) as error:  # their leases end by themselves
             log.warning("turns were not handed back", error=type(error).__name__)
         for turn_id in list(self._held):
-            live.stop(turn_id, live.PROCESS, live.LOST)
+            live.stop(turn_id, relay.PROCESS, stops.LOST)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_END_SECONDS)
 

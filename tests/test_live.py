@@ -8,7 +8,7 @@ import pytest
 from channels.layers import channel_layers, get_channel_layer
 from redis.exceptions import ConnectionError
 
-from agent import live, upkeep
+from agent import live, relay, stops, upkeep
 from agent.actor import Actor
 from agent.groups import Answer, group
 from agent.numbering import Change
@@ -55,13 +55,13 @@ async def relaying(settings, redis_url):
             "CONFIG": {"hosts": [redis_url]},
         }
     }
-    relay = live.relay()
-    assert relay.shared
-    steps = (relay.run, relay.receive, relay.keep_joined)
+    way = relay.current()
+    assert way.shared
+    steps = (way.run, way.receive, way.keep_joined)
     loops = [asyncio.create_task(upkeep.forever(step)) for step in steps]
     await asyncio.sleep(0)
     try:
-        yield relay
+        yield way
     finally:
         for loop in loops:
             loop.cancel()
@@ -71,19 +71,19 @@ async def relaying(settings, redis_url):
 
 
 @pytest.fixture
-async def relay(settings, redis_url):
-    async with relaying(settings, redis_url) as relay:
-        yield relay
+async def way(settings, redis_url):
+    async with relaying(settings, redis_url) as mine:
+        yield mine
 
 
 @pytest.fixture
-async def session(relay):
+async def session(way):
     """A session that a connection of this process listens to."""
     mine = group(uuid4())
     mine.listener = Listener()
     mine.listeners.add(mine.listener)
-    await until(lambda: live.PROCESS in get_channel_layer().channels)
-    await relay.join(mine.session_id)
+    await until(lambda: relay.PROCESS in get_channel_layer().channels)
+    await way.join(mine.session_id)
     return mine
 
 
@@ -102,7 +102,7 @@ async def hear(session, **message):
         "statuses": [],
         **message,
     }
-    await get_channel_layer().group_send(live.group_name(session.session_id), whole)
+    await get_channel_layer().group_send(relay.group_name(session.session_id), whole)
 
 
 def text(turn, start, piece, attempt=1):
@@ -120,7 +120,7 @@ async def other_process(session):
 
     task = asyncio.create_task(read())
     await until(lambda: OTHER in layer.channels)
-    await layer.group_add(live.group_name(session.session_id), OTHER)
+    await layer.group_add(relay.group_name(session.session_id), OTHER)
     return received, task
 
 
@@ -170,14 +170,14 @@ async def test_a_hole_is_healed_by_asking_the_process_that_runs_the_turn(session
 
 async def test_who_asks_for_the_text_gets_all_of_it(session):
     received, task = await other_process(session)
-    answer = Answer(uuid4(), 1, "q1", live.PROCESS, 1, whole=True)
+    answer = Answer(uuid4(), 1, "q1", relay.PROCESS, 1, whole=True)
     session.begin(answer)
     for piece in ("Hello ", "world"):
         answer.text += piece
         live.grown(session, answer)
     await until(lambda: answer.relayed == 11)
     await get_channel_layer().send(
-        live.PROCESS, {"type": "text", "session": session.session_id.hex}
+        relay.PROCESS, {"type": "text", "session": session.session_id.hex}
     )
     await until(lambda: [m for m in received if m.get("text", [0] * 7)[6] == "Hello world"])
     task.cancel()
@@ -199,13 +199,13 @@ async def test_who_is_connected_is_added_up_over_the_processes_that_answer(sessi
     received, task = await other_process(session)
     asking = asyncio.create_task(live.presence(session.session_id))
     await until(lambda: received)
-    assert (received[0]["type"], received[0]["from"]) == ("who", live.PROCESS)
+    assert (received[0]["type"], received[0]["from"]) == ("who", relay.PROCESS)
     layer, question = get_channel_layer(), received[0]["question"]
     owner = {"user_id": None, "visitor": "v", "session_id": uuid4().hex, "token_id": None}
     for answer in ({"connections": 2, "owner": owner}, {"connections": 3, "owner": None}):
-        await layer.send(live.PROCESS, {"type": "here", "question": question, **answer})
+        await layer.send(relay.PROCESS, {"type": "here", "question": question, **answer})
     late = {"type": "here", "question": "another", "connections": 50, "owner": None}
-    await layer.send(live.PROCESS, late)
+    await layer.send(relay.PROCESS, late)
     found = await asking
     assert found.connections == 6  # one of them here
     assert found.owner == Actor(visitor="v", session_id=UUID(owner["session_id"]))
@@ -216,7 +216,7 @@ async def test_a_process_with_connections_says_so_to_who_asks(session):
     session.listener.owner = Actor(session_id=session.session_id)
     received, task = await other_process(session)
     who = {"type": "who", "from": OTHER, "session": session.session_id.hex, "question": "q"}
-    await get_channel_layer().group_send(live.group_name(session.session_id), who)
+    await get_channel_layer().group_send(relay.group_name(session.session_id), who)
     await until(lambda: any(message["type"] == "here" for message in received))
     answer = next(message for message in received if message["type"] == "here")
     assert (answer["question"], answer["connections"]) == ("q", 1)
@@ -230,16 +230,16 @@ async def test_a_deletion_is_told_to_connections_of_other_processes(session):
     await until(lambda: received)
     assert received[0] == {"type": "gone", "session": session.session_id.hex}
     session.listener.is_gone = False
-    await get_channel_layer().group_send(live.group_name(session.session_id), received[0])
+    await get_channel_layer().group_send(relay.group_name(session.session_id), received[0])
     await until(lambda: session.listener.is_gone)
     task.cancel()
 
 
 async def test_a_stop_reaches_the_process_that_runs_the_turn(session):
     turn = uuid4()
-    future = live.stoppable(turn)
+    future = stops.stoppable(turn)
     await get_channel_layer().send(
-        live.PROCESS, {"type": "stop", "turn": turn.hex, "reason": "cancelled"}
+        relay.PROCESS, {"type": "stop", "turn": turn.hex, "reason": "cancelled"}
     )
     async with asyncio.timeout(20):
         assert await future == "cancelled"
@@ -251,24 +251,24 @@ async def test_a_stop_reaches_the_process_that_runs_the_turn(session):
 
 
 async def test_a_frozen_redis_holds_nothing_up_and_is_noticed_and_forgiven(
-    relay, session, redis_server
+    way, session, redis_server
 ):
     redis_server.stop()
     try:
         live.publish(Change(session.session_id, 1, [frame(1)]))
         assert session.recent(1)  # told here at once
-        await until(lambda: relay.degraded)
+        await until(lambda: way.degraded)
         assert (await live.presence(session.session_id)).connections == 1  # those here
     finally:
         redis_server.cont()
-    await until(lambda: not relay.degraded)
+    await until(lambda: not way.degraded)
     await hear(session, seq=9)
     await until(lambda: session.last_seq == 9)
 
 
-async def test_after_a_restart_of_redis_the_groups_are_joined_again(relay, session, redis_server):
+async def test_after_a_restart_of_redis_the_groups_are_joined_again(way, session, redis_server):
     redis_server.restart(crash=True)
-    await until(lambda: not relay.degraded)
+    await until(lambda: not way.degraded)
 
     async def heard():
         with suppress(ConnectionError):  # of a connection that the restart cut
@@ -283,7 +283,7 @@ async def test_after_a_restart_of_redis_the_groups_are_joined_again(relay, sessi
 
 async def test_a_process_that_starts_without_redis_hears_of_others_when_there_is_one(settings):
     with Redis() as redis:
-        async with relaying(settings, redis.url) as relay:
-            await until(lambda: relay.degraded)
+        async with relaying(settings, redis.url) as way:
+            await until(lambda: way.degraded)
             await asyncio.to_thread(redis.start)
-            await until(lambda: not relay.degraded)
+            await until(lambda: not way.degraded)

@@ -8,7 +8,7 @@ import pytest
 from django.db import transaction
 from django.db.models.functions import Now
 
-from agent import live, protocol, queries
+from agent import protocol, queries, relay
 from agent.actor import Actor
 from agent.completions import Delta, Finish
 from agent.conf import conf
@@ -70,7 +70,7 @@ def held():
 def _ask(held):
     query = protocol.Query(type="query", content="hi")
     with transaction.atomic():
-        return queries._accept(held, query, 20, Lease(live.PROCESS, 60))
+        return queries._accept(held, query, 20, Lease(relay.PROCESS, 60))
 
 
 def _expire(held):

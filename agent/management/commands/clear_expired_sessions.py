@@ -9,7 +9,7 @@ from asgiref.sync import async_to_sync
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
 
-from agent import expiry, live
+from agent import expiry, live, relay
 from agent.conf import conf
 from agent.numbering import Change
 
@@ -68,4 +68,4 @@ async def _publish(changes: list[Change]) -> None:
     """Tell the server processes; without a shared channel layer they find the rows themselves."""
     for change in changes:
         live.publish(change)
-    await live.relay().flush()
+    await relay.current().flush()

@@ -8,7 +8,7 @@ from asgiref.sync import async_to_sync
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from pydantic import ValidationError
 
-from agent import live, notifications
+from agent import notifications, relay
 from agent.errors import AgentError
 from agent.frames import Level
 from agent.notifications import Notice, Receipt
@@ -51,5 +51,5 @@ class Command(BaseCommand):
 
 
 async def _notify(session_id: str, notice: Notice) -> Receipt:
-    async with live.relay().listening():
+    async with relay.current().listening():
         return await notifications.notify(session_id, notice, of_user=None)
