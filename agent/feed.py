@@ -296,6 +296,8 @@ class Feed:
         if frame.get("status") == "thinking":
             await self._send_thinking(UUID(frame["turn"]), frame["attempt"], frame.get("ref", ""))
             return
+        if frame.get("status") == "received" and self._has_ended(UUID(frame["turn"]), seq):
+            frame = {**frame, "state": "ended"}  # another process was faster than the receipt
         if frame.get("status") == "restarted":
             self._restarted = (frame["turn"], frame["attempt"])
         await self._send(frame)

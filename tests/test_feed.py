@@ -203,3 +203,16 @@ async def test_a_hole_before_the_last_message_is_read_from_the_rows(held):
         group(held.id).take(change.seq, change.frames, [])  # and late, the frame
         await client.rest()
         assert len(client.of("response")) == 1
+
+
+async def test_a_receipt_that_comes_after_the_end_says_so(held):
+    done = await in_thread(ask, held)
+    async with connected(held) as client:
+        change = await in_thread(finish, done.claimed)
+        group(held.id).take(change.seq, change.frames, [])
+        await client.until(type="response")
+        received = frames.Status(
+            status="received", content="Received", turn=done.turn_id, seq=1, state="running"
+        )
+        client.feed.tell(1, received.frame())
+        assert (await client.until(status="received"))["state"] == "ended"
