@@ -200,8 +200,9 @@ class Chat:
 
     async def answered(self, text: str, number: int = -1) -> None:
         """Wait for a complete answer with exactly this text."""
-        await self.answer_is("done", number)
+        # in this order: the answer before it is done too
         await expect(self.text(number)).to_have_text(text.strip())
+        await self.answer_is("done", number)
 
     async def counts(self, questions: int, answers: int) -> None:
         await expect(self.questions).to_have_count(questions)

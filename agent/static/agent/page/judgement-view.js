@@ -27,6 +27,8 @@ export class JudgementView {
   #thumbs;
   /** @type {HTMLFormElement | null} */
   #form = null;
+  /** What the form asks about. @type {Rating} */
+  #asked = "up";
 
   /** @param {Judge} judge */
   constructor(judge) {
@@ -88,6 +90,7 @@ export class JudgementView {
       this.#close();
     });
     this.#form = form;
+    this.#asked = rating;
     this.element.closest("article")?.append(form);
     form.querySelector("input")?.focus({ preventScroll: true });
   }
@@ -96,7 +99,7 @@ export class JudgementView {
     const hadFocus = this.#form?.contains(document.activeElement);
     this.#form?.remove();
     this.#form = null;
-    if (hadFocus) this.#thumbs[this.#answer?.rating ?? "up"].focus({ preventScroll: true });
+    if (hadFocus) this.#thumbs[this.#asked].focus({ preventScroll: true });
   }
 
   /** @param {Rating | null} rating @param {string} comment */
