@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
@@ -22,6 +22,7 @@ from .groups import Frame, group
 from .outbox import Outbox, Overflow
 from .protocol import CloseCode
 from .sessions import Held, View
+from .told import Told
 
 #: The shortest time between two deltas of a connection.
 DELTA_SECONDS = 0.03
@@ -29,8 +30,6 @@ DELTA_SECONDS = 0.03
 SEND_SECONDS = 30.0
 #: How long `ready` waits for the text of an answer that runs in another process.
 SNAPSHOT_SECONDS = 1.0
-_ENDED_TURNS = 64
-_STATUSES_OF_RUNS = ("queued", "thinking", "restarted")
 
 
 class Closed(Exception):
@@ -75,10 +74,8 @@ class Feed:
         self._cursor = 0  # seq of the newest durable frame that was sent
         self._replay_until = 0
         self._page: deque[Frame] = deque()
-        self._ended: OrderedDict[str, None] = OrderedDict()
-        self._answering: tuple[str, int] | None = None  # turn and attempt of the last `thinking`
-        self._restarted: tuple[str, int] | None = None  # of the last `restarted`
-        self._sent_chars = 0
+        self._told = Told(self._group)
+        self._sent_chars = 0  # of the running answer
         self._next_delta_at = 0.0
         self._timer: asyncio.TimerHandle | None = None  # of the next delta
         self._last_sent_at = time.monotonic()
@@ -201,9 +198,9 @@ class Feed:
         attempt = turn.attempt
         if answer and answer.turn_id == turn.id:
             attempt = max(attempt, answer.attempt)
-        if self._has_ended(turn.id, seq):
+        if self._told.has_ended(turn.id, seq):
             return
-        self._answering, self._sent_chars = None, 0
+        self._told.start_anew()
         await self._send_thinking(turn.id, attempt, turn.ref)
         await self._send_delta(snapshot=True)
 
@@ -277,9 +274,7 @@ class Feed:
         await self._send({**frame, "replay": True} if replay else frame)
         self._cursor = frame["seq"]
         if frame["type"] in ("response", "error"):
-            self._ended[frame["turn"]] = None
-            if len(self._ended) > _ENDED_TURNS:
-                self._ended.popitem(last=False)
+            self._told.end(frame["turn"])
         if not replay and self._cursor >= self._known_seq():  # else it was opened again
             self._close_after(frame)
 
@@ -291,56 +286,32 @@ class Feed:
     # ephemeral frames
 
     async def _send_told(self, seq: int, frame: Frame) -> None:
-        if frame.get("status") in _STATUSES_OF_RUNS and self._is_late(seq, frame):
+        if self._told.is_late(seq, frame):
             return
         if frame.get("status") == "thinking":
             await self._send_thinking(UUID(frame["turn"]), frame["attempt"], frame.get("ref", ""))
             return
-        if frame.get("status") == "received" and self._has_ended(UUID(frame["turn"]), seq):
+        if frame.get("status") == "received" and self._told.has_ended(UUID(frame["turn"]), seq):
             frame = {**frame, "state": "ended"}  # another process was faster than the receipt
-        if frame.get("status") == "restarted":
-            self._restarted = (frame["turn"], frame["attempt"])
         await self._send(frame)
         self._close_after(frame)
 
-    def _is_late(self, seq: int, status: Frame) -> bool:
-        """Whether a step of a turn comes after what followed it, as between processes it can."""
-        turn = status["turn"]
-        if self._has_ended(UUID(turn), seq):
-            return True
-        match status["status"]:
-            case "queued":
-                return self._knows(turn, 1)
-            case "restarted":
-                told = (turn, status["attempt"])
-                return self._knows(*told) or self._restarted == told
-            case _:
-                return False
-
     async def _send_thinking(self, turn_id: UUID, attempt: int, ref: str) -> None:
         """Tell that an attempt runs, once, and not after a later one."""
-        if self._knows(str(turn_id), attempt):
-            return
-        self._answering, self._sent_chars = (str(turn_id), attempt), 0
-        await self._send(frames.thinking(turn_id, attempt, ref))
-
-    def _knows(self, turn: str, attempt: int) -> bool:
-        """Whether the client was told of this attempt, or of a later one."""
-        known = self._answering
-        return known is not None and known[0] == turn and known[1] >= attempt
+        if self._told.begin(turn_id, attempt):
+            self._sent_chars = 0
+            await self._send(frames.thinking(turn_id, attempt, ref))
 
     async def _send_answer(self) -> bool:
         """Send what is new of the running answer, if there is something and it is time."""
         answer = self._group.answer
-        if (
-            answer is None
-            or self._has_ended(answer.turn_id, answer.seq)
-            or self._cursor < answer.seq
-        ):
+        if answer is None or self._cursor < answer.seq:
             return False
-        if self._answering != (str(answer.turn_id), answer.attempt):
+        if self._told.has_ended(answer.turn_id, answer.seq):
+            return False
+        if not self._told.is_answering(answer):
             await self._send_thinking(answer.turn_id, answer.attempt, answer.ref)
-            return self._answering == (str(answer.turn_id), answer.attempt)
+            return self._told.is_answering(answer)
         if len(answer.text) <= self._sent_chars or not self._stream:
             return False  # less than was sent: a copy of the text that begins anew
         if not self._may_send_delta():
@@ -365,7 +336,7 @@ class Feed:
             return
         start = self._sent_chars
         text = answer.text[start:]
-        if self._answering != (str(answer.turn_id), answer.attempt) or not text:
+        if not self._told.is_answering(answer) or not text:
             return
         self._sent_chars = start + len(text)
         self._next_delta_at = time.monotonic() + DELTA_SECONDS
@@ -379,9 +350,6 @@ class Feed:
         )
         metrics.deltas.inc()
         await self._send(delta.frame())
-
-    def _has_ended(self, turn_id: UUID, seq: int) -> bool:
-        return str(turn_id) in self._ended or self._group.has_ended(turn_id, seq)
 
     async def _send(self, frame: Frame) -> None:
         if self._cut:

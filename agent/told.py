@@ -1,0 +1,74 @@
+"""What one connection was told of turns, and which of their steps come too late for it. Pure.
+
+Between processes a message can be late, doubled or out of order, and what the database says can be
+newer than all of them. What the client was told decides what it may still be told.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from uuid import UUID
+
+from .groups import Answer, Frame, Group
+
+_ENDED_TURNS = 64
+_STATUSES_OF_RUNS = ("queued", "thinking", "restarted")
+
+
+class Told:
+    """Of the turns of one session, for one connection.
+
+    Args:
+        group: of the session; it knows of ends that the connection was not told yet.
+    """
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._answering: tuple[str, int] | None = None  # turn and attempt of the last `thinking`
+        self._restarted: tuple[str, int] | None = None  # of the last `restarted`
+
+    def end(self, turn: str) -> None:
+        """The terminal frame of this turn was sent."""
+        self._ended[turn] = None
+        if len(self._ended) > _ENDED_TURNS:
+            self._ended.popitem(last=False)
+
+    def has_ended(self, turn_id: UUID, seq: int) -> bool:
+        """Whether a turn that was alive at the message `seq` has ended since."""
+        return str(turn_id) in self._ended or self._group.has_ended(turn_id, seq)
+
+    def start_anew(self) -> None:
+        """The running turn is told once more, as to somebody who knows nothing of it."""
+        self._answering = None
+
+    def begin(self, turn_id: UUID, attempt: int) -> bool:
+        """Note that an attempt runs; False when the client knows of it or of a later one."""
+        if self._knows(str(turn_id), attempt):
+            return False
+        self._answering = (str(turn_id), attempt)
+        return True
+
+    def is_answering(self, answer: Answer) -> bool:
+        """Whether this attempt is the last one that the client knows to run."""
+        return self._answering == (str(answer.turn_id), answer.attempt)
+
+    def is_late(self, seq: int, frame: Frame) -> bool:
+        """Whether a status that made sense after the message `seq` must not be sent any more."""
+        if frame.get("status") not in _STATUSES_OF_RUNS:
+            return False
+        turn = frame["turn"]
+        if self.has_ended(UUID(turn), seq):
+            return True
+        if frame["status"] == "queued":
+            return self._knows(turn, 1)
+        if frame["status"] == "restarted":
+            told = (turn, frame["attempt"])
+            late = self._knows(*told) or self._restarted == told
+            self._restarted = told
+            return late
+        return False
+
+    def _knows(self, turn: str, attempt: int) -> bool:
+        known = self._answering
+        return known is not None and known[0] == turn and known[1] >= attempt

@@ -1,0 +1,68 @@
+"""What a connection may still be told of a turn, whatever order messages come in."""
+
+from uuid import uuid4
+
+import pytest
+
+from agent.groups import Answer, Group
+from agent.told import Told
+
+
+@pytest.fixture
+def told():
+    return Told(Group(uuid4()))
+
+
+def status(kind, turn, **fields):
+    return {"type": "status", "status": kind, "turn": str(turn), **fields}
+
+
+def test_an_attempt_is_told_once_and_not_after_a_later_one(told):
+    turn = uuid4()
+    assert told.begin(turn, 1)
+    assert not told.begin(turn, 1)
+    assert told.begin(turn, 2)
+    assert not told.begin(turn, 1)
+    assert told.is_answering(Answer(turn, 2, "", "here", 1))
+    assert not told.is_answering(Answer(turn, 1, "", "here", 1))
+
+
+def test_a_replay_tells_the_running_attempt_again(told):
+    turn = uuid4()
+    told.begin(turn, 1)
+    told.start_anew()
+    assert told.begin(turn, 1)
+
+
+def test_steps_of_a_turn_that_ended_are_late(told):
+    turn = uuid4()
+    kinds = ("queued", "thinking", "restarted")
+    assert not any(told.is_late(1, status(kind, turn, attempt=1)) for kind in kinds)
+    told.end(str(turn))
+    assert told.has_ended(turn, 1)
+    assert all(told.is_late(1, status(kind, turn, attempt=2)) for kind in kinds)
+    assert not told.is_late(1, status("done", turn))
+
+
+def test_a_position_is_late_after_the_start_and_a_restart_after_its_attempt(told):
+    turn = uuid4()
+    told.begin(turn, 2)
+    assert told.is_late(1, status("queued", turn))
+    assert told.is_late(1, status("restarted", turn, attempt=2))
+    assert not told.is_late(1, status("restarted", turn, attempt=3))
+    assert told.is_late(1, status("restarted", turn, attempt=3))
+
+
+def test_ends_that_only_the_group_knows_count_too():
+    group, turn = Group(uuid4()), uuid4()
+    told = Told(group)
+    group.take(2, [{"type": "response", "seq": 2, "turn": str(turn), "content": ""}], [])
+    assert told.is_late(1, status("thinking", turn, attempt=1))
+
+
+def test_what_is_kept_of_ended_turns_is_bounded(told):
+    first = uuid4()
+    told.end(str(first))
+    for _ in range(64):
+        told.end(str(uuid4()))
+    assert not told.has_ended(first, 1)
