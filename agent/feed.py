@@ -198,7 +198,7 @@ class Feed:
         attempt = turn.attempt
         if answer and answer.turn_id == turn.id:
             attempt = max(attempt, answer.attempt)
-        if self._told.has_ended(turn.id, seq):
+        if self._told.has_ended(turn.id, seq, self._cursor):
             return
         self._told.start_anew()
         await self._send_thinking(turn.id, attempt, turn.ref)
@@ -286,13 +286,15 @@ class Feed:
     # ephemeral frames
 
     async def _send_told(self, seq: int, frame: Frame) -> None:
-        if self._told.is_late(seq, frame):
+        if self._told.is_late(seq, frame, self._cursor):
             return
         if frame.get("status") == "thinking":
             await self._send_thinking(UUID(frame["turn"]), frame["attempt"], frame.get("ref", ""))
             return
-        if frame.get("status") == "received" and self._told.has_ended(UUID(frame["turn"]), seq):
-            frame = {**frame, "state": "ended"}  # another process was faster than the receipt
+        if frame.get("status") == "received":
+            turn_id = UUID(frame["turn"])
+            if self._told.has_ended(turn_id, seq, self._cursor):
+                frame = {**frame, "state": "ended"}  # another process was faster
         await self._send(frame)
         self._close_after(frame)
 
@@ -307,7 +309,7 @@ class Feed:
         answer = self._group.answer
         if answer is None or self._cursor < answer.seq:
             return False
-        if self._told.has_ended(answer.turn_id, answer.seq):
+        if self._told.has_ended(answer.turn_id, answer.seq, self._cursor):
             return False
         if not self._told.is_answering(answer):
             await self._send_thinking(answer.turn_id, answer.attempt, answer.ref)

@@ -96,7 +96,7 @@ class Group:
         self.active_at = time.monotonic()
         self._recent: OrderedDict[int, Frame] = OrderedDict()
         self._recent_chars = 0
-        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._ended: OrderedDict[str, int] = OrderedDict()  # turn to the number of its end
         self._looked_at = 0  # newest message when the unfinished turns were last read
         self._unfinished: frozenset[str] = frozenset()
 
@@ -123,7 +123,7 @@ class Group:
     def _keep(self, frame: Frame) -> None:
         self.last_seq = max(self.last_seq, frame["seq"])
         if frame["type"] in _TERMINAL:
-            self._end(frame["turn"])
+            self._end(frame["turn"], frame["seq"])
         if frame["seq"] in self._recent:
             return
         self._recent[frame["seq"]] = frame
@@ -131,8 +131,8 @@ class Group:
         while len(self._recent) > _RECENT_FRAMES or self._recent_chars > _RECENT_CHARS:
             self._recent_chars -= _size(self._recent.popitem(last=False)[1])
 
-    def _end(self, turn: str) -> None:
-        self._ended[turn] = None
+    def _end(self, turn: str, seq: int) -> None:
+        self._ended[turn] = seq
         if len(self._ended) > _ENDED_TURNS:
             self._ended.popitem(last=False)
         if self.answer and str(self.answer.turn_id) == turn:
@@ -140,8 +140,15 @@ class Group:
 
     def has_ended(self, turn_id: UUID, seq: int) -> bool:
         """Whether a turn that was unfinished at the message `seq` is known to have ended since."""
+        return self.end_of(turn_id, seq) is not None
+
+    def end_of(self, turn_id: UUID, seq: int) -> int | None:
+        """The number up to which that end has come; None when the turn may run still."""
         turn = str(turn_id)
-        return turn in self._ended or (seq < self._looked_at and turn not in self._unfinished)
+        if turn in self._ended:
+            return self._ended[turn]
+        was_gone = seq < self._looked_at and turn not in self._unfinished
+        return self._looked_at if was_gone else None
 
     def begin(self, answer: Answer) -> Answer | None:
         """The answer of this attempt; None when a later one or the turn's end was seen."""

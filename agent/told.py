@@ -34,9 +34,16 @@ class Told:
         if len(self._ended) > _ENDED_TURNS:
             self._ended.popitem(last=False)
 
-    def has_ended(self, turn_id: UUID, seq: int) -> bool:
-        """Whether a turn that was alive at the message `seq` has ended since."""
-        return str(turn_id) in self._ended or self._group.has_ended(turn_id, seq)
+    def has_ended(self, turn_id: UUID, seq: int, cursor: int) -> bool:
+        """Whether the client has the end of a turn that was alive at the message `seq`.
+
+        Args:
+            turn_id: of the turn.
+            seq: a message at which it was alive.
+            cursor: the newest message that the client has.
+        """
+        end = self._group.end_of(turn_id, seq)
+        return str(turn_id) in self._ended or (end is not None and end <= cursor)
 
     def start_anew(self) -> None:
         """The running turn is told once more, as to somebody who knows nothing of it."""
@@ -53,12 +60,12 @@ class Told:
         """Whether this attempt is the last one that the client knows to run."""
         return self._answering == (str(answer.turn_id), answer.attempt)
 
-    def is_late(self, seq: int, frame: Frame) -> bool:
+    def is_late(self, seq: int, frame: Frame, cursor: int) -> bool:
         """Whether a status that made sense after the message `seq` must not be sent any more."""
         if frame.get("status") not in _STATUSES_OF_RUNS:
             return False
         turn = frame["turn"]
-        if self.has_ended(UUID(turn), seq):
+        if self.has_ended(UUID(turn), seq, cursor):
             return True
         if frame["status"] == "queued":
             return self._knows(turn, 1)

@@ -158,8 +158,8 @@ MIDDLEWARE = [
     "agentsite.headers.middleware",  # first: headers of whatever the others answer
     "csp.middleware.CSPMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "agent.http.ErrorsAsJson",
     "django.middleware.security.SecurityMiddleware",
+    "agent.http.ErrorsAsJson",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",

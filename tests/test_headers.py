@@ -110,7 +110,7 @@ def test_an_error_is_a_page_of_ours_with_them(site, status, words, ask):
     answer = ask(signed_in(site, "new"))
     assert answer.status_code == status
     assert words in answer.text
-    assert "/static/agent/plain." in answer.text
+    assert "/static/agent/css/plain." in answer.text
     assert_safe(answer)
 
 
@@ -136,7 +136,7 @@ def test_an_error_of_ours_is_a_page_with_them_and_without_its_cause(site, tmp_pa
 def test_static_files_have_them_too(site):
     person = behind_the_proxy(site)
     page = person.http.get("/login/").text
-    (sheet,) = re.findall(r'href="(/static/agent/plain\.[0-9a-f]+\.css)"', page)
+    (sheet,) = re.findall(r'href="(/static/agent/css/plain\.[0-9a-f]+\.css)"', page)
     answer = person.http.get(sheet)
     assert answer.status_code == 200
     assert_safe(answer)

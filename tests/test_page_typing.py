@@ -25,7 +25,7 @@ pytestmark = [
 async def busy_with_two_waiting(chat: Chat) -> None:
     await chat.ask(STALLED)
     await expect(chat.text()).to_have_text(STALLED_TEXT)
-    for number, words in ((1, "say: the second"), (2, "say: the third")):
+    for number, words in ((1, "say: the 2nd"), (2, "say: the third")):
         await chat.ask(words)
         await chat.question_is("waiting", number)
 
@@ -62,18 +62,18 @@ async def test_what_waits_can_be_taken_back_edited_and_sent_again(
     await chat.composer.fill("unfinished")
     chips = chat.page.locator("#queue li")
     await chips.first.get_by_role("button", name="Edit").click()
-    await expect(chat.composer).to_have_value("say: the second\n\nunfinished")
+    await expect(chat.composer).to_have_value("say: the 2nd\n\nunfinished")
     await expect(chips).to_have_count(1)
-    await chat.ask("say: the second, edited")
+    await chat.ask("say: the 2nd, edited")
     await expect(chips).to_have_count(2)
     await chips.first.get_by_role("button", name="Remove").click()
     await expect(chips).to_have_count(1)
     await chips.get_by_role("button", name="Send now").click()
-    await chat.answered("the second, edited")
+    await chat.answered("the 2nd, edited")
     await expect(chips).to_have_count(0)
     session = await chat.session()
-    assert stored(site, session, "response")[-1] == "the second, edited"
-    assert times_asked(provider, "say: the second") == 0
+    assert stored(site, session, "response")[-1] == "the 2nd, edited"
+    assert times_asked(provider, "say: the 2nd") == 0
 
 
 async def test_sent_now_interrupts_and_runs_before_all_others(

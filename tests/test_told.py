@@ -37,27 +37,36 @@ def test_a_replay_tells_the_running_attempt_again(told):
 def test_steps_of_a_turn_that_ended_are_late(told):
     turn = uuid4()
     kinds = ("queued", "thinking", "restarted")
-    assert not any(told.is_late(1, status(kind, turn, attempt=1)) for kind in kinds)
+    assert not any(told.is_late(1, status(kind, turn, attempt=1), 1) for kind in kinds)
     told.end(str(turn))
-    assert told.has_ended(turn, 1)
-    assert all(told.is_late(1, status(kind, turn, attempt=2)) for kind in kinds)
-    assert not told.is_late(1, status("done", turn))
+    assert told.has_ended(turn, 1, 1)
+    assert all(told.is_late(1, status(kind, turn, attempt=2), 1) for kind in kinds)
+    assert not told.is_late(1, status("done", turn), 1)
 
 
 def test_a_position_is_late_after_the_start_and_a_restart_after_its_attempt(told):
     turn = uuid4()
     told.begin(turn, 2)
-    assert told.is_late(1, status("queued", turn))
-    assert told.is_late(1, status("restarted", turn, attempt=2))
-    assert not told.is_late(1, status("restarted", turn, attempt=3))
-    assert told.is_late(1, status("restarted", turn, attempt=3))
+    assert told.is_late(1, status("queued", turn), 1)
+    assert told.is_late(1, status("restarted", turn, attempt=2), 1)
+    assert not told.is_late(1, status("restarted", turn, attempt=3), 1)
+    assert told.is_late(1, status("restarted", turn, attempt=3), 1)
 
 
-def test_ends_that_only_the_group_knows_count_too():
+def test_a_step_that_comes_together_with_the_end_is_told_before_it_and_not_after():
     group, turn = Group(uuid4()), uuid4()
     told = Told(group)
     group.take(2, [{"type": "response", "seq": 2, "turn": str(turn), "content": ""}], [])
-    assert told.is_late(1, status("thinking", turn, attempt=1))
+    assert not told.is_late(1, status("thinking", turn, attempt=1), 1)
+    assert told.is_late(1, status("thinking", turn, attempt=1), 2)
+
+
+def test_an_end_that_only_the_database_knew_counts_for_who_is_past_it():
+    group, turn = Group(uuid4()), uuid4()
+    told = Told(group)
+    group.compare(4, [])
+    assert not told.is_late(1, status("thinking", turn, attempt=1), 3)
+    assert told.is_late(1, status("thinking", turn, attempt=1), 4)
 
 
 def test_what_is_kept_of_ended_turns_is_bounded(told):
@@ -65,4 +74,4 @@ def test_what_is_kept_of_ended_turns_is_bounded(told):
     told.end(str(first))
     for _ in range(64):
         told.end(str(uuid4()))
-    assert not told.has_ended(first, 1)
+    assert not told.has_ended(first, 1, 1)

@@ -14,6 +14,7 @@ _EXAMPLES = {
     "^(?:ws/agent|functions/v1/agent_websocket)/?$": "ws/agent/",
     "^(?P<app_label>auth|agent)/$": "agent/",
     "(?P<url>.*)$": "nowhere/",
+    "^api/": "api/nowhere/",
 }
 
 
