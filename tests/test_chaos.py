@@ -26,7 +26,7 @@ async def test_one_process_with_sqlite_keeps_every_promise_while_everything_fail
 @pytest.mark.redis
 @pytest.mark.postgres
 async def test_a_process_that_is_killed_again_and_again_leaves_no_turn_behind():
-    await assert_green(Plan(seconds=24, seed=22, people=6, only=("kill",), between=(2, 4)))
+    await assert_green(Plan(seconds=15, seed=22, people=6, only=("kill",), between=(2, 4)))
 
 
 @pytest.mark.redis

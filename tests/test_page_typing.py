@@ -84,10 +84,10 @@ async def test_sent_now_interrupts_and_runs_before_all_others(
     chips = chat.page.locator("#queue li")
     await chips.nth(1).get_by_role("button", name="Send now").click()
     await expect(chips).to_have_count(0)
-    await chat.answered("the second")
+    await chat.answered("the 2nd")
     session = await chat.session()
     answers = stored(site, session, "response")
-    assert answers == ["", STALLED_TEXT + " ", "the third", "the second"]
+    assert answers == ["", STALLED_TEXT + " ", "the third", "the 2nd"]
     await expect(chat.answers.first).to_contain_text("Interrupted")
 
 
