@@ -104,9 +104,9 @@ deploy: dev
 .PHONY: pytest
 pytest: dev browser-tools packages
 	@$(call step,tests on SQLite)
-	@$(PYTEST) --quiet
+	@$(call tested,)
 	@$(call step,tests on PostgreSQL)
-	@$(PYTEST) --quiet --database=postgres -m database
+	@$(call tested,--database=postgres -m database)
 
 # The virtual environment. One that was not finished, or whose Python is gone, is made again. Copies
 # of the locks that are installed lie in it, so that nothing is installed twice.
@@ -133,5 +133,10 @@ installed = set -e; if ! cmp -s $(1) $(VENV)/$(1); then \
 	$(IN_VENV) -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r $(1); \
 	cp $(1) $(VENV)/$(1); \
 	fi
+
+# $(call tested,OPTIONS) runs tests. What failed beside others is told, and then run once more, alone:
+# these tests drive many real processes at once, and a busy machine can starve one of them.
+tested = $(PYTEST) --quiet $(1) || { [ $$? -eq 1 ] && $(call step,once more what failed) && \
+	$(IN_VENV) -m pytest --quiet --last-failed $(1); }
 
 step = printf '\n== %s\n' '$(1)'

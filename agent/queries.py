@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from django.db import transaction
 
 from . import db, frames, live, protocol, turns
-from .errors import Busy, Conflict, NotFound, QueueFull
+from .errors import Busy, Conflict, NotFound, QueueFull, SessionGone
 from .models import Message, Session, Turn
 from .numbering import Change
 from .sessions import Held, advance_or_create, advance_stored, as_uuid
@@ -209,8 +209,10 @@ def _cancel(held: Held, command: protocol.Cancel) -> Effect:
     done = Effect()
     try:
         numbers = advance_stored(held, active=True)
+    except SessionGone:
+        raise
     except NotFound:
-        if held.stored or command.turn or command.ref:
+        if command.turn or command.ref:
             raise
         return done
     queue = Queue.of(held.id, numbers.started)

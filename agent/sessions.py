@@ -118,10 +118,11 @@ def advance_or_create(held: Held, **numbers: Any) -> Numbers:
     Raises:
         SessionGone: it had a row, which was deleted.
     """
+    stored = held.stored
     try:
         return advance(held.id, **numbers)
     except SessionGone:
-        if held.stored:
+        if stored:
             raise
     actor = held.actor
     row = Session(
@@ -138,10 +139,11 @@ def advance_stored(held: Held, **numbers: Any) -> Numbers:
         NotFound: it has none yet.
         SessionGone: it had one, which was deleted.
     """
+    stored = held.stored
     try:
         return advance(held.id, **numbers)
     except SessionGone:
-        if held.stored:
+        if stored:
             raise
         raise NotFound from None
 
@@ -156,6 +158,7 @@ async def view(held: Held) -> View:
 
 
 def _view(held: Held) -> View:
+    stored = held.stored  # before the look: the first query may write the row meanwhile
     counters = _counters(held.id)
     while counters:
         queue = Queue.of(held.id, counters[1])
@@ -164,7 +167,7 @@ def _view(held: Held) -> View:
             break
         counters = after
     if counters is None:
-        if held.stored:
+        if stored:
             raise SessionGone
         return View(0, [], None)
     held.stored = True

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from agent import expiry, protocol, queries, sessions, tokens, turns
@@ -268,3 +268,16 @@ def test_small_batches_reach_every_session():
 def test_retention_can_be_given_for_one_run():
     idle_since(stored(), days=3)
     assert clear_expired(retention_days=2.5)["deleted"] == 1
+
+
+@pytest.mark.django_db
+def test_a_look_that_the_first_query_overtakes_does_not_take_the_session_for_deleted():
+    held = Held(uuid4(), Actor(visitor="v"), stored=False)
+
+    def overtaken(execute, *arguments):
+        result = execute(*arguments)  # it saw no row
+        held.stored = True  # and then the row was there, and known
+        return result
+
+    with connection.execute_wrapper(overtaken):
+        assert sessions._view(held).last_seq == 0

@@ -184,13 +184,14 @@ async def test_a_process_goes_down_in_order_though_the_database_is_away(world):
     async with one.connect(**fresh()) as asking:
         ref = await asking.ask("mode=slow tokens=400 delay=0.05")
         await asking.expect("delta")
+        logged = len(one.log)
         await asyncio.to_thread(world.postgres.kill)
         try:
             await asyncio.to_thread(one.stop)
         finally:
             await asyncio.to_thread(world.postgres.start)
             await asyncio.to_thread(one.start)
-        one.assert_nothing_broke()
+        one.assert_nothing_broke(since=logged)
         async with two.connect(**asking.back()) as back:
             await back.expect("status", status="thinking", attempt=2)
             await back.command("cancel")
