@@ -118,13 +118,12 @@ def advance_or_create(held: Held, **numbers: Any) -> Numbers:
     Raises:
         SessionGone: it had a row, which was deleted.
     """
-    stored = held.stored
     try:
-        return advance(held.id, **numbers)
+        return advance_stored(held, **numbers)
     except SessionGone:
-        if stored:
-            raise
-    actor = held.actor
+        raise
+    except NotFound:
+        actor = held.actor
     row = Session(
         id=held.id, owner_id=actor.user_id, token_id=actor.token_id, visitor=actor.visitor
     )
@@ -139,7 +138,7 @@ def advance_stored(held: Held, **numbers: Any) -> Numbers:
         NotFound: it has none yet.
         SessionGone: it had one, which was deleted.
     """
-    stored = held.stored
+    stored = held.stored  # before the look: another connection may write the row meanwhile
     try:
         return advance(held.id, **numbers)
     except SessionGone:

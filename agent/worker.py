@@ -64,7 +64,7 @@ class Worker:
     def start(self, claimed: Claimed, seq: int, caller: str) -> None:
         """Run a claimed turn; `seq` is its session's newest message at that time."""
         if claimed.turn_id in self._held:  # an attempt of ours that slept through its lease
-            live.stop(claimed.turn_id, relay.PROCESS, stops.LOST)
+            stops.stop_here(claimed.turn_id, stops.LOST)
         if claimed.attempt > 1:
             metrics.takeovers.inc()
         until = time.monotonic() + self._lease.seconds
@@ -145,9 +145,9 @@ class Worker:
             if turn_id not in self._held or self._held[turn_id][0] != attempt:
                 continue  # ended meanwhile
             if turn_id not in kept:
-                live.stop(turn_id, relay.PROCESS, stops.LOST)
+                stops.stop_here(turn_id, stops.LOST)
             elif reason := kept[turn_id]:
-                live.stop(turn_id, relay.PROCESS, reason)
+                stops.stop_here(turn_id, reason)
             if turn_id in kept:
                 self._held[turn_id] = (attempt, asked_at + self._lease.seconds)
 
@@ -156,7 +156,7 @@ class Worker:
         now = time.monotonic()
         for turn_id, (_, until) in list(self._held.items()):
             if now > until:
-                live.stop(turn_id, relay.PROCESS, stops.LOST)
+                stops.stop_here(turn_id, stops.LOST)
 
     # life
 
@@ -196,7 +196,7 @@ class Worker:
         except (TimeoutError, *db.DATABASE_ERRORS) as error:  # their leases end by themselves
             log.warning("turns were not handed back", error=type(error).__name__)
         for turn_id in list(self._held):
-            live.stop(turn_id, relay.PROCESS, stops.LOST)
+            stops.stop_here(turn_id, stops.LOST)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_END_SECONDS)
 
