@@ -118,6 +118,7 @@ class SessionOut(BaseModel):
     state: Literal["open", "closing", "closed"]
     last_seq: Annotated[int, Field(description="number of its newest frame")]
     created_at: str
+    changed_at: Annotated[str, Field(description="when its newest frame was stored")]
     last_activity_at: str
 
     @classmethod
@@ -129,6 +130,7 @@ class SessionOut(BaseModel):
             state=transcripts.state(session),  # type: ignore[arg-type]
             last_seq=session.last_seq,
             created_at=rfc3339(session.created_at),
+            changed_at=rfc3339(session.changed_at),
             last_activity_at=rfc3339(session.last_activity_at),
         )
 
@@ -162,7 +164,7 @@ async def list_sessions(
     limit: Limit = 50,
     q: Annotated[str, Query(max_length=200, pattern=_NO_NUL)] = "",
 ) -> Any:
-    """The one with the latest activity first. `q`: only those with this text in their title or in
+    """The one with the newest message first. `q`: only those with this text in their title or in
     a message. `cursor`: `next` of the page before; what happens meanwhile moves no page."""
     found, following = await archive.page(request.auth.actor, cursor=cursor, limit=limit, text=q)
     return SessionsOut(sessions=[SessionOut.of(session) for session in found], next=following)

@@ -22,10 +22,10 @@ PREVIEW_CHARS = 120
 async def page(
     actor: Actor, *, cursor: str | None, limit: int, text: str
 ) -> tuple[list[Any], str | None]:
-    """Sessions of a caller, the one with the latest activity first.
+    """Sessions of a caller, the one with the newest message first.
 
     Where a page ends is a place in that order and not a number of rows: sessions that are new or
-    active meanwhile come before it and push nothing onto the next page.
+    get a message meanwhile come before it and push nothing onto the next page.
 
     Args:
         actor: the caller.
@@ -39,12 +39,10 @@ async def page(
     Raises:
         InvalidMessage: the cursor is none of ours.
     """
-    rows = Session.objects.reachable_by(actor).order_by("-last_activity_at", "-id")
+    rows = Session.objects.reachable_by(actor).order_by("-changed_at", "-id")
     if cursor:
         moment, session_id = _place(cursor)
-        rows = rows.filter(
-            Q(last_activity_at__lt=moment) | Q(last_activity_at=moment, id__lt=session_id)
-        )
+        rows = rows.filter(Q(changed_at__lt=moment) | Q(changed_at=moment, id__lt=session_id))
     if text:
         rows = rows.filter(Q(title__icontains=text) | Exists(_said(text)))
     found = await db.read(lambda: list(with_preview(rows)[: limit + 1]))
@@ -74,7 +72,7 @@ def _said(text: str) -> Any:
 
 
 def _cursor(session: Session) -> str:
-    place = f"{session.last_activity_at.isoformat()} {session.id.hex}"
+    place = f"{session.changed_at.isoformat()} {session.id.hex}"
     return urlsafe_b64encode(place.encode()).decode().rstrip("=")
 
 

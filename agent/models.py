@@ -76,13 +76,13 @@ class Session(models.Model):
     objects: ClassVar[Any] = SessionQuerySet.as_manager()
 
     class Meta:
-        ordering = ("-last_activity_at",)
+        ordering = ("-changed_at",)
         indexes = (
             models.Index(fields=("changed_at",), name="session_changed"),
             models.Index(fields=("last_activity_at",), name="session_activity"),
-            models.Index(fields=("owner", "-last_activity_at"), name="session_owner"),
-            models.Index(fields=("token", "-last_activity_at"), name="session_token"),
-            models.Index(fields=("visitor", "-last_activity_at"), name="session_visitor"),
+            models.Index(fields=("owner", "-changed_at"), name="session_owner"),
+            models.Index(fields=("token", "-changed_at"), name="session_token"),
+            models.Index(fields=("visitor", "-changed_at"), name="session_visitor"),
         )
 
     def __str__(self) -> str:

@@ -19,6 +19,7 @@ from agent.actor import Actor
 from agent.errors import ProviderTimeout
 from agent.groups import group
 from agent.models import Message, Session, Turn
+from agent.numbering import advance
 from agent.protocol import HumanFeedback, Query
 from agent.sessions import Held
 from agent.turns import Lease, Outcome
@@ -177,14 +178,14 @@ def test_a_browser_needs_the_csrf_token_to_change_something_and_a_program_does_n
 # lists
 
 
-def test_the_latest_activity_comes_first_and_a_session_is_described():
+def test_the_newest_message_comes_first_and_a_session_is_described():
     old, new = ann(content="What is old?" * 20), ann(content="What is new?")
     Session.objects.filter(id=old.id).update(title="Old things")
     listed = get().json()
     assert listed["next"] is None
     assert [row["id"] for row in listed["sessions"]] == [str(new.id), str(old.id)]
     described = listed["sessions"][1]
-    assert described.pop("created_at") and described.pop("last_activity_at")
+    assert all(described.pop(name) for name in ("created_at", "changed_at", "last_activity_at"))
     assert described == {
         "id": str(old.id),
         "title": "Old things",
@@ -211,7 +212,7 @@ def test_pages_stay_where_they_are_whatever_is_added_meanwhile():
 
 def test_sessions_of_the_same_moment_are_listed_once_each():
     moment = timezone.now()
-    made = {str(ann(last_activity_at=moment).id) for _ in range(5)}
+    made = {str(ann(changed_at=moment).id) for _ in range(5)}
     seen, cursor = [], None
     while True:
         page = get(limit=2, **({"cursor": cursor} if cursor else {}))
@@ -222,14 +223,22 @@ def test_sessions_of_the_same_moment_are_listed_once_each():
     assert len(seen) == 5 and set(seen) == made
 
 
-def test_a_page_begins_after_a_session_whose_user_came_back():
-    made = [ann() for _ in range(3)]
-    for held in made:  # by the database's clock
-        with transaction.atomic():
-            assert sessions._touch(held.actor, held.id)
+def test_a_page_begins_after_a_session_that_got_a_message():
+    for held in [ann() for _ in range(3)]:
+        with transaction.atomic():  # by the database's clock
+            advance(held.id, messages=1)
     first = get(limit=1)
     second = get(limit=2, cursor=first.json()["next"])
     assert not set(ids(first)) & set(ids(second))
+
+
+def test_a_session_that_is_only_opened_keeps_its_place():
+    made = [ann() for _ in range(3)]
+    first = get(limit=1)
+    with transaction.atomic():
+        assert sessions._touch(made[0].actor, made[0].id)
+    second = get(limit=2, cursor=first.json()["next"])
+    assert ids(first) + ids(second) == [str(held.id) for held in reversed(made)]
 
 
 @pytest.mark.parametrize("cursor", ["x", "%00", "MjAyNg", "bm9wZSAx", "w6Q", "A" * 200])

@@ -13,6 +13,7 @@ from playwright.async_api import expect
 from tests.browser import STALLED, STALLED_TEXT, Chat, Tap, Visitors, stored, times_asked
 from tests.scripted_provider import ScriptedProcess
 from tests.servers import Server
+from tests.waiting import eventually
 
 pytest_plugins = ["tests.browser", "tests.servers"]
 pytestmark = [
@@ -225,7 +226,7 @@ async def test_a_thumb_is_kept_with_its_reason_shown_in_every_tab_and_can_be_tak
             session.replace("-", ""),
         )
 
-    assert opinions() == [("down", "Too long\nby far")]
+    await eventually(lambda: opinions() == [("down", "Too long\nby far")], "the comment")
     await other.show()
     await expect(other.button("Bad answer")).to_have_attribute("aria-pressed", "true")
     await chat.show()
@@ -239,7 +240,7 @@ async def test_a_thumb_is_kept_with_its_reason_shown_in_every_tab_and_can_be_tak
     await expect(good).to_have_attribute("aria-pressed", "true")
     await good.click()
     await expect(good).to_have_attribute("aria-pressed", "false")
-    assert opinions() == []
+    await eventually(lambda: not opinions(), "the withdrawal")
 
 
 # what stands around an answer

@@ -86,7 +86,7 @@ class Migration(migrations.Migration):
                 ('token', models.ForeignKey(blank=True, db_index=False, help_text='the program that it belongs to, when that acts for no user', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='sessions', to='agent.apitoken')),
             ],
             options={
-                'ordering': ('-last_activity_at',),
+                'ordering': ('-changed_at',),
             },
         ),
         migrations.AddField(
@@ -152,15 +152,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='session',
-            index=models.Index(fields=['owner', '-last_activity_at'], name='session_owner'),
+            index=models.Index(fields=['owner', '-changed_at'], name='session_owner'),
         ),
         migrations.AddIndex(
             model_name='session',
-            index=models.Index(fields=['token', '-last_activity_at'], name='session_token'),
+            index=models.Index(fields=['token', '-changed_at'], name='session_token'),
         ),
         migrations.AddIndex(
             model_name='session',
-            index=models.Index(fields=['visitor', '-last_activity_at'], name='session_visitor'),
+            index=models.Index(fields=['visitor', '-changed_at'], name='session_visitor'),
         ),
         migrations.AddIndex(
             model_name='turn',

@@ -8,6 +8,7 @@
  * @property {string} title empty until somebody names it
  * @property {string} preview how its first question begins
  * @property {"open" | "closing" | "closed"} state
+ * @property {string} changed_at when its newest frame was stored, ISO 8601
  * @property {string} last_activity_at ISO 8601
  */
 
