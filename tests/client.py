@@ -136,6 +136,7 @@ class Transcript:
     def connected(self, *, stream: bool = True) -> None:
         """A connection begins."""
         self._phase, self._stream, self._closing = "welcome", stream, False
+        self._after_closed: Frame | None = None
         self._turns: dict[str, _Turn] = {}
         self._cursor = 0
         self._resumes = {}
@@ -168,7 +169,8 @@ class Transcript:
             self._begin(frame)
             return False
         _require(self._phase != "closed", "a frame after the end", frame)
-        _require(not self._closing or is_durable(frame), "a frame after `closed`", frame)
+        if self._closing:
+            self._after_closed = frame
         if is_durable(frame):
             self._take_durable(frame)
         match frame["type"]:
@@ -183,6 +185,18 @@ class Transcript:
             case "error" if not is_terminal(frame):
                 _require("turn" not in frame, "an error of a turn without a seq", frame)
         return False
+
+    def ended(self, reason: str | None) -> None:
+        """The connection was closed, by the server if there is a reason.
+
+        `closed` is the last frame, unless the session was opened again at once; then something
+        durable follows it, and the connection stays.
+
+        Raises:
+            Violation: frames followed a `closed` after which the server did close.
+        """
+        if reason in ("Session closed", "Session timeout") and self._after_closed:
+            _require(False, "a frame after `closed`", self._after_closed)
 
     def _check_shape(self, frame: Frame) -> None:
         kind = frame.get("type")
@@ -238,7 +252,7 @@ class Transcript:
         _require(seq == self._cursor + 1, f"seq {seq} after {self._cursor}", frame)
         replayed = frame.get("replay", False)
         _require(replayed is (self._phase == "replay"), f"replay: {replayed}", frame)
-        self._cursor, self._closing = seq, False  # open again, if it was closed
+        self._cursor, self._closing, self._after_closed = seq, False, None
         kept = {name: value for name, value in frame.items() if name != "replay"}
         held = self.frames.setdefault(seq, kept)
         _require(held == kept or frame.get("event") == "expired", f"not as before: {held}", frame)
@@ -437,6 +451,7 @@ class Client:
                     raise Violation("a binary frame")
                 await self._take(json.loads(text))
                 self._news.set()
+            self.transcript.ended(self.socket.close_reason)
         except ConnectionClosed:
             pass
         except Exception as error:

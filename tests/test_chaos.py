@@ -32,7 +32,7 @@ async def test_a_process_that_is_killed_again_and_again_leaves_no_turn_behind():
 @pytest.mark.redis
 @pytest.mark.postgres
 async def test_restarts_under_load_lose_and_double_nothing():
-    plan = Plan(seconds=15, seed=23, people=20, tabs=1, only=("terminate",), between=(3, 5))
+    plan = Plan(seconds=15, seed=23, people=20, tabs=1, only=("terminate", "roll"), between=(3, 5))
     await assert_green(plan)
 
 

@@ -36,6 +36,7 @@ _OF_PROCESSES = {
     "kill": (4, 0.0, 2.0),
     "freeze": (3, LEASE_SECONDS + 1.0, LEASE_SECONDS + 3.0),
     "terminate": (2, 0.0, 1.0),
+    "roll": (1, 0.0, 1.0),
     "cut": (3, 0.0, 0.0),
     "delay": (2, 1.0, 4.0),
     "stall": (2, 2.0, 6.0),
@@ -139,9 +140,18 @@ class Storm:
             server.thaw()
 
     async def terminate(self, fault: Fault) -> None:
-        server = self.world.servers[fault.target]
+        await self._restart(fault.target, fault.seconds)
+
+    async def roll(self, fault: Fault) -> None:
+        """A deployment: one server after the other."""
+        for number in range(len(self.world.servers)):
+            async with self._suffering[f"server{number}"]:
+                await self._restart(number, fault.seconds)
+
+    async def _restart(self, number: int, seconds: float) -> None:
+        server = self.world.servers[number]
         await asyncio.to_thread(server.stop)
-        await asyncio.sleep(fault.seconds)
+        await asyncio.sleep(seconds)
         await asyncio.to_thread(server.start)
 
     # the network
@@ -191,6 +201,6 @@ class Storm:
 def _place(fault: Fault) -> str:
     """What suffers."""
     service = fault.kind.partition("_")[0]
-    if service in ("redis", "postgres"):
+    if service in ("redis", "postgres", "roll"):
         return service
     return f"{'server' if fault.kind in ('kill', 'freeze', 'terminate') else 'door'}{fault.target}"

@@ -153,6 +153,10 @@ class Person:
             refs <= {end.get("ref") for end in tab.transcript.ends.values()} for tab in self.tabs
         )
 
+    def holds(self, seq: int) -> bool:
+        """Whether every tab got as far as the durable frame of this number."""
+        return all(tab.transcript.last_seq >= seq for tab in self.tabs)
+
     async def _ask_now_and_then(self) -> None:
         while True:
             await asyncio.sleep(self.random.uniform(0.2, 2.0))

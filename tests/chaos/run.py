@@ -154,6 +154,9 @@ async def _calm(world: World, people: list[Person]) -> list[str]:
         if time.monotonic() > until:
             return [f"lost: turns are unfinished after {_CALM_SECONDS} s"]
         await asyncio.sleep(0.5)
+    # What nobody waits for, the end of a retry for example. The judge finds who still lacks some.
+    newest = {row["id"]: row["last_seq"] for row in await asyncio.to_thread(_sessions, world)}
+    await all_of(people, lambda each: each.holds(newest[each.session]), _LAST_MESSAGE_SECONDS)
     return []
 
 
@@ -217,7 +220,7 @@ async def _rest(world: World, before: list[dict[str, Any]]) -> list[dict[str, An
 
 
 def _record(world: World, people: list[Person]) -> Record:
-    sessions = _rows(world, "agent_session", "id, last_seq, started")
+    sessions = _sessions(world)
     messages = _rows(
         world, "agent_message", "session_id, seq, type, turn_id, content, partial, data"
     )
@@ -235,6 +238,10 @@ def _record(world: World, people: list[Person]) -> Record:
         held=[held for person in people for held in _held(person)],
         violations=[violation for person in people for violation in person.violations],
     )
+
+
+def _sessions(world: World) -> list[dict[str, Any]]:
+    return _rows(world, "agent_session", "id, last_seq, started")
 
 
 def _rows(world: World, table: str, columns: str) -> list[dict[str, Any]]:
