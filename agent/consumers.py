@@ -17,7 +17,19 @@ import structlog
 from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
-from . import auth, credentials, db, frames, metrics, protocol, queries, server, sessions, worker
+from . import (
+    auth,
+    credentials,
+    db,
+    frames,
+    live,
+    metrics,
+    protocol,
+    queries,
+    server,
+    sessions,
+    worker,
+)
 from .actor import CHAT, Access
 from .conf import conf
 from .errors import (
@@ -41,12 +53,14 @@ from .limits import address_of, caller_of, limits
 from .places import Place
 from .protocol import CloseCode
 from .sessions import Held, View
-from .strictjson import parse_object
+from .strictjson import parse_object, refuse_nul
 
 log = structlog.get_logger(__name__)
 
 #: Ends that wait for no client that does not read.
 _AT_ONCE = (CloseCode.TOO_SLOW, CloseCode.UNAUTHENTICATED)
+#: How long an end waits for the client to read what comes before it; of those above.
+_CLOSE_SECONDS, _AT_ONCE_SECONDS = 30.0, 1.0
 _BAD_FRAMES = (InvalidJson, InvalidMessage, UnknownType, UnknownCommand)
 
 
@@ -84,7 +98,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         options = _options(self.scope)
         try:
             if self.worker.stopping:
-                raise Restarting
+                raise _restarting()
             address = address_of(self.scope)
             await self.limits.connecting(address)
             self.access = await auth.authenticate(self.scope)
@@ -98,7 +112,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             await self._refuse(error)
             return
         except Exception as error:
-            await self._refuse(_internal(error))
+            await self._refuse(_internal(error, retry_after=live.comeback_seconds()))
             return
         structlog.contextvars.bind_contextvars(session=str(self.held.id), actor=self.actor.key)
         self.feed = Feed(
@@ -125,13 +139,17 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         try:
             closed = await feed.run(_number(options.get("last_seq", "")), tail, welcome)
             metrics.closes.labels(int(closed.code)).inc()
-            if closed.code in _AT_ONCE:
-                asyncio.get_running_loop().call_later(1, server.abort, self.base_send)
+            self._abort_in(_AT_ONCE_SECONDS if closed.code in _AT_ONCE else _CLOSE_SECONDS)
             await self.close(int(closed.code), closed.reason)  # daphne: no IntEnum
         except Exception as error:  # the socket is gone, or we are wrong
             log.info("connection broke off", error=type(error).__name__)
+            self._abort_in(_CLOSE_SECONDS)
             with suppress(Exception):  # there may be nothing left to close
                 await self.close(1011)
+
+    def _abort_in(self, seconds: float) -> None:
+        """Drop the connection then if its client has not taken the close frame."""
+        asyncio.get_running_loop().call_later(seconds, server.abort, self.base_send)
 
     async def _send_text(self, text: str) -> None:
         await server.writable(self.base_send)
@@ -171,6 +189,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         try:
             self.limits.frame(self.caller)
             fields = _fields(text_data)
+            refuse_nul(text_data or "", fields)
             frame = protocol.parse_client_frame(fields, max_query_chars=conf().max_query_chars)
             self._bad_in_a_row = 0
             metrics.frames_in.labels(frame.type).inc()
@@ -288,10 +307,10 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             feed.end(CloseCode.NOT_FOUND)
         if isinstance(error, Unauthenticated):
             feed.end(CloseCode.UNAUTHENTICATED, "Access ended")
-        if isinstance(error, _BAD_FRAMES):
-            self._bad_in_a_row += 1
-            if self._bad_in_a_row >= protocol.MAX_BAD_FRAMES:
-                feed.end(CloseCode.BROKEN_CLIENT)
+        bad = isinstance(error, _BAD_FRAMES)
+        self._bad_in_a_row = self._bad_in_a_row + 1 if bad else 0
+        if self._bad_in_a_row >= protocol.MAX_BAD_FRAMES:
+            feed.end(CloseCode.BROKEN_CLIENT)
         limited = isinstance(error, RateLimited)
         self._refused_in_a_row = self._refused_in_a_row + 1 if limited else 0
         if self._refused_in_a_row >= protocol.MAX_REFUSED_FRAMES:
@@ -346,8 +365,8 @@ def _done(command: protocol.Command, content: str = "Done", **fields: Any) -> St
     return Status(status="done", content=content, ref=command.id, **fields)
 
 
-def _internal(error: Exception) -> InternalError:
-    internal = InternalError()
+def _internal(error: Exception, *, retry_after: float | None = None) -> InternalError:
+    internal = InternalError(retry_after=retry_after)
     log.error(
         "a frame could not be handled",
         incident=internal.incident,
@@ -355,6 +374,12 @@ def _internal(error: Exception) -> InternalError:
         exc_info=error,
     )
     return internal
+
+
+def _restarting() -> Restarting:
+    restarting = Restarting(retry_after=live.comeback_seconds())
+    log.info("a connection was sent away", incident=restarting.incident)
+    return restarting
 
 
 def _close_code(error: AgentError) -> int:

@@ -59,9 +59,19 @@ async def transact(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
     return await _run(_writers(), transaction.atomic(partial(function, *args, **kwargs)))
 
 
+async def transact_apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """`transact` for what keeps this process's turns: it waits behind nobody else's work."""
+    return await _run(_keeper(), transaction.atomic(partial(function, *args, **kwargs)))
+
+
 async def read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a sync function that only reads, off the event loop and without a transaction."""
     return await _run(_readers(), partial(function, *args, **kwargs))
+
+
+async def search(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """`read` for what may take long: it holds up nobody but its like."""
+    return await _run(_searchers(), partial(function, *args, **kwargs))
 
 
 async def repeated(step: Callable[[], Awaitable[T]]) -> T:
@@ -105,6 +115,18 @@ def _readers() -> ThreadPoolExecutor:
     if connection.vendor == "sqlite":
         return ThreadPoolExecutor(2, thread_name_prefix="db-read")
     return _writers()
+
+
+@cache
+def _keeper() -> ThreadPoolExecutor:
+    if connection.vendor == "sqlite":
+        return _writers()
+    return ThreadPoolExecutor(1, thread_name_prefix="db-keep")
+
+
+@cache
+def _searchers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(2, thread_name_prefix="db-search")
 
 
 def answers() -> bool:

@@ -151,9 +151,12 @@ class InternalError(AgentError):
     retryable = True
     words = "Something went wrong on our side. Try again."
 
-    def __init__(self, message: str = "", *, incident: str = "") -> None:
+    def __init__(
+        self, message: str = "", *, incident: str = "", retry_after: float | None = None
+    ) -> None:
         self.incident = incident or secrets.token_hex(6)
-        super().__init__(f"{message or self.words} (incident {self.incident})")
+        words = f"{message or self.words} (incident {self.incident})"
+        super().__init__(words, retry_after=retry_after)
 
 
 class Restarting(InternalError):

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
-from . import db, frames, metrics, relay, sessions
+from . import db, frames, live, metrics, relay, sessions
 from .actor import Access, Actor
 from .errors import NotFound
 from .groups import Frame, group
@@ -28,6 +28,8 @@ from .told import Told
 DELTA_SECONDS = 0.03
 #: How long one frame may take to leave before the client counts as not reading.
 SEND_SECONDS = 30.0
+#: How many `resume` commands may wait for the replay that serves them.
+MAX_REWINDS = 100
 #: How long `ready` waits for the text of an answer that runs in another process.
 SNAPSHOT_SECONDS = 1.0
 
@@ -70,12 +72,14 @@ class Feed:
         self._ending: Closed | None = None
         self._cut: Closed | None = None
         self._deadline: asyncio.Timeout | None = None  # of what is being sent
-        self._rewind: tuple[int, Frame] | None = None
+        self._rewinds: list[tuple[int, Frame]] = []
         self._cursor = 0  # seq of the newest durable frame that was sent
         self._replay_until = 0
+        self._heard = 0  # seq of the newest durable frame that was news to this connection
         self._page: deque[Frame] = deque()
         self._told = Told(self._group)
         self._sent_chars = 0  # of the running answer
+        self._owes_snapshot = False  # `ready` was sent without the text of the running answer
         self._next_delta_at = 0.0
         self._timer: asyncio.TimerHandle | None = None  # of the next delta
         self._last_sent_at = time.monotonic()
@@ -138,8 +142,13 @@ class Feed:
         return self._ending is not None
 
     def rewind(self, last_seq: int, reply: Frame) -> None:
-        """Send `reply`, then once more what follows `last_seq`, and the running answer."""
-        self._rewind = (last_seq, reply)
+        """Send `reply`, then once more what follows `last_seq`, and the running answer.
+
+        One replay serves all that wait for it.
+        """
+        self._rewinds.append((last_seq, reply))
+        if len(self._rewinds) > MAX_REWINDS:
+            self.end(CloseCode.TOO_SLOW)
         self._wake.set()
 
     # the loop
@@ -153,6 +162,8 @@ class Feed:
             welcome: makes the first frame out of a `View` and the number that the replay follows.
         """
         self._group.listeners.add(self)
+        for notification in live.degradations():
+            self.tell(0, notification)
         try:
             await relay.current().join(self.held.id)
             await self._begin(last_seq, tail, welcome)
@@ -171,6 +182,7 @@ class Feed:
     async def _begin(self, last_seq: int, tail: int | None, welcome: Callable[..., Frame]) -> None:
         view = await self._view()
         start = _start(view.last_seq, last_seq, tail)
+        self._heard = view.last_seq
         await self._send(welcome(view, start))
         await self._replay(view, start)
 
@@ -202,7 +214,8 @@ class Feed:
             return
         self._told.start_anew()
         await self._send_thinking(turn.id, attempt, turn.ref)
-        await self._send_delta(snapshot=True)
+        self._owes_snapshot = True
+        await self._send_delta()
 
     async def _text_arrives(self, turn_id: UUID) -> None:
         until = time.monotonic() + SNAPSHOT_SECONDS
@@ -226,17 +239,22 @@ class Feed:
                 raise self._cut
             if told := self._outbox.pop(self._cursor):
                 await self._send_told(*told)
-            elif self._rewind:
-                (last_seq, reply), self._rewind = self._rewind, None
-                await self._send(reply)
-                view = await self._view()
-                await self._replay(view, _start(view.last_seq, last_seq, None))
+            elif self._rewinds:
+                await self._go_back()
             elif self._cursor < self._known_seq():
                 await self._send_durable(await self._next_durable())
             elif self._ending:
                 raise self._ending
             elif not await self._send_answer():
                 return
+
+    async def _go_back(self) -> None:
+        rewinds, self._rewinds = self._rewinds, []
+        for _, reply in rewinds:
+            await self._send(reply)
+        view = await self._view()
+        starts = [_start(view.last_seq, last_seq, None) for last_seq, _ in rewinds]
+        await self._replay(view, min(starts))
 
     async def _wait(self) -> None:
         """Wait until something is to be sent, at the latest a `ping`."""
@@ -275,13 +293,16 @@ class Feed:
         self._cursor = frame["seq"]
         if frame["type"] in ("response", "error"):
             self._told.end(frame["turn"])
-        if not replay and self._cursor >= self._known_seq():  # else it was opened again
-            self._close_after(frame)
+        if self._cursor > self._heard:
+            self._heard = self._cursor
+            if frame.get("event") == "closed" and await self._stays_closed():
+                raise _closed(frame)
 
-    def _close_after(self, frame: Frame) -> None:
-        if frame.get("event") == "closed":
-            timeout = frame.get("reason") == "timeout"
-            raise Closed(CloseCode.NORMAL, "Session timeout" if timeout else "Session closed")
+    async def _stays_closed(self) -> bool:
+        """Whether nobody opened the session again since the message at the cursor."""
+        if self._cursor >= self._known_seq():
+            return True
+        return await db.repeated(lambda: sessions.is_closed(self.held.id))
 
     # ephemeral frames
 
@@ -296,12 +317,13 @@ class Feed:
             if self._told.has_ended(turn_id, seq, self._cursor):
                 frame = {**frame, "state": "ended"}  # another process was faster
         await self._send(frame)
-        self._close_after(frame)
+        if frame.get("event") == "closed":  # of a session without a row
+            raise _closed(frame)
 
     async def _send_thinking(self, turn_id: UUID, attempt: int, ref: str) -> None:
         """Tell that an attempt runs, once, and not after a later one."""
         if self._told.begin(turn_id, attempt):
-            self._sent_chars = 0
+            self._sent_chars, self._owes_snapshot = 0, False
             await self._send(frames.thinking(turn_id, attempt, ref))
 
     async def _send_answer(self) -> bool:
@@ -332,7 +354,7 @@ class Feed:
         self._timer = None
         self._wake.set()
 
-    async def _send_delta(self, *, snapshot: bool = False) -> None:
+    async def _send_delta(self) -> None:
         answer = self._group.answer
         if answer is None or not self._stream:
             return
@@ -348,8 +370,9 @@ class Feed:
             first=start,
             index=self._sent_chars - 1,
             content=text,
-            snapshot=snapshot or None,
+            snapshot=self._owes_snapshot or None,
         )
+        self._owes_snapshot = False
         metrics.deltas.inc()
         await self._send(delta.frame())
 
@@ -364,6 +387,11 @@ class Feed:
         finally:
             self._deadline = None
         self._last_sent_at = time.monotonic()
+
+
+def _closed(notification: Frame) -> Closed:
+    timeout = notification.get("reason") == "timeout"
+    return Closed(CloseCode.NORMAL, "Session timeout" if timeout else "Session closed")
 
 
 def _start(newest: int, last_seq: int, tail: int | None) -> int:

@@ -38,7 +38,7 @@ from .errors import (
     Unauthenticated,
 )
 from .limits import address_of, caller_of, limits
-from .strictjson import parse_object
+from .strictjson import parse_object, refuse_nul
 
 log = structlog.get_logger(__name__)
 
@@ -171,9 +171,12 @@ class StrictJson(Parser):
         if len(request.body) > conf().max_frame_bytes:
             raise TooLarge(f"A body may have {conf().max_frame_bytes} bytes; this one has more.")
         try:
-            return parse_object(request.body.decode())
+            text = request.body.decode()
         except UnicodeDecodeError:
             raise InvalidJson from None
+        fields = parse_object(text)
+        refuse_nul(text, fields)
+        return fields
 
 
 class Bounded:

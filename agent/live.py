@@ -12,11 +12,14 @@ import time
 from uuid import UUID
 
 from . import frames, metrics, relay
-from .groups import Answer, Group, Presence, gone, groups, present
+from .groups import Answer, Frame, Group, Presence, gone, groups, present
 from .numbering import Change
 from .stops import stop_here
 
 _FAREWELL_SECONDS = 3.0
+
+#: The parts that this process cannot reach at the moment.
+_failing: set[str] = set()
 
 
 def publish(change: Change) -> None:
@@ -58,14 +61,28 @@ def deleted(session_id: UUID) -> None:
 
 
 def degraded(part: str, failing: bool) -> None:
-    """Tell every connection of this process that a part of it fails, or works again."""
+    """Tell every connection of this process, and those to come, that a part of it fails.
+
+    With `failing` False: those that there are, that it works again.
+    """
+    (_failing.add if failing else _failing.discard)(part)
+    notification = _degraded(part, failing=failing)
+    for session in list(groups.values()):
+        for listener in list(session.listeners):
+            listener.tell(0, notification)
+
+
+def degradations() -> list[Frame]:
+    """What a new connection is told of the parts that fail now."""
+    return [_degraded(part, failing=True) for part in sorted(_failing)]
+
+
+def _degraded(part: str, *, failing: bool) -> Frame:
     words = _DEGRADED[part] if failing else "Everything works again."
     notification = frames.Notification(
         event="degraded", part=part, level="warning" if failing else "success", content=words
     )
-    for session in list(groups.values()):
-        for listener in list(session.listeners):
-            listener.tell(0, notification.frame())
+    return notification.frame()
 
 
 _DEGRADED = {
@@ -74,11 +91,16 @@ _DEGRADED = {
 }
 
 
+def comeback_seconds() -> float:
+    """When somebody who is sent away shall come back; not everybody at the same moment."""
+    return round(random.uniform(0.5, 4), 1)  # noqa: S311
+
+
 async def restarting() -> None:
     """Send every connection of this process away, each to come back at another moment."""
     listeners = [one for session in list(groups.values()) for one in session.listeners]
     for listener in listeners:
-        listener.restarting(retry_after=round(random.uniform(0.5, 4), 1))  # noqa: S311
+        listener.restarting(retry_after=comeback_seconds())
     until = time.monotonic() + _FAREWELL_SECONDS
     while any(session.listeners for session in list(groups.values())):
         if time.monotonic() > until:

@@ -46,6 +46,7 @@ def prompt(
             ended_seq__gt=after,
             ended_seq__lte=until,
         )
+        .exclude(id=query_id)  # a retry of what was stopped before it started
         .order_by("-ended_seq")
         .values_list("id", "content")[:max_history]
     )

@@ -19,6 +19,8 @@ from .errors import (
 
 VERSION = 1
 SUBPROTOCOL = "agent.v1"
+#: Of feedback, in code points.
+MAX_COMMENT_CHARS = 4000
 #: Bad frames in a row after which a client is taken for broken.
 MAX_BAD_FRAMES = 20
 #: Frames refused as too many, in a row, after which the client is sent away.
@@ -66,7 +68,7 @@ class HumanFeedback(_ClientFrame):
     type: Literal["human_feedback"]
     target: TargetId | None = None
     rating: Literal["up", "down"] | None
-    content: Annotated[str, Field(max_length=4000)] | None = None
+    content: str | None = None
     id: ClientId | None = None
 
 
@@ -164,6 +166,9 @@ _FRAMES: dict[str, TypeAdapter[Any]] = {
 }
 
 
+_NAMES = {"query": "message", "human_feedback": "comment"}
+
+
 def help_text() -> str:
     """The commands, one in a line."""
     return "\n".join(f"{name}: {args.__doc__}" for name, args in COMMANDS.items())
@@ -181,7 +186,8 @@ def parse_client_frame(fields: dict[str, Any], *, max_query_chars: int) -> Clien
     Raises:
         UnknownType, UnknownCommand: the words list the known ones.
         InvalidMessage: a field is missing or wrong.
-        TooLarge: a query of more than `max_query_chars` code points.
+        TooLarge: a query of more than `max_query_chars` code points, or a longer comment than
+            `MAX_COMMENT_CHARS`.
     """
     kind = fields.get("type")
     kind = "query" if kind is None else kind
@@ -192,8 +198,10 @@ def parse_client_frame(fields: dict[str, Any], *, max_query_chars: int) -> Clien
     if kind == "query" and fields.get("content") in (None, ""):
         raise InvalidMessage("Message content is required")
     frame = _validate(_FRAMES[kind], {**fields, "type": kind})
-    if isinstance(frame, Query) and len(frame.content) > max_query_chars:
-        raise TooLarge(f"A message may have {max_query_chars} characters; this one has more.")
+    if isinstance(frame, Query | HumanFeedback):
+        most = max_query_chars if isinstance(frame, Query) else MAX_COMMENT_CHARS
+        if len(frame.content or "") > most:
+            raise TooLarge(f"A {_NAMES[kind]} may have {most} characters; this one has more.")
     return _command(frame) if isinstance(frame, _CommandFrame) else frame
 
 

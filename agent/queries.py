@@ -92,7 +92,7 @@ async def close(held: Held) -> Effect:
 def settle(held: Held, effect: Effect) -> None:
     """Let the effect of a transaction be seen. Call it when the sender has its reply."""
     if effect.change:
-        held.stored = True
+        held.stored = held.stored or effect.change.seq > 0
         live.publish(effect.change)
     for turn_id, worker, reason in effect.stopped:
         live.stop(turn_id, worker, reason)
@@ -253,7 +253,14 @@ def _ask_to_stop(done: Effect, running: Turn | None, reason: str) -> None:
 
 def _close(held: Held) -> Effect:
     done = Effect()
-    numbers = advance_or_create(held)
+    try:
+        numbers = advance_stored(held)
+    except SessionGone:
+        raise
+    except NotFound:  # nothing was said in it, so nothing is kept of it
+        frame = frames.Notification(event="closed", content="Session closed", reason="requested")
+        done.change = Change(held.id, statuses=[frame.frame()])
+        return done
     queue = Queue.of(held.id, numbers.started)
     running = {queue.running.id} if queue.running else set()
     done.change = change = Change(held.id, numbers.seq)

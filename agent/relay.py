@@ -33,6 +33,10 @@ SEND_SECONDS = 1.0
 #: How long deltas for other processes are collected.
 MERGE_SECONDS = 0.025
 _ECHO_SECONDS = 2.0
+#: How long this process may hear nothing before it connects to the layer anew.
+_DEAF_SECONDS = 20.0
+#: How long leaving the old connections may take.
+_LEAVE_SECONDS = 8.0
 #: How long other processes may take to say that a session has connections there: the first of them,
 #: and each one after it.
 FIRST_ANSWER_SECONDS = 0.3
@@ -71,7 +75,8 @@ class Relay:
         self._questions: dict[str, asyncio.Queue[Presence]] = {}
         self._wake = asyncio.Event()
         self._joined: set[UUID] = set()
-        self._echoed_at = time.monotonic()
+        self._echoed_at = self._connected_at = time.monotonic()
+        self._hearing: asyncio.Future[dict[str, Any]] | None = None
 
     @property
     def shared(self) -> bool:
@@ -190,9 +195,13 @@ class Relay:
 
     async def _received(self) -> dict[str, Any]:
         while True:
+            self._hearing = asyncio.ensure_future(self._layer.receive(PROCESS))
             try:
-                message: dict[str, Any] = await self._layer.receive(PROCESS)
-                return message
+                return await self._hearing
+            except asyncio.CancelledError:
+                if not self._hearing.cancelled() or _is_cancelled():
+                    raise
+                # the layer was connected anew: this mailbox is gone
             except Exception as error:  # whatever the layer's client raises
                 metrics.layer_failures.inc()
                 log.warning("channel layer unreachable", error=type(error).__name__)
@@ -271,6 +280,7 @@ class Relay:
     async def keep_joined(self) -> None:
         """Join what could not be joined, leave what nobody here needs, and try the way itself."""
         while self.shared:
+            await self._cure_deafness()
             await _bounded(self._layer.send(PROCESS, {"type": "echo"}))
             for session_id in [key for key in self._joined if key not in groups]:
                 self._joined.discard(session_id)
@@ -279,6 +289,24 @@ class Relay:
                 for session_id in [key for key in groups if key not in self._joined]:
                     await self.join(session_id)
             await asyncio.sleep(_ECHO_SECONDS)
+
+    async def _cure_deafness(self) -> None:
+        """Connect anew when nothing has come for long.
+
+        A host that vanished does not say so: messages go out by another connection, and the one
+        that they come in by is silent for ever. When the kernel gives up on it at last, redis-py
+        takes that for a time without messages and asks again at once, without end, so that nothing
+        else runs.
+        """
+        now = time.monotonic()
+        if now - max(self._echoed_at, self._connected_at) < _DEAF_SECONDS:
+            return
+        self._connected_at = now
+        log.warning("channel layer connected anew")
+        await _bounded(self._layer.flush(), _LEAVE_SECONDS)
+        self._joined.clear()
+        if self._hearing:
+            self._hearing.cancel()
 
 
 async def _sum(answers: asyncio.Queue[Presence]) -> Presence:
@@ -307,10 +335,16 @@ def _unpacked(fields: dict[str, Any] | None) -> Actor | None:
     return Actor(**{**fields, "session_id": session_id and UUID(session_id)})
 
 
-async def _bounded(sending: Awaitable[Any]) -> bool:
+def _is_cancelled() -> bool:
+    """Whether somebody wants the running task to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _bounded(sending: Awaitable[Any], seconds: float = SEND_SECONDS) -> bool:
     """Wait for the layer, but never long; whether it answered."""
     try:
-        async with asyncio.timeout(SEND_SECONDS):
+        async with asyncio.timeout(seconds):
             await sending
     except Exception as error:  # whatever the layer's client raises: the database heals it
         metrics.layer_failures.inc()

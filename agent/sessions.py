@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 from . import db, frames, live, protocol
 from .actor import Actor
+from .conf import conf
 from .db import Now
 from .errors import NotFound, SessionGone
 from .groups import group
@@ -18,7 +19,8 @@ from .numbering import Change, Numbers, advance
 from .waiting import Queue
 
 _PAGE = 200
-_TOUCH_SECONDS = 15
+#: Activity without a message is noted no more often than this, nor 20 times within the timeout.
+_TOUCH_SECONDS = 15.0
 
 
 class Held:
@@ -107,8 +109,9 @@ async def touch(held: Held) -> None:
 
 
 def _note_activity(session_id: UUID) -> None:
+    seconds = min(_TOUCH_SECONDS, conf().session_timeout * 60 / 20)
     Session.objects.filter(
-        id=session_id, last_activity_at__lt=Now() - timedelta(seconds=_TOUCH_SECONDS)
+        id=session_id, last_activity_at__lt=Now() - timedelta(seconds=seconds)
     ).update(last_activity_at=Now())
 
 
@@ -183,6 +186,12 @@ def _counters(session_id: UUID) -> tuple[int, int] | None:
 def _listed(turn: Turn, position: int) -> dict[str, Any]:
     ref = {"ref": turn.ref} if turn.ref else {}
     return {"turn": str(turn.id), **ref, "state": turn.state, "position": position}
+
+
+async def is_closed(session_id: UUID) -> bool:
+    """Whether a session was closed and no query opened it again."""
+    rows = Session.objects.filter(id=session_id, closed_at__isnull=False)
+    return await db.read(rows.exists)
 
 
 async def frames_after(session_id: UUID, seq: int) -> list[dict[str, Any]]:

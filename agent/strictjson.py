@@ -17,7 +17,6 @@ def parse_object(text: str) -> dict[str, Any]:
     Raises:
         InvalidJson: not JSON, not an object, nested too deep, NaN or Infinity, a huge number, a
             key twice, or a lone surrogate.
-        InvalidMessage: a NUL character, which databases do not keep.
     """
     if _depth(text) > _MAX_DEPTH:
         raise InvalidJson(f"This JSON is nested deeper than {_MAX_DEPTH} levels.")
@@ -30,9 +29,17 @@ def parse_object(text: str) -> dict[str, Any]:
         raise InvalidJson from None
     if not isinstance(value, dict):
         raise InvalidJson
+    return value
+
+
+def refuse_nul(text: str, value: dict[str, Any]) -> None:
+    """Refuse a NUL character, which databases do not keep, in the object `value` out of `text`.
+
+    Raises:
+        InvalidMessage: there is one.
+    """
     if "\\u0000" in text and "\0" in "".join(_strings(value)):
         raise InvalidMessage("Text must not hold NUL characters.")
-    return value
 
 
 def _depth(text: str) -> int:

@@ -13,15 +13,18 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
+import structlog
 from django.db import connection, transaction
 from django.db.models import Count, Exists, F, OuterRef, Q
-from django.db.models.functions import Now
 
 from . import frames
+from .db import Now
 from .errors import AgentError, InternalError, NotFound
 from .models import Message, Session, Turn
 from .numbering import Change, Numbers, advance
 from .waiting import Queue
+
+log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS = 3
 #: How long a turn waits for the process that accepted it before others take it.
@@ -166,7 +169,10 @@ def _give_up(change: Change, turn: Turn) -> None:
     if turn.stop:
         outcome = Outcome(finish_reason=turn.stop)
     else:
-        outcome = Outcome(error=InternalError("The answer could not be finished. Try again."))
+        error = InternalError("The answer could not be finished. Try again.")
+        names = {"session": str(turn.session_id), "turn": str(turn.id)}
+        log.error("turn given up", incident=error.incident, attempt=turn.attempt, **names)
+        outcome = Outcome(error=error)
     end(change, turn, outcome)
 
 
@@ -191,13 +197,18 @@ def _claimed(turn: Turn) -> Claimed:
 
 
 def renew(lease: Lease, held: Mapping[UUID, int]) -> dict[UUID, str]:
-    """Renew the leases of the turns `held` (id to attempt) in one statement.
+    """Renew the leases of the turns `held` (id to attempt) together.
 
     Returns:
         for each turn that this process still has, why it shall stop, or an empty text.
     """
     mine = Turn.objects.filter(worker=lease.worker, state=Turn.State.RUNNING, id__in=list(held))
-    mine.update(lease_until=lease.until())
+    unlocked = mine
+    if connection.features.has_select_for_update_skip_locked:
+        # what somebody locks, perhaps for long, is renewed the next time and holds up no other
+        locked = mine.select_for_update(skip_locked=True).values_list("id", flat=True)
+        unlocked = Turn.objects.filter(id__in=list(locked))
+    unlocked.update(lease_until=lease.until())
     return {
         turn_id: stop
         for turn_id, attempt, stop in mine.values_list("id", "attempt", "stop")
@@ -269,9 +280,10 @@ def finish(claimed: Claimed, outcome: Outcome) -> tuple[Change, bool] | None:
 def end(change: Change, turn: Turn, outcome: Outcome) -> bool:
     """Write a turn's one end, if it still has the state and attempt of `turn`.
 
-    Returns False, with a number drawn in vain, when it has not: roll back.
+    The session was not idle until now. Returns False, with a number drawn in vain, when the turn
+    has not: roll back.
     """
-    numbers = advance(turn.session_id, messages=1)
+    numbers = advance(turn.session_id, messages=1, active=True)
     rows = Turn.objects.filter(id=turn.id, state=turn.state, attempt=turn.attempt).update(
         state=Turn.State.ENDED,
         ended_at=Now(),

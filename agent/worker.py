@@ -105,7 +105,11 @@ class Worker:
             session_id = waiting.popleft()
             if waiting:
                 self._wanted[caller] = waiting  # at the end: the others come first
-            await self._claim(session_id, caller)
+            try:
+                await self._claim(session_id, caller)
+            except db.DATABASE_ERRORS:
+                self.want(session_id, caller)
+                raise
 
     async def _claim(self, session_id: UUID, caller: str, *, skip_locked: bool = False) -> None:
         self._reserved += 1
@@ -115,6 +119,7 @@ class Worker:
             )
         finally:
             self._reserved -= 1
+            self._room.set()
         live.publish(change)
         if claimed:
             self.start(claimed, change.seq, caller)
@@ -137,10 +142,12 @@ class Worker:
         if not held:
             return
         try:
-            kept = await db.transact(turns.renew, self._lease, held)
-        except db.DATABASE_ERRORS:
+            async with asyncio.timeout(self._lease.seconds / 3):
+                kept = await db.transact_apart(turns.renew, self._lease, held)
+        except (TimeoutError, *db.DATABASE_ERRORS) as error:
+            log.warning("leases were not renewed", error=type(error).__name__)
             self._stop_overdue()
-            raise
+            return
         for turn_id, attempt in held.items():
             if turn_id not in self._held or self._held[turn_id][0] != attempt:
                 continue  # ended meanwhile
@@ -180,8 +187,7 @@ class Worker:
         await live.restarting()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_seconds)
-        if self._held:
-            await self._hand_back()
+        await self._hand_back()  # also what was claimed a moment ago and is not held yet
         await relay.current().flush()
         for loop in self._loops:
             loop.cancel()
@@ -192,7 +198,7 @@ class Worker:
     async def _hand_back(self) -> None:
         try:
             async with asyncio.timeout(_END_SECONDS):
-                await db.transact(turns.hand_back, relay.PROCESS)
+                await db.transact_apart(turns.hand_back, relay.PROCESS)
         except (TimeoutError, *db.DATABASE_ERRORS) as error:  # their leases end by themselves
             log.warning("turns were not handed back", error=type(error).__name__)
         for turn_id in list(self._held):

@@ -23,16 +23,18 @@ from .redaction import secrets_of
 
 T = TypeVar("T")
 
+#: Longer than anybody keeps something, and short enough for the arithmetic of dates.
+MOST_DAYS = 36500
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-_env = environ.Env()
-if _env_file := _env.str("ENV_FILE", str(BASE_DIR / ".env")):
+if _env_file := os.environ.get("ENV_FILE", str(BASE_DIR / ".env")):
     environ.Env.read_env(_env_file)
 
 
 def env(name: str, default: T, expected: str, parse: Callable[[str], T]) -> T:
     """The variable `name` read by `parse`, or `default` when it is absent or empty."""
-    raw = _env.str(name, "").strip()
+    raw = os.environ.get(name, "").strip()  # as it stands: environ.Env would resolve $NAME
     if not raw:
         return default
     try:
@@ -44,6 +46,17 @@ def env(name: str, default: T, expected: str, parse: Callable[[str], T]) -> T:
 
 def text(name: str, default: str) -> str:
     return env(name, default, "text", str)
+
+
+def header(name: str) -> str:
+    """A secret that is sent in a header, or compared with one."""
+
+    def parse(raw: str) -> str:
+        if not (raw.isascii() and raw.isprintable()):
+            raise ValueError
+        return raw
+
+    return env(name, "", "printable ASCII characters", parse)
 
 
 def flag(name: str, default: bool) -> bool:
@@ -85,6 +98,8 @@ def url(name: str, default: str, schemes: tuple[str, ...]) -> str:
     def parse(raw: str) -> str:
         parts = urlsplit(raw)
         if parts.scheme not in schemes or not (parts.hostname or parts.scheme == "unix"):
+            raise ValueError
+        if any(char.isspace() for char in raw) or parts.port == 0:  # `port` checks its range
             raise ValueError
         return raw
 
@@ -195,12 +210,21 @@ def _database(raw: str) -> dict[str, Any]:
         config["CONN_MAX_AGE"] = 60
         config["TEST"] = {"NAME": f"{config['NAME']}.test"}
     elif config["ENGINE"] == "django.db.backends.postgresql":
+        if not config["NAME"]:
+            raise ValueError
         config["OPTIONS"] = {
             **config.get("OPTIONS", {}),
             "connect_timeout": 5,
-            "options": "-c statement_timeout=30s -c lock_timeout=15s"
-            " -c idle_in_transaction_session_timeout=30s",
-            "pool": {"min_size": 1, "max_size": 16, "timeout": 10},
+            # A process that freezes within a transaction holds up others less long than a lease.
+            "options": "-c statement_timeout=30s -c lock_timeout=4s"
+            " -c idle_in_transaction_session_timeout=5s",
+            # A server that vanished does not say so.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 15000,
+            # A short series of tries, begun anew: one series waits ever longer between its tries.
+            "pool": {"min_size": 1, "max_size": 16, "timeout": 10, "reconnect_timeout": 5},
         }
         config["CONN_HEALTH_CHECKS"] = True
     else:
@@ -319,8 +343,8 @@ LOGGING: dict[str, Any] = {"level": LOG_LEVEL, "format": LOG_FORMAT}
 # The agent
 
 _DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
-_api_key = text("OPENROUTER_API_KEY", "")
-_metrics_token = text("METRICS_TOKEN", "")
+_api_key = header("OPENROUTER_API_KEY")
+_metrics_token = header("METRICS_TOKEN")
 LOGGING["secrets"] = secrets_of(
     *(SECRET_KEY, _api_key, REDIS_URL, _metrics_token),
     *(str(base.get("PASSWORD", "")) for base in DATABASES.values()),
@@ -346,7 +370,7 @@ AGENT: dict[str, Any] = {
     "provider_token_timeout": number("PROVIDER_TOKEN_TIMEOUT", 30),
     "provider_total_timeout": number("PROVIDER_TOTAL_TIMEOUT", 600),
     "session_timeout": number("SESSION_TIMEOUT", 30),
-    "retention_days": number("RETENTION_DAYS", 30),
+    "retention_days": number("RETENTION_DAYS", 30, most=MOST_DAYS),
     "lease_seconds": number("LEASE_SECONDS", 15),
     "drain_seconds": number("DRAIN_SECONDS", 20, zero=True),
     "max_queue": integer("MAX_QUEUE", 20),

@@ -138,7 +138,8 @@ class Transcript:
         self._phase, self._stream, self._closing = "welcome", stream, False
         self._after_closed: Frame | None = None
         self._turns: dict[str, _Turn] = {}
-        self._cursor = 0
+        self._cursor = self._newest = 0
+        self._went_back_at: int | None = None  # what a replay follows that has not begun
         self._resumes = {}
 
     def sent(self, frame: Frame) -> None:
@@ -296,9 +297,12 @@ class Transcript:
         ref = frame.get("ref")
         if ref in self._resumes:
             last_seq = self._resumes.pop(ref)
-            _require(self._phase == "live", "resume before ready", frame)
-            self._phase = "replay"
-            self._cursor = last_seq if 0 <= last_seq <= self._cursor else 0
+            together = self._phase == "replay" and self._went_back_at == self._cursor
+            _require(self._phase == "live" or together, "resume before ready", frame)
+            newest = self._cursor if self._phase == "live" else self._newest
+            self._newest, start = newest, last_seq if 0 <= last_seq <= newest else 0
+            self._cursor = min(start, self._cursor)
+            self._phase, self._went_back_at = "replay", self._cursor
             self._turns = {}
         if "turn" in frame:
             self._retried_turns.add(frame["turn"])

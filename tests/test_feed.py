@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from django.db import transaction
 
-from agent import frames, protocol, queries, turns
+from agent import frames, live, protocol, queries, sessions, turns
 from agent.actor import Access, Actor
 from agent.feed import Feed
 from agent.groups import Answer, group
@@ -82,6 +82,7 @@ async def connected(held, last_seq=0):
     connection = Connection(held)
     welcome = lambda view, start: {"type": "notification", "event": "connected"}  # noqa: E731
     running = asyncio.create_task(connection.feed.run(last_seq, None, welcome))
+    connection.running = running
     try:
         await connection.until(status="ready")
         yield connection
@@ -192,6 +193,74 @@ async def test_the_text_of_another_turn_is_not_taken_for_the_running_ones(held):
         await client.rest()
         assert client.statuses == ["thinking", "ready"]
         assert len(client.of("delta")) == 1
+
+
+async def test_text_that_comes_after_ready_begins_with_a_snapshot(held):
+    done = await in_thread(ask, held)
+    async with connected(held) as client:  # the running turn's process does not answer
+        mine = group(held.id)
+        mine.begin(text_of(done.claimed, 1, "so far"))
+        mine.wake()
+        assert (await client.until(type="delta"))["snapshot"] is True
+        mine.answer.text += " and more"
+        mine.wake()
+        assert "snapshot" not in await client.until(type="delta", content=" and more")
+
+
+def close(held):
+    with transaction.atomic():
+        return queries._close(held).change
+
+
+async def test_a_session_that_was_closed_ends_connections_whatever_was_told_in_it_since(held):
+    done = await in_thread(ask, held)
+    await in_thread(finish, done.claimed)
+    async with connected(held, last_seq=2) as client:
+        await in_thread(close, held)
+        await sessions.rename(held, "told before the connection hears of the end")
+        closed = await asyncio.wait_for(client.running, 20)
+        assert (closed.code, closed.reason) == (1000, "Session closed")
+        assert client.frames[-1]["event"] == "closed"
+
+
+async def test_a_session_that_was_opened_again_keeps_its_connections(held):
+    done = await in_thread(ask, held)
+    await in_thread(finish, done.claimed)
+    async with connected(held, last_seq=2) as client:
+        await in_thread(close, held)
+        again = await in_thread(ask, held)
+        change = await in_thread(finish, again.claimed, "open")
+        group(held.id).take(change.seq, change.frames, [])
+        await client.until(type="response", content="open")
+        await client.rest()
+        assert not client.running.done()
+
+
+async def test_an_end_within_a_replay_that_was_asked_for_ends_the_connection(held):
+    done = await in_thread(ask, held)
+    await in_thread(finish, done.claimed)
+    async with connected(held, last_seq=2) as client:
+        await in_thread(close, held)
+        client.feed.rewind(1, frames.Status(status="done", content="Done").frame())
+        assert (await asyncio.wait_for(client.running, 20)).code == 1000
+    async with connected(held, last_seq=2) as later:  # which knew it when it came
+        await later.rest()
+        assert not later.running.done()
+
+
+async def test_who_comes_while_a_part_fails_is_told_so(held):
+    live.degraded("redis", failing=True)
+    try:
+        async with connected(held) as client:
+            assert (await client.until(event="degraded"))["part"] == "redis"
+            assert client.statuses == ["ready"]
+            live.degraded("redis", failing=False)
+            await client.until(event="degraded", level="success")
+    finally:
+        live.degraded("redis", failing=False)
+    async with connected(held) as client:
+        await client.rest()
+        assert not [frame for frame in client.frames if frame.get("event") == "degraded"]
 
 
 async def test_a_hole_before_the_last_message_is_read_from_the_rows(held):

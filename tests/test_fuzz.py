@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agent.errors import AgentError
 from agent.protocol import COMMANDS, Command, parse_client_frame
-from agent.strictjson import parse_object
+from agent.strictjson import parse_object, refuse_nul
 from tests.raw import TEXT
 
 from .fuzz.cases import TEMPLATES, message
@@ -42,7 +42,9 @@ frames = st.builds(
 def read(text):
     """What the consumer does with a text: a frame, or the error that the client is told."""
     try:
-        return parse_client_frame(parse_object(text), max_query_chars=100)
+        fields = parse_object(text)
+        refuse_nul(text, fields)
+        return parse_client_frame(fields, max_query_chars=100)
     except AgentError as error:
         assert error.code in _REFUSED, error.code
         assert not error.retryable and error.message

@@ -13,7 +13,8 @@ from agent.actor import Actor
 from agent.groups import Answer, group
 from agent.numbering import Change
 
-from .services import Redis
+from .chaos.proxy import Proxy
+from .services import HOST, Redis
 
 pytestmark = pytest.mark.redis
 OTHER = "agent.other"
@@ -279,6 +280,35 @@ async def test_after_a_restart_of_redis_the_groups_are_joined_again(way, session
     async with asyncio.timeout(30):
         while not await heard():
             pass
+
+
+async def test_a_redis_that_vanished_without_a_word_is_connected_to_anew(
+    settings, redis_server, monkeypatch
+):
+    monkeypatch.setattr(relay, "_DEAF_SECONDS", 3.0)
+    proxy = Proxy(redis_server.port)
+    await proxy.start()
+    try:
+        async with relaying(settings, f"redis://{HOST}:{proxy.port}") as way:
+            mine = group(uuid4())
+            listener = Listener()
+            mine.listeners.add(listener)
+            await until(lambda: relay.PROCESS in get_channel_layer().channels)
+            await way.join(mine.session_id)
+            proxy.lose()  # both connections are silent from now on, and new ones are not
+            await until(lambda: way.degraded)
+            await until(lambda: not way.degraded)
+
+            async def heard():
+                await hear(mine, seq=7)
+                await asyncio.sleep(0.2)
+                return mine.last_seq == 7
+
+            async with asyncio.timeout(20):  # `keep_joined` comes round
+                while not await heard():
+                    pass
+    finally:
+        await proxy.close()
 
 
 async def test_a_process_that_starts_without_redis_hears_of_others_when_there_is_one(settings):

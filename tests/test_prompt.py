@@ -131,6 +131,15 @@ def test_a_retry_sees_what_its_query_saw_and_takes_the_place_of_the_old_answer(t
     ]
 
 
+def test_a_retry_of_what_was_stopped_before_it_started_shows_its_query_once(talk):
+    one = talk.ask("one")
+    two = talk.ask("two")  # waits
+    with transaction.atomic():
+        queries._cancel(talk.held, protocol.Cancel(turn=str(two.turn_id)))
+    talk.end(one.claimed, "1")
+    assert talk.seen(talk.retry(two).claimed) == ["u:one", "a:1", "u:two"]
+
+
 def test_a_failed_retry_without_text_leaves_the_old_answer(talk):
     one = talk.exchange("one", "1")
     again = talk.retry(one)

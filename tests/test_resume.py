@@ -149,6 +149,17 @@ async def test_the_command_resume_replays_on_the_same_connection(server):
         assert "replay" not in end
 
 
+async def test_each_of_several_resumes_has_its_reply_and_all_that_it_asked_for(server):
+    async with server.connect() as client:
+        await three_exchanges(client)
+        refs = [await client.command_frame("resume", last_seq=seq) for seq in (5, 2, 4, 6)]
+        for ref in refs:
+            assert (await client.reply(ref))["status"] == "done"
+        await client.quiet()
+        assert set(replayed(client)) == {3, 4, 5, 6}
+        assert client.frames[-2]["status"] == "ready"
+
+
 async def test_queued_turns_are_in_the_welcome_with_their_positions(server):
     async with server.connect() as client:
         first = await client.ask(STALLED)

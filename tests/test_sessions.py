@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -235,6 +235,28 @@ def test_a_session_with_an_unfinished_turn_is_neither_closed_nor_deleted():
     assert clear_expired() == {"closed": 0, "deleted": 0, "dry_run": False}
 
 
+def test_a_session_is_not_idle_while_a_turn_is_unfinished_nor_the_moment_it_ends():
+    held = stored()
+    done = ask(held, lease=HERE)
+    idle_since(held, minutes=31)
+    with transaction.atomic():
+        turns.finish(done.claimed, Outcome("at last", "stop"))
+    assert clear_expired()["closed"] == 0
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_session_is_closed_from_the_moment_that_it_is_closed_in(running):
+    held = stored()
+    done = ask(held, lease=HERE if running else None)
+    with transaction.atomic():
+        queries._close(held)
+        if running:
+            turns.finish(done.claimed, Outcome("", "cancelled"))
+    assert Message.objects.last().data["event"] == "closed"
+    idle_since_then = expiry.idle(1e-9, [held.id])  # minutes
+    assert not idle_since_then.exists()
+
+
 def test_a_session_that_is_used_meanwhile_is_left_alone():
     held = stored()
     idle_since(held, days=99)
@@ -249,7 +271,7 @@ def test_old_sessions_are_deleted_with_all_that_belongs_to_them():
     old, young = stored(), stored()
     Feedback.objects.create(message=Message.objects.filter(session_id=old.id)[1], caller="x")
     idle_since(old, days=31)
-    assert clear_expired(dry_run=True) == {"closed": 1, "deleted": 1, "dry_run": True}
+    assert clear_expired(dry_run=True) == {"closed": 0, "deleted": 1, "dry_run": True}
     assert clear_expired()["deleted"] == 1
     assert [session.id for session in Session.objects.all()] == [young.id]
     assert set(Message.objects.values_list("session_id", flat=True)) == {young.id}
@@ -268,6 +290,14 @@ def test_small_batches_reach_every_session():
 def test_retention_can_be_given_for_one_run():
     idle_since(stored(), days=3)
     assert clear_expired(retention_days=2.5)["deleted"] == 1
+
+
+@pytest.mark.parametrize("days", [-1, 0, float("nan"), float("inf"), 1e9])
+def test_a_retention_that_makes_no_sense_deletes_nothing(days):
+    stored()
+    with pytest.raises(CommandError, match="--retention-days"):
+        clear_expired(retention_days=days)
+    assert Session.objects.count() == 1
 
 
 @pytest.mark.django_db

@@ -59,6 +59,13 @@ def settings(**environment):
         ("LOG_LEVEL", "LOUD"),
         ("LOG_FORMAT", "xml"),
         ("LEASE_SECONDS", "inf"),
+        ("RETENTION_DAYS", "1000000"),
+        ("OPENROUTER_API_KEY", "ключ"),
+        ("METRICS_TOKEN", "two\nlines"),
+        ("OPENROUTER_BASE_URL", "http://127.0.0.1:99999/v1"),
+        ("OPENROUTER_BASE_URL", "http://an example/v1"),
+        ("REDIS_URL", "redis://127.0.0.1:port/0"),
+        ("DATABASE_URL", "postgres://"),
     ],
 )
 def test_a_bad_value_stops_the_start_with_its_name_and_not_with_itself(name, value):
@@ -141,6 +148,18 @@ def test_numbers_and_lists_are_read(tmp_path):
     assert found["AGENT"]["allowed_origins"] == ["https://example.org", "http://x.test:8080"]
     assert found["TRUSTED_PROXIES"] == ["10.0.0.0/8", "::1/128"]
     assert found["AGENT"]["temperature"] == 0
+
+
+def test_a_secret_may_begin_with_a_dollar_sign(tmp_path):
+    file = tmp_path / "env"
+    file.write_text("METRICS_TOKEN=$of-the-file\n")
+    secret = "$ecret" + "k" * 60
+    found = settings(
+        SECRET_KEY=secret, OPENROUTER_API_KEY="$sk-1", ENV_FILE=str(file), **{"of-the-file": "x"}
+    )
+    assert found["SECRET_KEY"] == secret
+    agent = found["AGENT"]
+    assert (agent["openrouter_api_key"], agent["metrics_token"]) == ("$sk-1", "$of-the-file")
 
 
 def test_a_file_gives_what_the_environment_does_not(tmp_path):

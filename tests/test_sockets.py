@@ -368,6 +368,7 @@ REFUSED = {
     "too_large": {
         "a_long_query": query(content="x" * 32_001),
         "a_long_query_of_emoji": query(content="👍" * 32_001),
+        "a_long_comment": '{"type":"human_feedback","rating":"up","content":"%s"}' % ("x" * 4001),
         "a_large_frame": query(padding="x" * 262_144),
         "a_large_frame_of_emoji": json.dumps({"padding": "👍" * 70_000}, ensure_ascii=False),
         "257_kib": "x" * 257 * 1024,
@@ -392,7 +393,8 @@ async def test_a_bad_frame_is_answered_and_the_socket_lives(server, code, name):
 
 async def test_an_error_carries_the_id_of_the_frame_that_it_is_about(server):
     async with server.connect() as client:
-        for frame in (query(content=""), query(type="x"), command("explode"), command("retry")):
+        bad = (query(content=""), query(content="a\0"), query(type="x"), command("explode"))
+        for frame in (*bad, command("retry")):
             await client.send_raw(frame)
             assert (await client.expect("error"))["ref"] == "bad"
         await client.send_raw(json.dumps({"content": "", "id": "x" * 65}))
@@ -447,6 +449,14 @@ async def test_twenty_bad_frames_in_a_row_are_the_end(server):
         assert code == 4400
         errors = [frame for frame in client.frames if frame["type"] == "error"]
         assert len(errors) == 39
+
+
+async def test_another_error_between_bad_frames_begins_the_count_anew(server):
+    async with server.connect() as client:
+        await client.ready()
+        for bad in ["?"] * 19 + [query(content="x" * 32_001)] + ["?"] * 19:
+            await client.send_raw(bad)
+        await client.quiet()
 
 
 async def test_frames_that_are_too_large_do_not_make_a_client_a_broken_one(server):

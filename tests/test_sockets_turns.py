@@ -298,7 +298,10 @@ async def test_close_without_anything_running_closes_at_once(server):
     async with server.connect() as client:
         await client.ready()
         await client.command_frame("close")
+        assert "seq" not in await client.expect("notification", event="closed")
         assert (await client.closed())[0] == 1000
+        session = client.transcript.session.replace("-", "")
+        assert server.rows("SELECT * FROM agent_session WHERE id = ?", session) == []
 
 
 # the same id again

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import InvalidJson, InvalidMessage
-from agent.strictjson import parse_object
+from agent.strictjson import parse_object, refuse_nul
 
 plain_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 values = st.recursive(
@@ -61,11 +61,13 @@ def test_what_is_not_one_plain_object_is_invalid_json(text):
 def test_nul_characters_are_refused_wherever_they_are():
     for text in ('{"content": "a\\u0000b"}', '{"a": [{"b": "\\u0000"}]}', '{"\\u0000": 1}'):
         with pytest.raises(InvalidMessage):
-            parse_object(text)
+            refuse_nul(text, parse_object(text))
 
 
 def test_an_escaped_backslash_before_u0000_is_text():
-    assert parse_object('{"a": "\\\\u0000"}') == {"a": "\\u0000"}
+    text = '{"a": "\\\\u0000"}'
+    assert parse_object(text) == {"a": "\\u0000"}
+    refuse_nul(text, parse_object(text))
 
 
 def test_brackets_within_strings_are_not_nesting():

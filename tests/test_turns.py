@@ -230,6 +230,36 @@ class TestClaiming:
             assert turns.renew(HERE, {done.turn_id: 2}) == {}
             assert turns.renew(THERE, {done.turn_id: 1}) == {}
 
+    def test_a_turn_that_somebody_locks_holds_up_the_renewal_of_no_other(self):
+        if not connection.features.has_select_for_update_skip_locked:
+            pytest.skip("this database locks no rows")
+        locked, other = (Held(uuid4(), Actor(visitor="v"), stored=False) for _ in range(2))
+        mine = {ask(held, lease=HERE).turn_id: 1 for held in (locked, other)}
+        for held in (locked, other):
+            expire(held)
+        is_locked, may_end = threading.Event(), threading.Event()
+
+        def freeze():
+            try:
+                with transaction.atomic():
+                    queries._cancel(locked, protocol.Cancel())
+                    is_locked.set()
+                    may_end.wait(60)
+            finally:
+                connection.close()
+
+        frozen = threading.Thread(target=freeze)
+        frozen.start()
+        try:
+            assert is_locked.wait(60)
+            with transaction.atomic():
+                assert turns.renew(HERE, mine) == dict.fromkeys(mine, "")
+        finally:
+            may_end.set()
+            frozen.join()
+        assert claim(other, THERE)[0] is None
+        assert turns.due(10) == [locked.id]
+
     def test_what_a_process_hands_back_is_due_at_once(self, held):
         ask(held, lease=HERE)
         assert turns.due(10) == []

@@ -2,13 +2,14 @@
 
 import asyncio
 from datetime import timedelta
+from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models.functions import Now
 
-from agent import protocol, queries, relay
+from agent import protocol, queries, relay, turns
 from agent.actor import Actor
 from agent.completions import Delta, Finish
 from agent.conf import conf
@@ -67,10 +68,10 @@ def held():
     return Held(uuid4(), Actor(visitor="v"), stored=False)
 
 
-def _ask(held):
+def _ask(held, starts=True):
     query = protocol.Query(type="query", content="hi")
     with transaction.atomic():
-        return queries._accept(held, query, 20, Lease(relay.PROCESS, 60))
+        return queries._accept(held, query, 20, Lease(relay.PROCESS, 60) if starts else None)
 
 
 def _expire(held):
@@ -81,6 +82,20 @@ def _expire(held):
 def _ends(held):
     rows = Message.objects.filter(session_id=held.id, type__in=("response", "error"))
     return list(rows.values_list("type", "content", "data__finish_reason"))
+
+
+async def test_a_wanted_turn_is_not_forgotten_when_the_database_is_away_for_a_moment(
+    worker, held, monkeypatch
+):
+    done = await in_thread(_ask, held, False)
+    worker.want(held.id, "caller")
+    with monkeypatch.context() as patch:
+        patch.setattr(turns, "claim", Mock(side_effect=OperationalError))
+        with pytest.raises(OperationalError):
+            await worker.fill()
+    await worker.fill()
+    await worker.model.was_asked(1)
+    assert list(worker._held) == [done.turn_id]
 
 
 async def test_a_process_that_slept_may_take_its_own_turn_again_and_ends_it_whole(worker, held):

@@ -53,6 +53,12 @@ class Proxy:
     def flow(self) -> None:
         self._flows.set()
 
+    def lose(self) -> None:
+        """Pass nothing more of the connections that there are; close none, and take new ones."""
+        self.stall()
+        self._flows = asyncio.Event()
+        self.flow()
+
     # passing on
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -73,8 +79,8 @@ class Proxy:
         their_reader, their_writer = await asyncio.open_connection(HOST, self.target_port)
         self._writers.add(their_writer)
         ways = [
-            asyncio.create_task(self._pump(reader, their_writer)),
-            asyncio.create_task(self._pump(their_reader, writer)),
+            asyncio.create_task(self._pump(reader, their_writer, self._flows)),
+            asyncio.create_task(self._pump(their_reader, writer, self._flows)),
         ]
         try:
             done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -88,11 +94,13 @@ class Proxy:
             self._writers.discard(their_writer)
             their_writer.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event
+    ) -> None:
         while data := await reader.read(_CHUNK):
             if self.delay_seconds:
                 await asyncio.sleep(self.delay_seconds)
-            await self._flows.wait()
+            await flows.wait()
             writer.write(data)
             await writer.drain()
 

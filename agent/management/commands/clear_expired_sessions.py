@@ -6,12 +6,14 @@ import json
 from typing import Any
 
 from asgiref.sync import async_to_sync
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from agent import expiry, live, relay
 from agent.conf import conf
 from agent.numbering import Change
+
+_MOST_DAYS = 36500  # as RETENTION_DAYS may have
 
 
 class Command(BaseCommand):
@@ -29,10 +31,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         days = options["retention_days"]
         days = conf().retention_days if days is None else days
+        if not 0 < days <= _MOST_DAYS:
+            raise CommandError(f"--retention-days: expected a number above 0 to {_MOST_DAYS}")
         size = max(options["batch_size"], 1)
         dry_run = options["dry_run"]
         deleted = self._delete(days, size, dry_run=dry_run)
-        closed = self._close(size, dry_run=dry_run)
+        closed = self._close(days, size, dry_run=dry_run)
         if options["format"] == "json":
             counts = {"closed": closed, "deleted": deleted, "dry_run": dry_run}
             self.stdout.write(json.dumps(counts))
@@ -46,11 +50,11 @@ class Command(BaseCommand):
             return int(rows.count())
         return sum(expiry.delete_expired(ids, days) for ids in expiry.batches(rows, size))
 
-    def _close(self, size: int, *, dry_run: bool) -> int:
+    def _close(self, days: float, size: int, *, dry_run: bool) -> int:
         timeout = conf().session_timeout
         rows = expiry.idle(timeout)
         if dry_run:
-            return int(rows.count())
+            return int(rows.exclude(id__in=expiry.expired(days).values("id")).count())
         closed = 0
         for ids in expiry.batches(rows, size):
             changes = [change for key in ids if (change := _close_one(key, timeout))]
