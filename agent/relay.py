@@ -76,7 +76,7 @@ class Relay:
         self._wake = asyncio.Event()
         self._joined: set[UUID] = set()
         self._echoed_at = self._connected_at = time.monotonic()
-        self._hearing: asyncio.Future[dict[str, Any]] | None = None
+        self._hearing: asyncio.Timeout | None = None  # ends the wait for the mailbox
 
     @property
     def shared(self) -> bool:
@@ -195,19 +195,22 @@ class Relay:
 
     async def _received(self) -> dict[str, Any]:
         while True:
-            self._hearing = asyncio.ensure_future(self._layer.receive(PROCESS))
             try:
-                return await self._hearing
-            except asyncio.CancelledError:
-                if not self._hearing.cancelled() or _is_cancelled():
-                    raise
-                # the layer was connected anew: this mailbox is gone
+                return await self._next_message()
             except Exception as error:  # whatever the layer's client raises
                 metrics.layer_failures.inc()
                 log.warning("channel layer unreachable", error=type(error).__name__)
                 # the layer counts the mailbox as subscribed before it is, and would not try again
                 self._layer.channels.pop(PROCESS, None)
                 await asyncio.sleep(1)
+
+    async def _next_message(self) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(None) as self._hearing:
+                message: dict[str, Any] = await self._layer.receive(PROCESS)
+                return message
+        finally:
+            self._hearing = None
 
     def _take(self, message: dict[str, Any]) -> None:
         match message["type"]:
@@ -306,7 +309,7 @@ class Relay:
         await _bounded(self._layer.flush(), _LEAVE_SECONDS)
         self._joined.clear()
         if self._hearing:
-            self._hearing.cancel()
+            self._hearing.reschedule(asyncio.get_running_loop().time())
 
 
 async def _sum(answers: asyncio.Queue[Presence]) -> Presence:
@@ -333,12 +336,6 @@ def _unpacked(fields: dict[str, Any] | None) -> Actor | None:
         return None
     session_id = fields["session_id"]
     return Actor(**{**fields, "session_id": session_id and UUID(session_id)})
-
-
-def _is_cancelled() -> bool:
-    """Whether somebody wants the running task to end."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 async def _bounded(sending: Awaitable[Any], seconds: float = SEND_SECONDS) -> bool:

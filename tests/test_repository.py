@@ -46,7 +46,7 @@ def locked(name):
 def variables_read():
     """Names that settings.py passes to a reader of the environment, or asks `os.environ` for."""
     tree = ast.parse(text_of("agentsite/settings.py"))
-    readers = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)} | {"_env"}
+    readers = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)} | {"os"}
     return {
         node.args[0].value
         for node in ast.walk(tree)

@@ -27,6 +27,8 @@ _TROUBLES = (
     *("never retrieved", "never awaited", "a step failed", "turn broke off", "incident"),
     *("database is locked", "drain failed"),
 )
+#: What clients were told by an incident, as they should be.
+_TOLD = ("turn given up", "a connection was sent away")
 #: A query that PostgreSQL could not take is refused with an incident. SQLite is always there.
 _EXPECTED = ("error=OperationalError", "error=InterfaceError")
 
@@ -284,7 +286,8 @@ def _log_troubles(world: World) -> list[str]:
     for number, server in enumerate(world.servers):
         lines = server.log.splitlines()
         for place, line in enumerate(lines):
-            expected = world.postgres and any(words in line for words in _EXPECTED)
+            words = _TOLD + (_EXPECTED if world.postgres else ())
+            expected = any(some in line for some in words)
             if not expected and any(trouble in line for trouble in _TROUBLES):
                 found.append(f"log of server {number}: " + "\n".join(lines[place : place + 20]))
     return found

@@ -31,8 +31,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         days = options["retention_days"]
         days = conf().retention_days if days is None else days
-        if not 0 < days <= _MOST_DAYS:
-            raise CommandError(f"--retention-days: expected a number above 0 to {_MOST_DAYS}")
+        if not 0 <= days <= _MOST_DAYS:
+            raise CommandError(f"--retention-days: expected a number from 0 to {_MOST_DAYS}")
         size = max(options["batch_size"], 1)
         dry_run = options["dry_run"]
         deleted = self._delete(days, size, dry_run=dry_run)
