@@ -16,6 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 import structlog
 from django.db import (
     InterfaceError,
+    InternalError,
     OperationalError,
     close_old_connections,
     connection,
@@ -36,6 +37,9 @@ T = TypeVar("T")
 DATABASE_ERRORS = (OperationalError, InterfaceError)
 
 _THREADS = 8
+#: PostgreSQL ended the connection, because this process was frozen within a transaction. psycopg
+#: and Django file that under defects of the caller.
+_IDLE_IN_TRANSACTION = "25P03"
 
 
 class Now(functions.Now):
@@ -96,6 +100,11 @@ def _with_connection(function: Callable[[], T]) -> T:
     except DATABASE_ERRORS:
         metrics.database_failures.inc()
         raise
+    except InternalError as error:
+        if getattr(error.__cause__, "sqlstate", None) != _IDLE_IN_TRANSACTION:
+            raise
+        metrics.database_failures.inc()
+        raise OperationalError("terminated while this process was frozen") from error
     finally:
         close_old_connections()
         # Django keeps the error of a failed transaction, and its traceback would keep the caller
