@@ -45,7 +45,8 @@ async def page(
         rows = rows.filter(Q(changed_at__lt=moment) | Q(changed_at=moment, id__lt=session_id))
     if text:
         rows = rows.filter(Q(title__icontains=text) | Exists(_said(text)))
-    found = await db.search(lambda: list(with_preview(rows)[: limit + 1]))
+    look = db.search if text else db.read
+    found = await look(lambda: list(with_preview(rows)[: limit + 1]))
     more = len(found) > limit
     return found[:limit], _cursor(found[limit - 1]) if more else None
 

@@ -105,6 +105,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             auth.require(self.access, CHAT)
             self.actor = self.access.actor
             self.caller = caller_of(self.actor, address)
+            self.crowd = address if self.actor.visitor else ""
             self._place = await self.limits.open(self.caller)
             asked_for = options.get("session", "") or _implied(self.actor)
             self.held = await sessions.open_session(self.actor, asked_for)
@@ -219,7 +220,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
                 pass
 
     async def _query(self, query: protocol.Query) -> None:
-        await self.limits.query(self.caller)
+        await self.limits.query(self.caller, self.crowd)
         lease = self.worker.reserve()
         try:
             accepted = await queries.accept_query(
@@ -283,7 +284,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             self.feed.tell_page(page.frame(), sum(len(frame["content"]) for frame in found))
 
     async def _retry(self, command: protocol.Command, args: protocol.Retry) -> None:
-        await self.limits.query(self.caller)
+        await self.limits.query(self.caller, self.crowd)
         lease = self.worker.reserve()
         try:
             accepted = await queries.retry(

@@ -24,7 +24,6 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from .actor import Actor
 from .conf import Conf, conf
@@ -70,6 +69,11 @@ def caller_of(actor: Actor, address: str) -> str:
     return f"address:{address}" if is_nobody else actor.key
 
 
+#: How many times the queries of one visitor those of an address may ask together: a visitor is a
+#: cookie, of which anybody can have as many as they like.
+_CROWD = 10
+
+
 class Limits:
     """The limits of this process."""
 
@@ -79,6 +83,8 @@ class Limits:
         self._frames = Frames(conf.max_frames_per_second, conf.max_connections_per_user)
         self._connects = _Rate(RateLimitItemPerMinute(conf.max_connects_per_minute), self._shared)
         self._queries = _Rate(RateLimitItemPerMinute(conf.max_queries_per_minute), self._shared)
+        crowd = min(_CROWD * conf.max_queries_per_minute, 2**31 - 1)
+        self._crowds = _Rate(RateLimitItemPerMinute(crowd), self._shared)
         self._places = Places(conf.max_connections_per_user, self._shared.redis)
 
     async def connecting(self, address: str) -> None:
@@ -117,13 +123,20 @@ class Limits:
         if wait := self._frames.hit(caller, time.monotonic()):
             raise _refused("Too many messages at once. Wait a moment and try again.", wait)
 
-    async def query(self, caller: str) -> None:
+    async def query(self, caller: str, crowd: str = "") -> None:
         """Count something that asks the model.
+
+        Args:
+            caller: who asks.
+            crowd: of a visitor the address; together they may ask ten times as often as one.
 
         Raises:
             RateLimited: there were MAX_QUERIES_PER_MINUTE already.
         """
-        if wait := await self._queries.hit(f"queries:{caller}"):
+        wait = await self._queries.hit(f"queries:{caller}")
+        if not wait and crowd:
+            wait = await self._crowds.hit(f"visitors:{crowd}")
+        if wait:
             seconds = math.ceil(wait)
             raise _refused(f"Too many questions in a minute. Try again in {seconds} s.", wait)
 
@@ -186,7 +199,7 @@ class _Shared:
         try:
             async with asyncio.timeout(SHARED_SECONDS):
                 return await question()
-        except (RedisError, OSError) as error:  # OSError: TimeoutError too
+        except Exception as error:  # whatever Redis' client raises, RuntimeError of uvloop too
             log.warning("limits are counted here alone", error=type(error).__name__)
             self._left_alone_until = time.monotonic() + _LEFT_ALONE_SECONDS
             return None

@@ -16,6 +16,8 @@ from markdown_it.rules_core import StateCore
 
 #: Longer texts are shown as they are: reading them takes too long for one request.
 MAX_CHARS = 50_000
+#: So are those whose tables might have more cells: the parser fills up short rows.
+MAX_CELLS = 10_000
 
 _SCHEMES = {"http", "https", "mailto"}
 _TAGS = {
@@ -48,7 +50,7 @@ _ATTRIBUTES = {"a": {"href", "title"}, "ol": {"start"}}
 
 def to_html(text: str) -> SafeString:
     """The Markdown `text` as safe HTML; headings start at level 4, links open a new tab."""
-    if len(text) > MAX_CHARS:
+    if len(text) > MAX_CHARS or _most_cells(text) > MAX_CELLS:
         return format_html("<pre>{}</pre>", text)
     return SafeString(
         nh3.clean(
@@ -61,6 +63,17 @@ def to_html(text: str) -> SafeString:
             set_tag_attribute_values={"a": {"target": "_blank"}},
         )
     )
+
+
+def _most_cells(text: str) -> int:
+    """How many cells the tables of a text can have at most; a table ends at an empty line."""
+    cells = widest = rows = 0
+    for line in [*text.splitlines(), ""]:
+        if line.strip():
+            rows, widest = rows + 1, max(widest, line.count("|"))
+        else:
+            cells, rows, widest = cells + rows * widest, 0, 0
+    return cells
 
 
 class _Parser(MarkdownIt):

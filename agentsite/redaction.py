@@ -22,7 +22,9 @@ _NAMES = (
 _COUNTS = r"(?!(?:prompt|completion|max|total)_tokens)"
 _NAME = re.compile(rf"{_COUNTS}(?:\w*_)?(?:{_NAMES})", re.IGNORECASE)
 
-# No pattern takes a quote or a backslash, so that a line of JSON stays one.
+# No pattern takes a quote or a backslash, so that a line of JSON stays one. Each takes time in
+# proportion to the line, whose length strangers choose: it begins once in a run of what it looks
+# through.
 _RULES = [
     # headers, in every kind of repr: to the end of the value
     (
@@ -35,12 +37,12 @@ _RULES = [
         rf"""(?<![\w-]){_COUNTS}((?:\w*_)?(?:{_NAMES}))(\\?['"]?\s*[:=]\s*b?\\?['"]?)([^\s'"&;,\\]+)""",
         rf"\1\2{MASK}",
     ),
-    (r"\b(bearer|basic)([ .+])(?=[\w.~+/=-]*\d)[\w.~+/=-]{6,}", rf"\1\2{MASK}"),
+    (r"\b(bearer|basic)([ .+])(?=[\w.~+/=-]{0,200}\d)[\w.~+/=-]{6,}", rf"\1\2{MASK}"),
     (r"\bsk-[\w-]{8,}", f"sk-{MASK}"),
     # what we sign: resume tokens and visitor cookies
     (r"\b[0-9a-f]{32}[.:][\w-]{20,}", MASK),
     # a password within an address
-    (r"""\b([a-z][a-z0-9+.-]*://[^\s/:@'"\\]*):([^\s/@'"\\]+)@""", rf"\1:{MASK}@"),
+    (r"""(?<![a-z0-9+.-])([a-z][a-z0-9+.-]*://[^\s/:@'"\\]*):([^\s/@'"\\]+)@""", rf"\1:{MASK}@"),
     # anything that looks like random bytes in base64
     (r"(?<![\w-])(?=[\w-]*\d)(?-i:(?=[\w-]*[a-z])(?=[\w-]*[A-Z]))[\w-]{32,}", MASK),
 ]

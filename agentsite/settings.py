@@ -116,7 +116,10 @@ def _origins(raw: str) -> tuple[str, ...]:
 
 
 def _networks(raw: str) -> tuple[str, ...]:
-    return tuple(str(ip_network(part.strip(), strict=False)) for part in raw.split(","))
+    networks = [ip_network(part.strip(), strict=False) for part in raw.split(",")]
+    if any(network.prefixlen == 0 for network in networks):
+        raise ValueError  # who trusts everybody believes what clients say of their own addresses
+    return tuple(map(str, networks))
 
 
 def _generated_key(path: Path) -> str:
@@ -146,7 +149,7 @@ ALLOWED_HOSTS = list(words("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
 HTTPS_ONLY = flag("HTTPS_ONLY", not DEBUG)
 SECURE_COOKIES = flag("SECURE_COOKIES", HTTPS_ONLY)
 TRUSTED_PROXIES: tuple[str, ...] = env(
-    "TRUSTED_PROXIES", (), "addresses or networks, by commas", _networks
+    "TRUSTED_PROXIES", (), "addresses or networks, by commas, and not all there are", _networks
 )
 _allowed_origins: tuple[str, ...] = env(
     "ALLOWED_ORIGINS", (), "origins with their scheme, by commas: https://example.org", _origins

@@ -105,6 +105,15 @@ async def test_queries_in_a_minute_are_refused_above_the_limit_with_the_time_to_
     await limits.query("user:2")
 
 
+async def test_visitors_of_an_address_may_ask_ten_times_as_often_as_one_of_them(process):
+    limits = process(max_queries_per_minute=2)
+    for n in range(20):
+        await limits.query(f"visitor:{n}", "203.0.113.9")
+    await refused(limits.query("visitor:20", "203.0.113.9"))
+    await limits.query("visitor:20", "203.0.113.10")
+    await limits.query("user:1")
+
+
 async def test_connects_in_a_minute_are_counted_by_address(process):
     limits = process()
     for _ in range(3):

@@ -69,6 +69,13 @@ def test_ids_codes_and_places_stay(text):
     assert masked(text) == text
 
 
+@pytest.mark.parametrize("run", ["a.", "bearer.", "basic ", "a_", "cookie ", "a://b:", "sk-", "A1"])
+def test_a_long_line_takes_no_more_time_than_its_length(run):
+    """A time that grows with the square of it would be a minute or more."""
+    text = run * (600_000 // len(run))
+    assert masked(text)
+
+
 def test_a_field_with_a_secret_name_is_masked_whatever_is_in_it():
     event = {"event": "x", "token": "a b", "db_password": 1, "Cookie": ["a"], "prompt_tokens": 3}
     assert Redaction(()).fields(None, "", event) == {
