@@ -311,3 +311,14 @@ async def test_days_are_divided_and_the_newest_is_today(visitor: Visitors, site:
     await chat.ask("say: hello")
     await chat.answered("hello")
     await expect(days).to_have_text("Today")
+
+
+async def test_a_text_that_is_nested_too_deep_for_the_parser_is_shown_as_it_is(
+    visitor: Visitors, site: Server
+) -> None:
+    chat = await (await visitor(site.url)).chat()
+    deep = ">" * 6000 + "x"
+    await chat.ask(f"say: {deep}")
+    await chat.answered(deep)
+    await chat.ask("say: after it")
+    await chat.answered("after it")

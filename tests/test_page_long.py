@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from tests.browser import Chat, Visitors, fill_session
+from tests.browser import Chat, Tap, Visitors, fill_session
 from tests.scripted_provider import expected_text
 from tests.servers import Server
 
@@ -64,6 +64,32 @@ async def test_a_session_of_2000_messages_opens_at_its_end_and_is_read_back_to_i
     await chat.button("Jump to latest").click()
     await chat.ask("say: it goes on")
     await chat.answered("it goes on")
+    await expect(chat.answers.last).to_be_in_viewport()
+
+
+async def test_a_reconnect_leaves_a_reader_where_they_are(visitor: Visitors, site: Server) -> None:
+    person = await visitor(site.url)
+    page = await person.context.new_page()
+    tap = await Tap.on(page)
+    chat = Chat(page, site.url)
+    await chat.open()
+    await chat.ask("say: the very first")
+    await chat.answered("the very first")
+    fill_session(site, await chat.session(), exchanges=40)
+    await page.reload()
+    await chat.ready()
+    await chat.answered("answer 39")
+    scroller = page.locator("#conversation")
+    await scroller.evaluate("(element) => { element.scrollTop -= 800; }")
+    await page.evaluate(TWO_FRAMES)
+    before = await page.evaluate(PLACE)
+    await tap.close(1012)
+    await chat.phase("waiting")
+    await chat.ready()
+    await page.evaluate(TWO_FRAMES)
+    assert await page.evaluate(PLACE) == before
+    await chat.ask("say: and on")
+    await chat.answered("and on")
     await expect(chat.answers.last).to_be_in_viewport()
 
 

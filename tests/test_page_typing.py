@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import WebSocket, expect
 
 from tests.browser import STALLED, STALLED_TEXT, Chat, Visitors, stored, times_asked
 from tests.scripted_provider import ScriptedProcess
@@ -181,3 +181,39 @@ async def test_stop_and_colours_can_be_typed_too(visitor: Visitors, site: Server
     await chat.answered(STALLED_TEXT)
     await chat.ask("/theme")
     await expect(chat.page.locator("html")).to_have_attribute("data-theme", re.compile("light"))
+
+
+async def test_escape_in_a_dialog_or_another_field_stops_nothing(
+    visitor: Visitors, site: Server
+) -> None:
+    chat = await (await visitor(site.url)).chat()
+    await chat.ask(STALLED)
+    await expect(chat.text()).to_have_text(STALLED_TEXT)
+    await chat.composer.fill("/help")
+    await chat.composer.press("Enter")
+    dialog = chat.page.locator("dialog[open]")
+    await expect(dialog).to_be_visible()
+    await chat.page.keyboard.press("Escape")
+    await expect(dialog).to_have_count(0)
+    await chat.page.locator("#search").fill("apples")
+    await chat.page.keyboard.press("Escape")
+    await chat.answer_is("streaming")
+    await chat.composer.press("Escape")
+    await expect(chat.button("Stop")).to_be_hidden()
+
+
+async def test_the_link_to_the_message_box_leaves_the_conversation_as_it_is(
+    visitor: Visitors, site: Server
+) -> None:
+    chat = await (await visitor(site.url)).chat()
+    await chat.ask("say: hello")
+    await chat.answered("hello")
+    sockets: list[WebSocket] = []
+    chat.page.on("websocket", lambda socket: sockets.append(socket))
+    await chat.page.locator("a.skip").focus()
+    await chat.page.keyboard.press("Enter")
+    await expect(chat.composer).to_be_focused()
+    await chat.ask("say: again")
+    await chat.answered("again")
+    await chat.counts(2, 2)
+    assert sockets == []

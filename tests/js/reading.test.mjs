@@ -41,6 +41,11 @@ test("a retry is another version of its answer, and the old one stays readable",
   reading.showAnswer(first, 0);
   assert.deepEqual(shown(reading), ["a", "b"]);
   assert.equal(reading.isBack, false);
+  reading.toLatestAnswer(first);
+  assert.deepEqual(shown(reading), ["a2", "b"], "as after another retry");
+  reading.showAnswer(first, 0);
+  reading.toLatest();
+  assert.deepEqual(shown(reading), ["a2", "b"]);
 });
 
 test("an edit takes the place of its target and of what followed, which stay readable", () => {

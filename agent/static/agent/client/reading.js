@@ -79,9 +79,16 @@ export class Reading {
       this.#choose(this.#branches, node.versions[0].first.key, version.first.key);
   }
 
-  /** Shows the branch that goes on. */
+  /** Shows the branch that goes on, and the newest answers. */
   toLatest() {
     this.#branches.clear();
+    this.#answers.clear();
+    this.#shape = -1;
+  }
+
+  /** Shows the newest answer to a question. @param {Exchange} exchange */
+  toLatestAnswer(exchange) {
+    this.#answers.delete(exchange.key);
     this.#shape = -1;
   }
 

@@ -189,9 +189,15 @@ export class Composer {
   #escape(event) {
     if (event.key !== "Escape" || event.defaultPrevented || isComposing(event)) return;
     if (!this.#editing && !this.#state.busy) return;
+    if (document.querySelector("dialog[open]") || this.#isTypedElsewhere(event)) return;
     event.preventDefault();
     if (this.#editing) this.#endEditing();
     else this.#stopped();
+  }
+
+  /** Escape in another field is about that field. @param {KeyboardEvent} event */
+  #isTypedElsewhere({ target }) {
+    return target !== this.#text && target instanceof Element && target.matches("input, textarea");
   }
 
   /** @param {string} content @param {number} excess */

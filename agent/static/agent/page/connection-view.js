@@ -44,9 +44,10 @@ export class ConnectionView {
    * @param {ConnectionState} state
    * @param {number} unsent
    * @param {string} trouble what the server cannot reach, if anything
+   * @param {string} problem what just went wrong with something that somebody did, if anything
    * @returns {string} what is said; empty: nothing
    */
-  show(state, unsent, trouble) {
+  show(state, unsent, trouble, problem) {
     const now = Date.now();
     const label = connectionLabel(state);
     this.#dot.dataset.phase = state.phase;
@@ -54,7 +55,7 @@ export class ConnectionView {
     setText(this.#dot, label);
     const worthTelling = isWorthTelling(state, now);
     this.#dot.toggleAttribute("data-trouble", worthTelling);
-    const words = worthTelling ? connectionWords(state, unsent, now) : trouble;
+    const words = problem || (worthTelling ? connectionWords(state, unsent, now) : trouble);
     setText(this.#words, words);
     this.#strip.dataset.reason = (worthTelling && state.reason) || "";
     this.#strip.hidden = !words;

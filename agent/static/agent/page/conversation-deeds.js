@@ -29,7 +29,12 @@ export function messageDeeds({ client, reading, composer, ask, tell, say, redraw
   return {
     resend: (id) => client.resend(id),
     takeBack: (id) => composer().putBack([client.withdraw(id)]),
-    retry: async ({ turn }) => tellOf(await client.command("retry", { turn: turn.id }), tell),
+    async retry(exchange) {
+      const fine = tellOf(await client.command("retry", { turn: exchange.turn.id }), tell);
+      if (fine) reading.toLatestAnswer(exchange);
+      redraw();
+      return fine;
+    },
     edit({ first }) {
       const { id, content = "" } = first.question ?? {};
       if (!id) return;

@@ -44,6 +44,8 @@ import { secondsUntil } from "./words.js";
 
 /** Reasons for which nothing can be typed. */
 const LOCKING = new Set(["signed_out", "forbidden", "gone", "broken"]);
+/** Those of them after which the session cannot be reached any more. */
+const TAKEN = new Set(["forbidden", "gone"]);
 /** How many frames of a long session are loaded before somebody scrolls up. */
 const TAIL = 60;
 const PROBLEM_MS = 8_000;
@@ -72,7 +74,7 @@ export class Conversation {
   /** What the live region said last about the connection. */
   #said = "";
   /** A passing message about something that went wrong, and until when it is shown. */
-  #problem = { words: "", until: 0 };
+  #problem = { words: "", until: 0, ofDeed: false };
 
   /** @param {string | null} session @param {Surroundings} around */
   constructor(session, around) {
@@ -102,7 +104,7 @@ export class Conversation {
     client.on("session", (session) => this.#named(session));
     client.on("ended", (turn) => this.#announceEnd(turn));
     client.on("withdrawn", (texts) => this.#composer.putBack(texts));
-    client.on("problem", (error) => this.#tell(error.content));
+    client.on("problem", (error) => this.#tell(error.content, false));
     this.#ticker = setInterval(() => this.#tick(), 1_000);
     client.networkChanged(navigator.onLine);
     client.connect();
@@ -114,11 +116,12 @@ export class Conversation {
   leave() {
     clearInterval(this.#ticker);
     this.#drawing.stop();
+    const { phase, reason } = this.#client.connection;
+    const wasTaken = phase === "stopped" && TAKEN.has(reason ?? "");
+    if (wasTaken) this.#drafts.moveTo(null); // as what is unsent does
     this.#composer.release();
     this.#drafts.release();
     this.#older.release();
-    const { phase, reason } = this.#client.connection;
-    const wasTaken = phase === "stopped" && LOCKING.has(reason ?? "");
     if (wasTaken) this.#client.abandon();
     else this.#client.close();
     this.#parts.list.replaceChildren();
@@ -157,7 +160,7 @@ export class Conversation {
       reading: this.#reading,
       composer: () => this.#composer,
       ask: (text, options) => this.ask(text, options),
-      tell: (words) => this.#tell(words),
+      tell: (words) => this.#tell(words, true),
       say: (words) => this.#say(words),
       redraw: () => this.#drawing.soon(),
     });
@@ -175,7 +178,7 @@ export class Conversation {
   /** @param {string} text @returns {boolean} false: it was not taken */
   #sendTyped(text) {
     const { newChat, help, switchTheme, exportAs } = this.#around;
-    const tell = (/** @type {string} */ words) => this.#tell(words);
+    const tell = (/** @type {string} */ words) => this.#tell(words, true);
     const reach = { client: this.#client, reading: this.#reading, tell };
     const outcome = runTyped(text, { ...reach, newChat, help, switchTheme, exportAs });
     if (outcome === "message") this.ask(messageOf(text));
@@ -207,13 +210,13 @@ export class Conversation {
     this.#parts.skeleton.hidden = !this.#loading;
     this.#parts.empty.hidden = this.#loading || locked || !this.#transcript.isEmpty;
     this.#around.onTitle(this.#reading.title);
-    const isWhole = connection.phase === "ready";
-    if (!this.#shownWhole) this.#around.toEnd();
-    if (isWhole && !this.#shownWhole) {
+    if (this.#shownWhole) return; // a reconnect leaves a reader where they are
+    this.#around.toEnd();
+    if (connection.phase === "ready") {
       performance.mark("agent-ready"); // for who measures: the page can be used
       void this.#older.check();
+      this.#shownWhole = true;
     }
-    this.#shownWhole = isWhole;
   }
 
   #showMessages() {
@@ -243,7 +246,9 @@ export class Conversation {
 
   #showConnection() {
     const { connection, outbox } = this.#client;
-    const words = this.#connection.show(connection, outbox.pending.length, this.#trouble);
+    const unsent = outbox.pending.length;
+    const deed = this.#problem.ofDeed ? this.#problemNow : "";
+    const words = this.#connection.show(connection, unsent, this.#trouble, deed);
     const offersNewChat = ["closed", "forbidden", "gone"].includes(connection.reason ?? "");
     this.#parts.newChat.hidden = connection.phase === "stopped" && offersNewChat;
     this.#announceConnection(words);
@@ -253,13 +258,16 @@ export class Conversation {
   get #trouble() {
     const seconds = this.#held;
     if (seconds) return t("tooMany", { seconds });
-    if (this.#problem.until > Date.now()) return this.#problem.words;
-    return [...this.#client.degraded.values()].join(" ");
+    return this.#problemNow || [...this.#client.degraded.values()].join(" ");
+  }
+
+  get #problemNow() {
+    return this.#problem.until > Date.now() ? this.#problem.words : "";
   }
 
   /** Says a change once, without the seconds of a countdown. @param {string} words */
   #announceConnection(words) {
-    const spoken = words.replace(/ \S+ \d+ s$/, "");
+    const spoken = words.replace(/ \S+ \d+ s(?= ·|$)/, "").replace(/…$/, "");
     if (spoken === this.#said) return;
     if (spoken) this.#say(spoken);
     else if (this.#said && this.#client.connection.phase === "ready")
@@ -281,9 +289,9 @@ export class Conversation {
     this.#drawing.soon();
   }
 
-  /** @param {string} words */
-  #tell(words) {
-    this.#problem = { words, until: Date.now() + PROBLEM_MS };
+  /** @param {string} words @param {boolean} ofDeed something that somebody did just now failed */
+  #tell(words, ofDeed) {
+    this.#problem = { words, until: Date.now() + PROBLEM_MS, ofDeed };
     this.#drawing.soon();
   }
 

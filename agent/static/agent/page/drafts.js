@@ -45,7 +45,7 @@ export class Drafts {
     this.#timer = setTimeout(() => this.#keep(), PAUSE_MS);
   }
 
-  /** The new chat has a name now. @param {string} session */
+  /** It is of this session from now on. @param {string | null} session null: of a new chat */
   moveTo(session) {
     if (session === this.#session) return;
     const text = this.load();

@@ -10,6 +10,7 @@ export class Drawing {
   #frame = 0;
   /** Until the next one may begin. @type {any} */
   #pause = null;
+  #stopped = false;
 
   /** @param {() => void} draw */
   constructor(draw) {
@@ -18,7 +19,7 @@ export class Drawing {
 
   /** Draws with the next frame, or after the pause. */
   soon() {
-    if (this.#frame || this.#pause) return;
+    if (this.#frame || this.#pause || this.#stopped) return;
     this.#frame = requestAnimationFrame((began) => {
       this.#frame = 0;
       this.#draw();
@@ -31,10 +32,12 @@ export class Drawing {
   now() {
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
-    this.#draw();
+    if (!this.#stopped) this.#draw();
   }
 
+  /** Draws nothing any more. */
   stop() {
+    this.#stopped = true;
     clearTimeout(this.#pause);
     cancelAnimationFrame(this.#frame);
   }

@@ -75,14 +75,16 @@ export class JudgementView {
       comment,
       foot,
     );
-    form.addEventListener("submit", (event) => {
+    form.addEventListener("submit", async (event) => {
       event.preventDefault();
       const chosen = [...form.querySelectorAll("input:checked")].map((box) =>
         box.getAttribute("value"),
       );
       const words = [chosen.join(", "), comment.value.trim()].filter(Boolean).join("\n");
-      this.#close();
-      if (words) void this.#send(rating, words);
+      send.disabled = true; // what was written stays until the server has it
+      const taken = !words || (await this.#send(rating, words));
+      send.disabled = false;
+      if (taken && this.#form === form) this.#close();
     });
     form.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
@@ -102,9 +104,11 @@ export class JudgementView {
     if (hadFocus) this.#thumbs[this.#asked].focus({ preventScroll: true });
   }
 
-  /** @param {Rating | null} rating @param {string} comment */
+  /** @param {Rating | null} rating @param {string} comment @returns {Promise<boolean>} taken */
   async #send(rating, comment) {
-    if (this.#answer?.id) await this.#judge(this.#answer.id, rating, comment);
+    return (
+      Boolean(this.#answer?.id) && (await this.#judge(this.#answer?.id ?? "", rating, comment))
+    );
   }
 }
 

@@ -58,6 +58,8 @@ export class MarkdownView {
   /** How many of the blocks cannot change any more, and their source. */
   #settledCount = 0;
   #settledSource = "";
+  /** The complete text that is shown. @type {string | null} */
+  #finished = null;
 
   /** @param {HTMLElement} element whose content this owns */
   constructor(element) {
@@ -66,9 +68,10 @@ export class MarkdownView {
 
   /** Shows a text that may still grow. @param {string} source */
   grow(source) {
+    this.#finished = null;
     source = source.replaceAll("\r\n", "\n"); // as the parser does
     if (!source.startsWith(this.#settledSource)) this.#forgetSettled();
-    const tokens = blocksOf(marked.lexer(source.slice(this.#settledSource.length)));
+    const tokens = blocksOf(parsed(source.slice(this.#settledSource.length)));
     this.#show(this.#settledCount, tokens);
     for (const token of tokens.slice(0, -UNSETTLED_BLOCKS)) {
       colourCode(this.#blocks[this.#settledCount].element);
@@ -79,9 +82,11 @@ export class MarkdownView {
 
   /** Shows a complete text. @param {string} source */
   finish(source) {
-    const tokens = marked.lexer(source);
+    if (source === this.#finished) return;
+    this.#finished = source;
+    const tokens = parsed(source);
     // a definition far below may have turned plain text into links
-    if (Object.keys(tokens.links).length) this.#truncate(0);
+    if (Object.keys(tokens.links ?? {}).length) this.#truncate(0);
     this.#forgetSettled();
     this.#show(0, blocksOf(tokens));
     colourCode(this.#element);
@@ -120,6 +125,20 @@ export class MarkdownView {
   /** @param {number} length */
   #truncate(length) {
     for (const { element } of this.#blocks.splice(length)) element.remove();
+  }
+}
+
+/**
+ * The tokens of a text; one that is nested too deep for the parser is plain text.
+ *
+ * @param {string} source
+ * @returns {Token[] & {links?: object}}
+ */
+function parsed(source) {
+  try {
+    return marked.lexer(source);
+  } catch {
+    return [{ type: "text", raw: source, text: source }];
   }
 }
 
@@ -167,9 +186,18 @@ function extendList(element, before, token) {
 
 /** @param {Token} token @returns {DocumentFragment} */
 function rendered(token) {
-  const fragment = purify.sanitize(marked.parser([token]), ALLOWED);
+  const fragment = purify.sanitize(htmlOf(token), ALLOWED);
   frameCode(fragment);
   return fragment;
+}
+
+/** @param {Token} token */
+function htmlOf(token) {
+  try {
+    return marked.parser([token]);
+  } catch {
+    return `<p>${escaped(token.raw)}</p>`; // nested too deep
+  }
 }
 
 /** @param {string} text @param {string} info what stands behind the fence: `python title=x` */

@@ -43,7 +43,11 @@ export class Notifier {
     if (!document.title.startsWith(MARK)) document.title = MARK + document.title;
     if (!this.#isOn) return;
     const words = text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
-    const told = new Notification(t("answered", { agent }), { body: words, tag });
+    const told = notified(t("answered", { agent }), { body: words, tag });
+    if (!told) {
+      this.#button.hidden = true;
+      return;
+    }
     told.onclick = () => {
       window.focus();
       told.close();
@@ -75,5 +79,18 @@ export class Notifier {
     if (!document.hidden && document.title.startsWith(MARK)) {
       document.title = document.title.slice(MARK.length);
     }
+  }
+}
+
+/**
+ * @param {string} title
+ * @param {NotificationOptions} options
+ * @returns {Notification | null} null: this browser lets only service workers notify
+ */
+function notified(title, options) {
+  try {
+    return new Notification(title, options);
+  } catch {
+    return null;
   }
 }

@@ -41,11 +41,14 @@ const list = new SessionsView(
   { open: openSession, deleted: leaveDeleted, exportAs },
 );
 
+/** The session that is shown; null: a new chat. @type {string | null} */
+let shown = null;
 let conversation = open(sessionInAddress());
 list.refresh();
 
 /** @param {string | null} session */
 function open(session) {
+  shown = session;
   showTitle(session && list.titleOf(session));
   list.mark(session);
   const opened = new Conversation(session, {
@@ -97,6 +100,7 @@ function leaveDeleted(session) {
 
 /** @param {string} session */
 function keepAddress(session) {
+  shown = session;
   if (sessionInAddress() === session) return;
   history.replaceState(null, "", `?${new URLSearchParams({ session })}`);
   list.mark(session);
@@ -137,7 +141,9 @@ parts.newChat.addEventListener("click", newChat);
 for (const starter of document.querySelectorAll("#empty button")) {
   starter.addEventListener("click", () => conversation.ask(starter.textContent?.trim() ?? ""));
 }
-window.addEventListener("popstate", followAddress);
+window.addEventListener("popstate", () => {
+  if (sessionInAddress() !== shown) followAddress(); // else a link led to a place within the page
+});
 window.addEventListener("online", () => conversation.networkChanged(true));
 window.addEventListener("offline", () => conversation.networkChanged(false));
 window.addEventListener("pageshow", ({ persisted }) => persisted && conversation.wake());

@@ -77,6 +77,7 @@ function run(name, args, { client, reading, tell, newChat, help, switchTheme, ex
   function retry() {
     const last = reading.items().findLast((item) => item.kind === "exchange");
     if (last?.kind !== "exchange") return t("nothingYet");
+    reading.toLatestAnswer(last);
     void send("retry", { turn: last.turn.id });
     return "";
   }
