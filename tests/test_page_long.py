@@ -87,7 +87,9 @@ async def test_a_reconnect_leaves_a_reader_where_they_are(visitor: Visitors, sit
     await chat.phase("waiting")
     await chat.ready()
     await page.evaluate(TWO_FRAMES)
-    assert await page.evaluate(PLACE) == before
+    after = await page.evaluate(PLACE)
+    assert after[0] == before[0]
+    assert abs(after[1] - before[1]) < 5, "what was read has moved"
     await chat.ask("say: and on")
     await chat.answered("and on")
     await expect(chat.answers.last).to_be_in_viewport()

@@ -38,17 +38,20 @@ const side = sidebar(parts, local);
 const list = new SessionsView(
   sessions,
   { list: parts.sessions, search: parts.search, hint: parts.hint },
-  { open: openSession, deleted: leaveDeleted, exportAs },
+  { open: openSession, deleted: leaveDeleted, exportAs, loaded: retitle },
 );
 
 /** The session that is shown; null: a new chat. @type {string | null} */
 let shown = null;
+/** What the conversation calls itself, as far as it is loaded. @type {string | null} */
+let ownTitle = null;
 let conversation = open(sessionInAddress());
 list.refresh();
 
 /** @param {string | null} session */
 function open(session) {
   shown = session;
+  ownTitle = null;
   showTitle(session && list.titleOf(session));
   list.mark(session);
   const opened = new Conversation(session, {
@@ -62,7 +65,10 @@ function open(session) {
     switchTheme: nextTheme,
     exportAs,
     onSession: keepAddress,
-    onTitle: (title) => showTitle(title ?? (session && list.titleOf(session))),
+    onTitle(title) {
+      ownTitle = title;
+      retitle();
+    },
     onAnswer: (turn, text) => {
       notifier.answered(parts.agent.textContent ?? "", text, turn.id);
       list.refresh();
@@ -105,6 +111,12 @@ function keepAddress(session) {
   history.replaceState(null, "", `?${new URLSearchParams({ session })}`);
   list.mark(session);
   list.refresh(STORED_MS);
+}
+
+/** A long session has its title from the list, whichever is here first; a search may hide it. */
+function retitle() {
+  const title = ownTitle ?? (shown && list.titleOf(shown));
+  if (title) showTitle(title);
 }
 
 /** @param {string | null} title */

@@ -13,6 +13,7 @@ import { SessionRow } from "./session-row.js";
  * @property {(session: string) => void} open
  * @property {(session: string) => void} deleted it is gone now
  * @property {(session: string, format: "md" | "json") => void} exportAs
+ * @property {() => void} loaded the list is up to date
  */
 
 /** @typedef {{list: HTMLElement, search: HTMLInputElement, hint: HTMLElement}} ListParts */
@@ -78,6 +79,7 @@ export class SessionsView {
       this.#next = next;
       this.#show(sessions, cursor === null);
       setText(this.#parts.hint, this.#rows.size ? "" : t(q ? "nothingFound" : "noSessions"));
+      this.#deeds.loaded();
     } catch {
       if (signal.aborted) return; // another request has taken its place
       setText(this.#parts.hint, t("listFailed"));
