@@ -66,7 +66,7 @@ def conf() -> Conf:
 
 
 def django_setting(name: str) -> Any:
-    """A setting of Django itself, for the system checks and the launcher."""
+    """A setting beside AGENT, for the system checks, the launcher and the commands."""
     return getattr(settings, name)
 
 

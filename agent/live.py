@@ -72,6 +72,11 @@ def degraded(part: str, failing: bool) -> None:
             listener.tell(0, notification)
 
 
+def is_degraded(part: str) -> bool:
+    """Whether connections were told that a part fails, and not yet that it works again."""
+    return part in _failing
+
+
 def degradations() -> list[Frame]:
     """What a new connection is told of the parts that fail now."""
     return [_degraded(part, failing=True) for part in sorted(_failing)]

@@ -45,7 +45,7 @@ def steps(conf: Conf) -> list[Step]:
         if held := list(groups):
             await expiry.close_idle_held(conf.session_timeout, held)
 
-    looks = [CatchUp().look, find_signed_out, find_deleted, close_idle, Watch().look]
+    looks = [CatchUp().look, find_signed_out, find_deleted, close_idle, watch]
     return [*looks, limits().renew, limits().share_frames]
 
 
@@ -126,27 +126,22 @@ def _deleted(session_ids: list[UUID]) -> set[UUID]:
     return set(session_ids) - found
 
 
-class Watch:
-    """Tells connections when this process cannot reach a part that it needs, or can again."""
+async def watch() -> None:
+    """Tell connections when this process cannot reach a part that it needs, or can again."""
+    await asyncio.sleep(1)
+    _note("redis", failing=relay.current().degraded)
+    try:
+        async with asyncio.timeout(DATABASE_SECONDS):
+            await db.read(db.answers)
+    except (TimeoutError, *db.DATABASE_ERRORS):
+        _note("database", failing=True)
+    else:
+        _note("database", failing=False)
 
-    def __init__(self) -> None:
-        self._failing: set[str] = set()
 
-    async def look(self) -> None:
-        await asyncio.sleep(1)
-        self._note("redis", failing=relay.current().degraded)
-        try:
-            async with asyncio.timeout(DATABASE_SECONDS):
-                await db.read(db.answers)
-        except (TimeoutError, *db.DATABASE_ERRORS):
-            self._note("database", failing=True)
-        else:
-            self._note("database", failing=False)
-
-    def _note(self, part: str, *, failing: bool) -> None:
-        if failing == (part in self._failing):
-            return
-        (self._failing.add if failing else self._failing.discard)(part)
-        metrics.degraded.labels(part).set(failing)
-        log.warning("degraded" if failing else "recovered", part=part)
-        live.degraded(part, failing)
+def _note(part: str, *, failing: bool) -> None:
+    if failing == live.is_degraded(part):
+        return
+    metrics.degraded.labels(part).set(failing)
+    log.warning("degraded" if failing else "recovered", part=part)
+    live.degraded(part, failing)

@@ -278,6 +278,16 @@ class Visitors:
             visitor.assert_nothing_went_wrong()
 
 
+async def tapped(visitor: Visitors, site: Server) -> tuple[Chat, Tap]:
+    """A page of which a test can say what the server tells it."""
+    page = await (await visitor(site.url)).context.new_page()
+    tap = await Tap.on(page)
+    chat = Chat(page, site.url)
+    await chat.open()
+    await chat.ready()
+    return chat, tap
+
+
 def chromium_path() -> str:
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     assert path, "chromium is missing; `.ci/packages` installs what the tests need"

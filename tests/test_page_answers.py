@@ -10,7 +10,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from tests.browser import STALLED, STALLED_TEXT, Chat, Tap, Visitors, stored, times_asked
+from tests.browser import STALLED, STALLED_TEXT, Visitors, stored, tapped, times_asked
 from tests.scripted_provider import ScriptedProcess
 from tests.servers import Server
 from tests.waiting import eventually
@@ -267,11 +267,8 @@ async def test_an_answer_says_what_it_took(visitor: Visitors, site: Server) -> N
 async def test_a_person_of_the_staff_is_told_apart_from_the_agent(
     visitor: Visitors, site: Server
 ) -> None:
-    person = await visitor(site.url)
-    page = await person.context.new_page()
-    tap = await Tap.on(page)
-    chat = Chat(page, site.url)
-    await chat.open()
+    chat, tap = await tapped(visitor, site)
+    page = chat.page
     await chat.ask("say: hello")
     await chat.answered("hello")
     moment = {"timestamp": "2026-01-01T00:00:00.000Z"}
@@ -289,12 +286,8 @@ async def test_a_person_of_the_staff_is_told_apart_from_the_agent(
 
 
 async def test_days_are_divided_and_the_newest_is_today(visitor: Visitors, site: Server) -> None:
-    person = await visitor(site.url)
-    page = await person.context.new_page()
-    tap = await Tap.on(page)
-    chat = Chat(page, site.url)
-    await chat.open()
-    await chat.ready()
+    chat, tap = await tapped(visitor, site)
+    page = chat.page
     note = {"type": "notification", "event": "message", "level": "warning"}
     for seq, day in ((1, "2020-03-01"), (2, "2020-03-01"), (3, "2020-03-04")):
         moment = f"{day}T12:00:00.000Z"

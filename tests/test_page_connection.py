@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 from playwright.async_api import expect
 
-from tests.browser import Chat, Tap, Visitors, stored, times_asked
+from tests.browser import Chat, Visitors, stored, tapped, times_asked
 from tests.scripted_provider import ScriptedProcess, expected_text
 from tests.servers import Server
 from tests.services import free_port
@@ -299,16 +299,6 @@ async def test_who_is_not_signed_in_is_told_and_loses_no_word(
         await chat.answered("unsent")
         await expect(chat.composer).to_have_value("a draft")
         person.trouble.clear()  # the list of conversations was refused too
-
-
-async def tapped(visitor: Visitors, site: Server) -> tuple[Chat, Tap]:
-    """A page of which a test can say what the server tells it."""
-    page = await (await visitor(site.url)).context.new_page()
-    tap = await Tap.on(page)
-    chat = Chat(page, site.url)
-    await chat.open()
-    await chat.ready()
-    return chat, tap
 
 
 def limited(ref: str | None, seconds: float) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from tests.browser import Chat, Tap, Visitors, fill_session
+from tests.browser import Chat, Visitors, fill_session, tapped
 from tests.scripted_provider import expected_text
 from tests.servers import Server
 
@@ -68,11 +68,8 @@ async def test_a_session_of_2000_messages_opens_at_its_end_and_is_read_back_to_i
 
 
 async def test_a_reconnect_leaves_a_reader_where_they_are(visitor: Visitors, site: Server) -> None:
-    person = await visitor(site.url)
-    page = await person.context.new_page()
-    tap = await Tap.on(page)
-    chat = Chat(page, site.url)
-    await chat.open()
+    chat, tap = await tapped(visitor, site)
+    page = chat.page
     await chat.ask("say: the very first")
     await chat.answered("the very first")
     fill_session(site, await chat.session(), exchanges=40)

@@ -10,10 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from agent import expiry, live, relay
-from agent.conf import conf
+from agent.conf import conf, django_setting
 from agent.numbering import Change
-
-_MOST_DAYS = 36500  # as RETENTION_DAYS may have
 
 
 class Command(BaseCommand):
@@ -31,8 +29,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         days = options["retention_days"]
         days = conf().retention_days if days is None else days
-        if not 0 <= days <= _MOST_DAYS:
-            raise CommandError(f"--retention-days: expected a number from 0 to {_MOST_DAYS}")
+        most = django_setting("MOST_DAYS")
+        if not 0 <= days <= most:
+            raise CommandError(f"--retention-days: expected a number from 0 to {most}")
         size = max(options["batch_size"], 1)
         dry_run = options["dry_run"]
         deleted = self._delete(days, size, dry_run=dry_run)

@@ -106,9 +106,8 @@ export class JudgementView {
 
   /** @param {Rating | null} rating @param {string} comment @returns {Promise<boolean>} taken */
   async #send(rating, comment) {
-    return (
-      Boolean(this.#answer?.id) && (await this.#judge(this.#answer?.id ?? "", rating, comment))
-    );
+    const target = this.#answer?.id;
+    return target ? await this.#judge(target, rating, comment) : false;
   }
 }
 
