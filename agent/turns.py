@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -95,7 +96,12 @@ class Lease:
 
 
 def claim(
-    session_id: UUID, lease: Lease, *, skip_locked: bool = False
+    session_id: UUID,
+    lease: Lease,
+    *,
+    held: Mapping[UUID, int] = MappingProxyType({}),
+    doubtful: bool = False,
+    skip_locked: bool = False,
 ) -> tuple[Claimed | None, Change]:
     """Claim the turn of a session that is to run now: an abandoned one, else the next waiting.
 
@@ -104,6 +110,8 @@ def claim(
     Args:
         session_id: of the session.
         lease: of the process that claims.
+        held: the turns that run in it, with their attempts. It does not take them from itself.
+        doubtful: it may have claimed a turn of this session without knowing.
         skip_locked: give up when another process holds the session (PostgreSQL).
     """
     change = Change(session_id)
@@ -116,8 +124,7 @@ def claim(
     change.seq = numbers.seq
     queue = Queue.of(session_id, numbers.started)
     if queue.running:
-        abandoned = Turn.objects.filter(_EXPIRED, id=queue.running.id).exists()
-        if not abandoned:
+        if not _is_abandoned(queue.running, lease, held, doubtful=doubtful):
             return None, change
         if not queue.running.stop and _attempts_that_died(queue.running) < MAX_ATTEMPTS:
             return _restart(change, queue.running, lease), change
@@ -126,6 +133,16 @@ def claim(
     if not queue.waiting:
         return None, change
     return _start(change, queue, lease), change
+
+
+def _is_abandoned(turn: Turn, lease: Lease, held: Mapping[UUID, int], *, doubtful: bool) -> bool:
+    """Whether a running turn is without a process, as far as this one knows."""
+    mine = turn.worker == lease.worker
+    expired = Turn.objects.filter(_EXPIRED, id=turn.id)
+    if mine and held.get(turn.id) == turn.attempt:  # the clock has jumped, or this process slept
+        expired.update(lease_until=lease.until())
+        return False
+    return (mine and doubtful) or expired.exists()
 
 
 def _locked_elsewhere(session_id: UUID) -> bool:
