@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import structlog
 
 from . import db, frames, live, metrics, relay, stops, turns
-from .completions import Chunk, Delta, Finish, Usage
+from .completions import Chunk, Delta, Finish, Reasoning, Source, Usage
 from .conf import conf
 from .errors import AgentError, InternalError
 from .groups import Answer, Group, group
@@ -69,6 +69,8 @@ class Run:
                     self.usage = chunk
                 case Finish(reason):
                     self.finish_reason = reason
+                case Reasoning() | Source():
+                    pass
 
     async def _prompt(self) -> list[ChatMessage]:
         return await db.read(
