@@ -278,7 +278,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         found, has_more = await sessions.history(self.held, before, limit)
         page = frames.HistoryPage(ref=command.id, frames=found, has_more=has_more)
         if self.feed:
-            self.feed.tell_page(page.frame(), sum(len(frame["content"]) for frame in found))
+            self.feed.tell_page(page.frame(), sum(map(frames.size, found)))
 
     async def _retry(self, command: protocol.Command, args: protocol.Retry) -> None:
         await self.limits.query(self.caller, self.crowd)

@@ -6,7 +6,7 @@ it wrote comes back in a `Change`, which the caller publishes after the commit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -19,6 +19,7 @@ from django.db import connection, transaction
 from django.db.models import Count, Exists, F, OuterRef, Q
 
 from . import frames
+from .completions import Source
 from .db import Now
 from .errors import AgentError, InternalError, NotFound
 from .models import Message, Session, Turn
@@ -59,6 +60,11 @@ class Outcome:
     completion_tokens: int | None = None
     cost: Decimal | None = None
     first_token_ms: int | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_ms: int | None = None  # from the first reasoning to the first text, or to the end
+    reasoning: str = ""  # as far as it is kept
+    sources: Sequence[Source] = ()
 
 
 def enqueue(
@@ -311,6 +317,10 @@ def end(change: Change, turn: Turn, outcome: Outcome) -> bool:
         completion_tokens=outcome.completion_tokens,
         cost=outcome.cost,
         first_token_ms=outcome.first_token_ms,
+        reasoning_ms=outcome.reasoning_ms,
+        reasoning_tokens=outcome.reasoning_tokens,
+        cached_tokens=outcome.cached_tokens,
+        provider_status=outcome.error.status if outcome.error else None,
     )
     if rows != 1:
         return False
@@ -322,6 +332,7 @@ def end(change: Change, turn: Turn, outcome: Outcome) -> bool:
             _terminal(turn, outcome),
             turn_id=turn.id,
             partial=partial,
+            reasoning=outcome.reasoning or None,
         )
     )
     change.seq = numbers.seq
@@ -336,17 +347,29 @@ def _terminal(turn: Turn, outcome: Outcome) -> frames.ServerFrame:
         prompt_tokens=outcome.prompt_tokens,
         completion_tokens=outcome.completion_tokens,
         cost=None if outcome.cost is None else float(outcome.cost),
+        reasoning_tokens=outcome.reasoning_tokens,
+        cached_tokens=outcome.cached_tokens,
     )
+    reasoned = outcome.reasoning_ms is not None or outcome.reasoning_tokens
     shared: dict[str, Any] = {
         "id": uuid4(),
         "turn": turn.id,
         "ref": turn.ref or None,
         "model": outcome.model,
         "usage": usage,
+        "reasoning": frames.Reasoned(ms=outcome.reasoning_ms, tokens=outcome.reasoning_tokens)
+        if reasoned
+        else None,
     }
     if outcome.error:
         return frames.Error.of(outcome.error, **shared)
-    return frames.Response(**shared, finish_reason=outcome.finish_reason, content=outcome.text)
+    sources = [frames.Source(url=each.url, title=each.title) for each in outcome.sources]
+    return frames.Response(
+        **shared,
+        finish_reason=outcome.finish_reason,
+        sources=sources or None,
+        content=outcome.text,
+    )
 
 
 def close_when_idle(change: Change) -> None:
