@@ -13,7 +13,7 @@ import { History } from "./history.js";
 import { Identity } from "./identity.js";
 import { Outbox } from "./outbox.js";
 import { excessOf, Sending } from "./sending.js";
-import { memoryStore } from "./storage.js";
+import { memoryStore, ownStore } from "./storage.js";
 import { Transcript } from "./transcript.js";
 
 export const VERSION = "1.0.0";
@@ -40,9 +40,10 @@ export class AgentClient extends Events {
   /** @param {Options} options */
   constructor(options) {
     super();
-    this.#identity = new Identity(options.session ?? null, options.token ?? null);
+    const { session = null, token = null, caller = "", callerIsNew = false } = options;
+    this.#identity = new Identity(session, token, caller, callerIsNew);
     const { local = memoryStore(), tab = memoryStore(), clock } = options;
-    this.outbox = new Outbox(local, tab, this.session);
+    this.outbox = new Outbox(ownStore(local, caller), ownStore(tab, caller), session);
     this.#connection = new Connection({
       url: () => this.#identity.url(options.url, this.transcript.lastSeq, options.tail ?? 0),
       protocols: () => this.#identity.protocols,
@@ -267,6 +268,10 @@ export class AgentClient extends Events {
 
   /** @param {Frame} welcome */
   #welcomed(welcome) {
+    if (this.#identity.isOther(welcome)) {
+      this.#connection.stop("changed");
+      return;
+    }
     if (this.#identity.welcomed(welcome)) this.transcript.forget();
     this.welcome = welcome;
     this.transcript.begin(welcome);

@@ -41,6 +41,8 @@ export function connectionWords(state, unsent, now) {
       return state.words || t("forbidden");
     case "gone":
       return t("gone");
+    case "changed":
+      return t("changed");
     case "broken":
       return t("broken");
     default:

@@ -95,6 +95,7 @@ export const WORDS = {
   signInToContinue: "Sign in to continue",
   forbidden: "You may not use this conversation.",
   gone: "This conversation does not exist, or it is not yours.",
+  changed: "Somebody signed in or out in this browser. Reload the page to continue as them.",
   broken: "This page does not understand the server any more. Reload it to continue.",
   staffJoined: "Staff joined",
   retryNow: "Retry now",
