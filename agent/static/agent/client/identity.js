@@ -18,13 +18,8 @@ export class Identity {
   #caller;
   #callerIsNew;
 
-  /**
-   * @param {string | null} session
-   * @param {string | null} token
-   * @param {string} caller empty: whoever the first welcome names
-   * @param {boolean} callerIsNew its cookie was given just now, and the browser may not take it
-   */
-  constructor(session, token, caller, callerIsNew) {
+  /** @param {import("./options.js").Options} options */
+  constructor({ session = null, token = null, caller = "", callerIsNew = false }) {
     this.#caller = caller;
     this.#callerIsNew = callerIsNew;
     this.session = session;

@@ -226,9 +226,9 @@ export class Conversation {
   #showMessages() {
     const { transcript, outbox } = this.#client;
     const items = this.#reading.items();
-    const { queued, unsent } = splitOutbox(outbox, transcript.busy);
     this.#split.update(items);
-    const { listed, waiting } = this.#split;
+    const { listed } = this.#split;
+    const { queued, unsent, waiting } = splitOutbox(outbox, this.#split.waiting, transcript.busy);
     const show = () => this.#transcript.show(listed, unsent, outbox.sent);
     if (this.#firstSeq > transcript.firstSeq) this.#older.keepPlace(show);
     else show();

@@ -79,6 +79,18 @@ export function waitingWords(position) {
   return position === 1 ? t("nextInLine") : t("numberInLine", { position });
 }
 
+/**
+ * Where a query is that the server has not confirmed: the state of its element, which is also the
+ * name of the word for it.
+ *
+ * @param {import("../client/outbox.js").Unsent} entry
+ * @param {boolean} onItsWay it went out on this connection
+ */
+export function unsentState({ stopped }, onItsWay) {
+  if (stopped) return "stopping";
+  return onItsWay ? "sending" : "unsent";
+}
+
 /** Why an answer is not whole, if it is not. @param {Turn} turn */
 export function endingWords({ answer }) {
   switch (answer?.finishReason) {

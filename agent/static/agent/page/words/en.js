@@ -64,6 +64,7 @@ export const WORDS = {
   // sending
   sending: "Sending…",
   unsent: "Waiting for the connection",
+  stopping: "Stopping…",
   notSent: "Not sent. {reason}",
   sendAgain: "Send again",
   sendNow: "Send now",
