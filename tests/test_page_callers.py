@@ -78,9 +78,10 @@ async def test_a_page_that_outlives_a_sign_in_sends_nothing_of_who_was_there_bef
     sent: list[str] = []
 
     def swallow(frame: dict[str, Any]) -> bool:
-        if frame["type"] == "query":
+        is_query = bool(frame["type"] == "query")
+        if is_query:
             sent.append(frame["content"])
-        return frame["type"] == "query"
+        return is_query
 
     tap.answers = swallow
     await chat.ask("say: of a visitor")
