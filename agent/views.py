@@ -35,8 +35,8 @@ SESSIONS_PATH = "/api/sessions/"
 STYLE_SHEETS = [
     f"agent/css/{name}.css"
     for name in (
-        *("theme", "base", "header", "side", "conversation", "message", "markdown"),
-        *("composer", "dialog", "small"),
+        *("theme", "base", "header", "side", "conversation", "message", "reasoning"),
+        *("markdown", "composer", "dialog", "small"),
     )
 ]
 

@@ -107,6 +107,19 @@ export function endingWords({ answer }) {
   }
 }
 
+/** A span of time. @param {number} seconds whole ones */
+export function spanWords(seconds) {
+  const minutes = Math.floor(seconds / 60);
+  if (!minutes) return t("seconds", { seconds });
+  return t("minutes", { minutes, seconds: seconds % 60 });
+}
+
+/** How long the model thought. @param {number | null} ms null: nobody knows */
+export function thoughtWords(ms) {
+  if (ms === null) return t("thought");
+  return t("thoughtFor", { time: spanWords(Math.max(1, Math.round(ms / 1000))) });
+}
+
 /** Tokens and cost in short, if they are known. @param {Usage | null} usage */
 export function usageWords(usage) {
   const { prompt_tokens: prompt, completion_tokens: completion, cost } = usage ?? {};

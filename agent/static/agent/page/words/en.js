@@ -10,7 +10,14 @@ export const WORDS = {
 
   // an answer
   thinking: "Thinking…",
-  thinkingFor: "Thinking… {seconds} s",
+  thinkingFor: "Thinking… {time}",
+  thoughtFor: "Thought for {time}",
+  thought: "Thought about it",
+  seconds: "{seconds} s",
+  minutes: "{minutes} min {seconds} s",
+  reasoningTokens: { one: "{n} token", other: "{n} tokens" },
+  sources: "Sources",
+  goOn: "Continue where you stopped.",
   stopped: "Stopped",
   neverAnswered: "Stopped before it was answered",
   interrupted: "Interrupted by the next message",
