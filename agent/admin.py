@@ -47,6 +47,7 @@ _ERRORS = (
 _WORDS_OF_QUERY = ("query__content", "query__partial", "query__data")
 #: Django takes functions for fields, which its types do not know.
 _SPANS: Any = (turn_facts.waited, turn_facts.first_token, turn_facts.duration)
+_DETAILS: Any = (turn_facts.provider_status, turn_facts.cached_tokens, turn_facts.reasoning)
 _MODEL: Any = (turn_facts.model, turn_facts.tokens, turn_facts.cost)
 
 
@@ -272,12 +273,12 @@ class TurnAdmin(ReadOnlyAdmin):
     search_help_text = "The id of a turn, its query or its session, or the ref of its client."
     fieldsets = (
         (None, {"fields": ("id", "transcript", "number", "ref", "retry_of")}),
-        ("Outcome", {"fields": ("state", "finish_reason", "error_code", "stop")}),
-        ("Model", {"fields": _MODEL}),
+        ("Outcome", {"fields": ("state", "finish_reason", "error_code", _DETAILS[0], "stop")}),
+        ("Model", {"fields": (*_MODEL, *_DETAILS[1:])}),
         ("Time", {"fields": ("created_at", "started_at", "ended_at", *_SPANS)}),
         ("Queue", {"fields": ("priority", "attempt", "worker", "lease_until")}),
     )
-    readonly_fields = ("id", "transcript", *_MODEL, *_SPANS)
+    readonly_fields = ("id", "transcript", *_MODEL, *_SPANS, *_DETAILS)
 
     def rows(self, keys: Sequence[Any]) -> QuerySet[Turn]:
         return Turn.objects.filter(pk__in=keys).select_related("query").defer(*_WORDS_OF_QUERY)

@@ -26,9 +26,24 @@ FinishReason: TypeAlias = Literal["stop", "length", "content_filter"]
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of the answer. Within this layer an empty one is a token without text: reasoning."""
+    """A piece of the answer; never empty."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """A piece of what the model thinks before it answers; empty when it may not be read."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A page that the answer is based on; each address comes once."""
+
+    url: str
+    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +54,8 @@ class Usage:
     completion_tokens: int | None
     cost: Decimal | None  # in the provider's credits; US dollars at OpenRouter
     model: str | None
+    reasoning_tokens: int | None = None  # a part of `completion_tokens`
+    cached_tokens: int | None = None  # a part of `prompt_tokens`
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +65,7 @@ class Finish:
     reason: FinishReason
 
 
-Chunk: TypeAlias = Delta | Usage | Finish
+Chunk: TypeAlias = Delta | Reasoning | Source | Usage | Finish
 
 _FINISH_REASONS: Mapping[str, FinishReason] = {
     "length": "length",
@@ -87,7 +104,7 @@ class Decoder:
         text, alive = _text_of(choice)
         if text or alive:
             yield from self._tell()
-            yield from self._deltas(text)
+            yield from self._deltas(text) if text else [Reasoning("")]
         elif self._usage.completion_tokens or self._usage.cost:
             yield from self._tell()
         if document.get("error") or reason == "error":
@@ -116,7 +133,8 @@ class Decoder:
             self.full, self.finish_reason = True, "length"
         text = text[: self._room]
         self._room -= len(text)
-        yield Delta(text)
+        if text:
+            yield Delta(text)
 
     def _note_usage(self, document: Mapping[str, Any]) -> None:
         usage = document.get("usage")

@@ -26,6 +26,7 @@ class Conf:
     system_prompt: str
     temperature: float
     max_tokens: int
+    reasoning: str  # show, hide (only how long it took) or off
     max_history: int  # messages sent to the model, without the system prompt
     provider_connect_timeout: float  # seconds
     provider_first_token_timeout: float  # seconds

@@ -222,13 +222,10 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def _query(self, query: protocol.Query) -> None:
         await self.limits.query(self.caller, self.crowd)
-        lease = self.worker.reserve()
-        try:
+        with self.worker.accepting(self.held.id, self.held.actor.key) as lease:
             accepted = await queries.accept_query(
                 self.held, query, max_queue=conf().max_queue, lease=lease
             )
-        finally:
-            self.worker.release(lease)
         received = Status(
             status="received",
             content="Received",
@@ -282,17 +279,14 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         found, has_more = await sessions.history(self.held, before, limit)
         page = frames.HistoryPage(ref=command.id, frames=found, has_more=has_more)
         if self.feed:
-            self.feed.tell_page(page.frame(), sum(len(frame["content"]) for frame in found))
+            self.feed.tell_page(page.frame(), sum(map(frames.size, found)))
 
     async def _retry(self, command: protocol.Command, args: protocol.Retry) -> None:
         await self.limits.query(self.caller, self.crowd)
-        lease = self.worker.reserve()
-        try:
+        with self.worker.accepting(self.held.id, self.held.actor.key) as lease:
             accepted = await queries.retry(
                 self.held, args, command.id, max_queue=conf().max_queue, lease=lease
             )
-        finally:
-            self.worker.release(lease)
         self._tell(_done(command, turn=accepted.turn_id, state=accepted.state))
         self._run(accepted)
 

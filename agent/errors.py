@@ -27,6 +27,9 @@ class AgentError(Exception):
         retry_after: seconds after which trying again makes sense, or None.
     """
 
+    #: Of a provider's error the HTTP status that it had or named, for the operator.
+    status: int | None = None
+
     code: ClassVar[str]
     retryable: ClassVar[bool] = False
     words: ClassVar[str]

@@ -68,14 +68,27 @@ def _response(frame: Frame) -> str:
     who = "Staff" if frame["author"] == "staff" else "Answer"
     reason = frame["finish_reason"]
     ended = "" if reason == "stop" else f"\n\n*({reason.replace('_', ' ')})*"
-    return f"{_heading(who, frame)}\n\n{_whole(frame['content'])}{ended}"
+    return (
+        f"{_heading(who, frame)}{_reasoned(frame)}\n\n{_whole(frame['content'])}"
+        f"{ended}{_sources(frame)}"
+    )
+
+
+def _reasoned(frame: Frame) -> str:
+    """How long the model reasoned; what it thought is in the JSON alone."""
+    ms = frame.get("reasoning", {}).get("ms")
+    return "" if ms is None else f"\n\n*(reasoned for {ms / 1000:.1f} s)*"
+
+
+def _sources(frame: Frame) -> str:
+    items = [f"- {_line(each['title'])} <{each['url']}>" for each in frame.get("sources", ())]
+    return "\n\nSources:\n\n" + "\n".join(items) if items else ""
 
 
 def _error(frame: Frame) -> str:
+    head = f"{_heading('Answer', frame)}{_reasoned(frame)}\n\n"
     partial = f"{_whole(frame['partial'])}\n\n" if frame["partial"] else ""
-    return f"{_heading('Answer', frame)}\n\n{partial}> **Error** ({frame['code']}): " + _line(
-        frame["content"]
-    )
+    return f"{head}{partial}> **Error** ({frame['code']}): {_line(frame['content'])}"
 
 
 def _feedback(frame: Frame) -> str:

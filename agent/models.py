@@ -17,8 +17,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from .actor import CHAT, NOTIFY, Actor
-from .conf import django_setting
-from .frames import ServerFrame, current, rfc3339
+from .conf import conf, django_setting
+from .frames import ServerFrame, current, rfc3339, words
 
 
 class SessionQuerySet(models.QuerySet["Session"]):
@@ -115,6 +115,9 @@ class Message(models.Model):
     )
     content = models.TextField(blank=True)
     partial = models.TextField(blank=True, help_text="what an error left of the answer")
+    reasoning = models.TextField(  # noqa: DJ001  # null: rows of older versions have no text
+        null=True, blank=True, help_text="what the model thought before it answered, if it is kept"
+    )
     data = models.JSONField(default=dict, blank=True)
     ended_seq = models.PositiveIntegerField(
         null=True, blank=True, help_text="of a query: seq of its first end"
@@ -187,25 +190,39 @@ class Message(models.Model):
         return message.frame()
 
     @property
+    def words(self) -> str:
+        """What people read: the content, or what is to be said of an answer without text."""
+        return words(self.data.get("finish_reason", ""), self.content)
+
+    @property
     def is_expired(self) -> bool:
         """Whether it is a notification whose text nobody is to see any more."""
         return self.frame().get("event") == "expired"
 
     def frame(self) -> dict[str, Any]:
-        """The durable frame, the same each time that it is sent, until it expires."""
+        """The durable frame, the same each time that it is sent, until it expires.
+
+        What is told of the model's reasoning is as the setting REASONING is now.
+        """
         partial = {"partial": self.partial} if self.type == self.Type.ERROR else {}
         expiry = {"expires_at": rfc3339(self.expires_at)} if self.expires_at else {}
-        return current(
+        frame = current(
             {
                 "type": self.type,
                 "seq": self.seq,
                 **self.data,
                 **partial,
                 **expiry,
-                "content": self.content,
+                "content": self.words,
                 "timestamp": rfc3339(self.created_at),
             }
         )
+        if "reasoning" in frame:
+            if conf().reasoning == "off":
+                del frame["reasoning"]
+            elif conf().reasoning == "show" and self.reasoning:
+                frame["reasoning"] = {**frame["reasoning"], "content": self.reasoning}
+        return frame
 
 
 class Turn(models.Model):
@@ -256,6 +273,16 @@ class Turn(models.Model):
     completion_tokens = models.PositiveIntegerField(null=True, blank=True)
     cost = models.DecimalField(max_digits=14, decimal_places=8, null=True, blank=True)
     first_token_ms = models.PositiveIntegerField(null=True, blank=True)
+    reasoning_ms = models.PositiveIntegerField(
+        null=True, blank=True, help_text="from its first reasoning to its first text, or the end"
+    )
+    reasoning_tokens = models.PositiveIntegerField(null=True, blank=True)
+    cached_tokens = models.PositiveIntegerField(
+        null=True, blank=True, help_text="of the prompt, from the provider's cache"
+    )
+    provider_status = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="HTTP status of the provider's error"
+    )
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)

@@ -33,6 +33,8 @@ from .completions import (
     Decoder,
     Delta,
     Finish,
+    Reasoning,
+    Source,
     Usage,
     error_of_response,
     request_body,
@@ -40,7 +42,7 @@ from .completions import (
 )
 from .errors import AgentError, ProviderTimeout, ProviderUnavailable
 
-__all__ = ["Chunk", "Delta", "Finish", "Provider", "Usage"]
+__all__ = ["Chunk", "Delta", "Finish", "Provider", "Reasoning", "Source", "Usage"]
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +53,6 @@ END_SECONDS = 0.1  # for the end of a response after [DONE]
 IDLE_SECONDS = 60.0  # of a connection
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_TOKEN_WITHOUT_TEXT = Delta("")
 _EVENTS = "text/event-stream; charset=utf-8"  # whatever the server says: the standard has no other
 
 
@@ -102,8 +103,9 @@ class Provider:
             messages: `role` and `content` of each, oldest first.
 
         Yields:
-            `Delta`s; `Usage`s, each replacing the one before: with the model's name before the
-            first delta, with numbers when they come; at last one `Finish`.
+            `Delta`s, and `Reasoning`s, some of them empty; `Source`s; `Usage`s, each replacing the
+                one before: with the model's name before the first delta, with numbers when they
+                come; at last one `Finish`.
 
         Raises:
             ProviderTimeout: a deadline passed.
@@ -120,8 +122,7 @@ class Provider:
         chunk, answer = await self._begun(content, first, total)
         async with aclosing(answer):
             while chunk is not None:
-                if chunk != _TOKEN_WITHOUT_TEXT:
-                    yield chunk
+                yield chunk
                 chunk = await anext(answer, None)
 
     async def aclose(self) -> None:
@@ -173,7 +174,7 @@ class Provider:
             while (document := await _read(documents, deadline, decoder)) is not None:
                 alive = False
                 for chunk in decoder.feed(document):
-                    alive = alive or isinstance(chunk, Delta)
+                    alive = alive or isinstance(chunk, Delta | Reasoning)
                     yield chunk
                 if decoder.full:
                     break

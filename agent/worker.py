@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -42,28 +44,47 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._reserved = 0
         self._wanted: OrderedDict[str, deque[UUID]] = OrderedDict()  # caller to sessions
+        self._doubtful: set[UUID] = set()  # sessions in which a claim may have been committed
         self._room = asyncio.Event()
         self.stopping = False
         metrics.places.set(conf.max_concurrent_turns)
 
     # what the consumer uses
 
-    def reserve(self) -> Lease | None:
-        """Keep a place for a turn that is about to be accepted; `release` gives it back."""
+    @contextmanager
+    def accepting(self, session_id: UUID, caller: str) -> Iterator[Lease | None]:
+        """Keep a place for a turn that is accepted in the block; None: there is no room.
+
+        When the connection to the database is lost in it, nobody knows whether the turn was
+        committed as ours: it is looked for as soon as the database answers again.
+        """
+        lease = self._reserve()
+        try:
+            yield lease
+        except db.DATABASE_ERRORS:
+            if lease:
+                self._doubt(session_id, caller)
+            raise
+        finally:
+            if lease:
+                self._reserved -= 1
+                self._room.set()
+
+    def _reserve(self) -> Lease | None:
         if self.stopping or self._wanted or self._free() <= 0:
             return None
         self._reserved += 1
         return self._lease
 
-    def release(self, lease: Lease | None) -> None:
-        """Give back a reserved place."""
-        if lease:
-            self._reserved -= 1
-            self._room.set()
+    def _doubt(self, session_id: UUID, caller: str) -> None:
+        self._doubtful.add(session_id)
+        self.want(session_id, caller)
 
     def start(self, claimed: Claimed, seq: int, caller: str) -> None:
         """Run a claimed turn; `seq` is its session's newest message at that time."""
-        if claimed.turn_id in self._held:  # an attempt of ours that slept through its lease
+        if claimed.turn_id in self._held:
+            if self._held[claimed.turn_id][0] >= claimed.attempt:
+                return  # it was looked for, and found, before this was said
             stops.stop_here(claimed.turn_id, stops.LOST)
         if claimed.attempt > 1:
             metrics.takeovers.inc()
@@ -105,21 +126,26 @@ class Worker:
             session_id = waiting.popleft()
             if waiting:
                 self._wanted[caller] = waiting  # at the end: the others come first
-            try:
-                await self._claim(session_id, caller)
-            except db.DATABASE_ERRORS:
-                self.want(session_id, caller)
-                raise
+            await self._claim(session_id, caller)
 
     async def _claim(self, session_id: UUID, caller: str, *, skip_locked: bool = False) -> None:
         self._reserved += 1
         try:
             claimed, change = await db.transact(
-                turns.claim, session_id, self._lease, skip_locked=skip_locked
+                turns.claim,
+                session_id,
+                self._lease,
+                held={turn_id: attempt for turn_id, (attempt, _) in self._held.items()},
+                doubtful=session_id in self._doubtful,
+                skip_locked=skip_locked,
             )
+        except db.DATABASE_ERRORS:
+            self._doubt(session_id, caller)
+            raise
         finally:
             self._reserved -= 1
             self._room.set()
+        self._doubtful.discard(session_id)
         live.publish(change)
         if claimed:
             self.start(claimed, change.seq, caller)

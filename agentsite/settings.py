@@ -367,6 +367,12 @@ AGENT: dict[str, Any] = {
     ),
     "temperature": number("TEMPERATURE", 0.7, zero=True, most=2),
     "max_tokens": integer("MAX_TOKENS", 1500),
+    "reasoning": env(
+        "REASONING",
+        "show",
+        "show, hide or off",
+        lambda raw: {choice: choice for choice in ("show", "hide", "off")}[raw],
+    ),
     "max_history": integer("MAX_HISTORY", 50),
     "provider_connect_timeout": number("PROVIDER_CONNECT_TIMEOUT", 10),
     "provider_first_token_timeout": number("PROVIDER_FIRST_TOKEN_TIMEOUT", 60),

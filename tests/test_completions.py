@@ -16,6 +16,7 @@ from agent.completions import (
     Decoder,
     Delta,
     Finish,
+    Reasoning,
     Usage,
     clean,
     error_of_response,
@@ -144,7 +145,7 @@ def test_odd_documents_are_no_token_and_no_error(document: Any) -> None:
 @pytest.mark.parametrize("key", ["reasoning", "reasoning_content", "reasoning_details"])
 def test_reasoning_is_a_token_without_text(key: str) -> None:
     document = {"choices": [{"delta": {"content": "", key: ["hm"]}}]}
-    assert list(Decoder().feed(json.dumps(document))) == [Delta("")]
+    assert list(Decoder().feed(json.dumps(document))) == [Reasoning("")]
 
 
 def test_refusals_and_parts_are_text() -> None:
