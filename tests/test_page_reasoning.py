@@ -136,13 +136,18 @@ async def test_sources_are_links_of_the_web_each_once(visitor: Visitors, site: S
 async def test_the_newest_answer_that_was_cut_off_goes_on(visitor: Visitors, site: Server) -> None:
     chat = await (await visitor(site.url)).chat()
     go_on = chat.button("Continue")
+    await chat.ask("mode=ok finish=length say:")
+    await expect(chat.text()).to_contain_text("used up its tokens while it was thinking")
+    await chat.answer_is("done")
+    await expect(go_on).to_be_hidden()
+    await expect(chat.button("Retry")).to_be_visible()
     await chat.ask("mode=ok finish=length say: a long")
     await chat.answered("a long")
-    await expect(chat.answers).to_contain_text("Cut off")
+    await expect(chat.answers.last).to_contain_text("Cut off")
     await chat.page.reload()
     await go_on.click()
-    await chat.counts(questions=2, answers=2)
+    await chat.counts(questions=3, answers=3)
     await chat.answer_is("done")
     await expect(go_on).to_be_hidden()
     asked = stored(site, await chat.session(), "query")
-    assert asked[1:] == ["Continue where you stopped."]
+    assert asked[2:] == ["Continue where you stopped."]

@@ -126,7 +126,8 @@ export class AnswerView {
     this.#copy.hidden = !end || textOf(turn) === "";
     const isLast = turns.every(({ state }) => state === "ended");
     this.#again.hidden = !end || !current || !isLast || Boolean(failure);
-    this.#goOn.hidden = answer?.finishReason !== "length" || !current || !isLast;
+    const isCutOff = answer?.finishReason === "length" && !answer.isEmpty;
+    this.#goOn.hidden = !isCutOff || !current || !isLast;
     this.#judgement.show(answer?.content ? answer : null);
     if (!end) return;
     const waits = turns.find(({ state }) => state === "waiting");

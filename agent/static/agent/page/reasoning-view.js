@@ -48,8 +48,8 @@ export class ReasoningView {
     this.#details.hidden = content === "";
     this.#watch(content !== "");
     const words = thoughtWords(told?.ms ?? this.#seenMs);
-    setText(this.#time, words);
-    if (!this.#isThinking) setText(this.#words, words);
+    setText(this.#time, this.#time.hidden ? "" : words);
+    if (!this.#isThinking) setText(this.#words, this.#details.hidden ? "" : words);
     const tokens = told?.tokens ? t("reasoningTokens", { n: told.tokens }) : null;
     for (const line of [this.#time, this.#summary]) setAttribute(line, "title", tokens);
     setAttribute(this.#details, "data-thinking", this.#isThinking ? "" : null);

@@ -93,6 +93,7 @@ export function unsentState({ stopped }, onItsWay) {
 
 /** Why an answer is not whole, if it is not. @param {Turn} turn */
 export function endingWords({ answer }) {
+  if (answer?.isEmpty) return ""; // its content says why
   switch (answer?.finishReason) {
     case "cancelled":
       return t(answer.content ? "stopped" : "neverAnswered");
