@@ -21,6 +21,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.core.signing import BadSignature, Signer
 from django.http import HttpRequest, HttpResponse
 from django.http.request import validate_host
+from django.utils.crypto import salted_hmac
 
 from . import db, tokens
 from .actor import Access, Actor, Scope
@@ -29,6 +30,7 @@ from .errors import Forbidden, Unauthenticated
 from .logins import SessionStore
 
 VISITOR_COOKIE = "agent_visitor"
+_CALLER_CHARS = 24
 _VISITOR_SECONDS = 365 * 24 * 3600
 #: One answer for every token that does not count, so that nothing can be learnt from it.
 _BAD_TOKEN = "This token is not valid. Ask for a new one."  # noqa: S105
@@ -38,6 +40,15 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 def resume_token(session_id: UUID) -> str:
     """A bearer token good for this one session."""
     return _signer("resume").sign(session_id.hex).replace(":", ".")
+
+
+def caller_name(actor: Actor) -> str:
+    """An opaque name of a caller for its own client, the same at each visit; empty for nobody.
+
+    It lets a browser keep what one person typed apart from the next person's, and tells nothing.
+    """
+    digest = salted_hmac("agent.caller", actor.key, algorithm="sha256").hexdigest()
+    return digest[:_CALLER_CHARS] if actor.key else ""
 
 
 def origin_is_ours(scope: dict[str, Any]) -> bool | None:
@@ -208,18 +219,21 @@ def _visitor_id(cookie: str) -> str:
         return ""
 
 
-def give_visitor_cookie(request: HttpRequest, response: HttpResponse) -> None:
-    """Let this browser be the same visitor from now on, where visitors may come."""
-    if not conf().allow_anonymous or _visitor_id(request.COOKIES.get(VISITOR_COOKIE, "")):
-        return
+def give_visitor_cookie(request: HttpRequest, response: HttpResponse) -> str:
+    """Let this browser be the same visitor from now on, where visitors may come; returns its id."""
+    known = _visitor_id(request.COOKIES.get(VISITOR_COOKIE, ""))
+    if known or not conf().allow_anonymous:
+        return known
+    visitor = secrets.token_hex(16)
     response.set_cookie(
         VISITOR_COOKIE,
-        _signer("visitor").sign(secrets.token_hex(16)),
+        _signer("visitor").sign(visitor),
         max_age=_VISITOR_SECONDS,
         httponly=True,
         secure=django_setting("SECURE_COOKIES"),
         samesite="Lax",
     )
+    return visitor
 
 
 def _signer(use: str) -> Signer:

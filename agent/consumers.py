@@ -178,6 +178,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
                 "queue": settings.max_queue,
             },
             turns=view.turns,
+            caller=auth.caller_name(self.actor) or None,
             resume_token=auth.resume_token(self.held.id) if new_nobody else None,
         ).frame()
 

@@ -206,6 +206,7 @@ class Message(models.Model):
         """
         partial = {"partial": self.partial} if self.type == self.Type.ERROR else {}
         expiry = {"expires_at": rfc3339(self.expires_at)} if self.expires_at else {}
+        empty = {} if self.words == self.content else {"empty": True}
         frame = current(
             {
                 "type": self.type,
@@ -213,6 +214,7 @@ class Message(models.Model):
                 **self.data,
                 **partial,
                 **expiry,
+                **empty,
                 "content": self.words,
                 "timestamp": rfc3339(self.created_at),
             }

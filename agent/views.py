@@ -14,6 +14,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, JsonResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import cache_control
@@ -21,6 +22,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from . import auth, db, http, metrics, relay, turns
+from .actor import Actor
 from .conf import conf
 from .errors import InternalError
 
@@ -33,8 +35,8 @@ SESSIONS_PATH = "/api/sessions/"
 STYLE_SHEETS = [
     f"agent/css/{name}.css"
     for name in (
-        *("theme", "base", "header", "side", "conversation", "message", "markdown"),
-        *("composer", "dialog", "small"),
+        *("theme", "base", "header", "side", "conversation", "message", "reasoning"),
+        *("markdown", "composer", "dialog", "small"),
     )
 ]
 
@@ -50,18 +52,19 @@ def chat(request: HttpRequest) -> HttpResponse:
     """The chat page; its scripts read the session from `?session=` and connect."""
     if not (conf().allow_anonymous or request.user.is_authenticated):
         return redirect_to_login(request.get_full_path())
-    response = render(
-        request,
-        "agent/chat.html",
-        {
-            "agent_name": conf().agent_name,
-            "socket_path": SOCKET_PATH,
-            "sessions_path": SESSIONS_PATH,
-            "sign_in_path": reverse("login"),
-            "style_sheets": STYLE_SHEETS,
-        },
-    )
-    auth.give_visitor_cookie(request, response)
+    response = HttpResponse()
+    visitor = auth.give_visitor_cookie(request, response)
+    user = Actor(user_id=request.user.pk) if request.user.is_authenticated else None
+    context = {
+        "caller": auth.caller_name(user or Actor(visitor=visitor)),
+        "caller_is_new": not user and auth.VISITOR_COOKIE in response.cookies,
+        "agent_name": conf().agent_name,
+        "socket_path": SOCKET_PATH,
+        "sessions_path": SESSIONS_PATH,
+        "sign_in_path": reverse("login"),
+        "style_sheets": STYLE_SHEETS,
+    }
+    response.content = render_to_string("agent/chat.html", context, request).encode()
     return response
 
 

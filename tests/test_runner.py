@@ -187,6 +187,7 @@ async def test_an_answer_without_text_says_why_and_the_model_never_reads_that(
     frame, _ = await run(held, *chunks, content="first")
     assert frame["finish_reason"] == finish_reason
     assert words in frame["content"]
+    assert frame["empty"] is True
     assert words not in (await row_of(frame)).content
     done = await in_thread(ask, held, "second")
     model = Says(Delta("ok"), Finish("stop"))

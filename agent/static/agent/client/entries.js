@@ -37,6 +37,7 @@ import { nothingOf } from "./deltas.js";
  * @typedef {object} Answer
  * @property {string | null} id message id
  * @property {string} content
+ * @property {boolean} isEmpty the model gave no text: `content` is what the server says of that
  * @property {string} timestamp
  * @property {string} finishReason `stop`, `length`, `content_filter`, `cancelled`, `interrupted`
  * @property {string | null} model
@@ -135,6 +136,7 @@ export function answerOf(frame) {
   return {
     id,
     content,
+    isEmpty: Boolean(frame.empty),
     timestamp,
     finishReason: finish_reason ?? "stop",
     model: model ?? null,
