@@ -15,7 +15,7 @@ from ninja.responses import Status
 from pydantic import BaseModel, ConfigDict, Field
 
 from . import __version__, archive, expiry, exports, http, notifications, sessions, transcripts
-from .api_docs import Docs
+from .api_docs import Docs, made_once
 from .frames import rfc3339
 from .http import CALLER, SENDER
 from .notifications import Notice, Receipt
@@ -30,6 +30,7 @@ api = NinjaAPI(
     openapi_url="/api/openapi.json",
     docs_url="/api/docs",
     docs=Docs(),
+    docs_decorator=made_once,
     parser=http.StrictJson(),
     urls_namespace="api",
 )

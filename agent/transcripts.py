@@ -165,7 +165,9 @@ def page(session: Session, number: int) -> Page:
     number = min(max(number, 1), last)
     messages = list(_messages(session, after=(number - 1) * PAGE_SIZE))
     seqs = _targets(session, messages)
-    return Page(number, last, [_entry(session, message, seqs) for message in messages])
+    budget = markdown.Budget()
+    entries = [_entry(session, message, seqs, budget) for message in messages]
+    return Page(number, last, entries)
 
 
 def _messages(session: Session, *, after: int) -> Iterable[Message]:
@@ -193,13 +195,15 @@ def _named(data: dict[str, Any]) -> UUID | None:
         return None
 
 
-def _entry(session: Session, message: Message, seqs: dict[UUID | None, int]) -> Entry:
+def _entry(
+    session: Session, message: Message, seqs: dict[UUID | None, int], budget: markdown.Budget
+) -> Entry:
     ended = message.turn if message.type in _MODEL_WROTE else None
     return Entry(
         message=message,
         place=Place(message.seq),
         author=_author(session, message),
-        markdown=_markdown(message),
+        markdown=_markdown(message, budget),
         facts=list(turn_facts.facts(ended)) if ended else [],
         opinions=[_opinion(session, row) for row in message.feedback.all()],
         references=list(_references(message, ended, seqs.get(_named(message.data)))),
@@ -227,10 +231,10 @@ def _author(session: Session, message: Message) -> str:
             return "system"
 
 
-def _markdown(message: Message) -> SafeString:
+def _markdown(message: Message, budget: markdown.Budget) -> SafeString:
     if message.type not in _MODEL_WROTE:
         return SafeString()
-    return markdown.to_html(
+    return budget.to_html(
         message.partial if message.type == Message.Type.ERROR else message.content
     )
 
