@@ -320,7 +320,7 @@ def end(change: Change, turn: Turn, outcome: Outcome) -> bool:
         reasoning_ms=outcome.reasoning_ms,
         reasoning_tokens=outcome.reasoning_tokens,
         cached_tokens=outcome.cached_tokens,
-        provider_status=outcome.error.status if outcome.error else None,
+        provider_status=_status_of(outcome.error),
     )
     if rows != 1:
         return False
@@ -340,6 +340,12 @@ def end(change: Change, turn: Turn, outcome: Outcome) -> bool:
     if numbers.closing:
         close_when_idle(change)
     return True
+
+
+def _status_of(error: AgentError | None) -> int | None:
+    """The HTTP status of a provider's error; whatever else a provider calls its status is none."""
+    status = error.status if error else None
+    return status if status is not None and 100 <= status < 600 else None
 
 
 def _terminal(turn: Turn, outcome: Outcome) -> frames.ServerFrame:

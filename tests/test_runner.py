@@ -233,6 +233,14 @@ async def test_a_failed_turn_tells_its_reasoning_and_the_operator_the_providers_
     assert "402" not in str(frame)
 
 
+@pytest.mark.parametrize("status", [0, -1, 99, 600, 100_001, 2**40])
+async def test_a_status_that_is_none_keeps_no_turn_from_ending(held, status):
+    error = ProviderRejected()
+    error.status = status
+    frame, turn = await run(held, error)
+    assert (frame["code"], turn.provider_status) == ("provider_rejected", None)
+
+
 async def test_what_is_kept_of_reasoning_and_sources_is_bounded(held, monkeypatch):
     monkeypatch.setattr(runner, "MAX_REASONING_CHARS", 10)
     monkeypatch.setattr(runner, "MAX_SOURCES", 2)
