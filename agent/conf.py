@@ -23,10 +23,11 @@ class Conf:
     model: str
     fallback_models: tuple[str, ...]
     agent_name: str
-    system_prompt: str
-    temperature: float
-    max_tokens: int
-    reasoning: str  # show, hide (only how long it took) or off
+    system_prompt: str  # empty: none is sent
+    temperature: float | None  # None: not sent
+    max_tokens: int | None  # None: not sent
+    reasoning: str  # what people see of it: show, hide (its time alone) or off
+    reasoning_effort: str  # empty: not sent
     max_history: int  # messages sent to the model, without the system prompt
     provider_connect_timeout: float  # seconds
     provider_first_token_timeout: float  # seconds

@@ -5,7 +5,8 @@
     │   UnknownCommand, TooLarge                                             bad input
     ├── RateLimited, QueueFull, Busy, Conflict                               not now
     ├── NotFound (SessionGone), Unauthenticated, Forbidden                                 not you
-    ├── ProviderUnavailable, ProviderTimeout, ProviderRateLimited            the model's side
+    ├── ProviderUnavailable (AnswerUnreadable), ProviderTimeout,
+    │   ProviderRateLimited                                                  the model's side
     ├── ProviderRejected, ContextTooLong
     └── InternalError (Restarting)                                           ours
 
@@ -125,6 +126,10 @@ class ProviderUnavailable(AgentError):
     words = "The model is not available at the moment. Try again in a little while."
 
 
+class AnswerUnreadable(ProviderUnavailable):
+    """The provider answered, and is paid, but the answer cannot be read: it is not asked again."""
+
+
 class ProviderTimeout(AgentError):
     code = "provider_timeout"
     retryable = True
@@ -139,7 +144,7 @@ class ProviderRateLimited(AgentError):
 
 class ProviderRejected(AgentError):
     code = "provider_rejected"
-    words = "The model refused this request. Ask the operator to check its key, credit and model."
+    words = "The model's provider refused this request. If this goes on, tell the operator."
 
 
 class ContextTooLong(AgentError):

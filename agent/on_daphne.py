@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from daphne.http_protocol import HTTPFactory, WebRequest
+from daphne.utils import INVALID_HEADER_VALUE_BYTES
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import reactor as _reactor
 from twisted.internet import tcp
@@ -68,7 +69,19 @@ class Request(WebRequest):  # type: ignore[misc]
 
     def process(self) -> Any:
         self._connection.expect_nothing()
+        if cookies := self.requestHeaders.getRawHeaders(b"cookie"):
+            self.requestHeaders.setRawHeaders(b"cookie", [_one_header(cookies)])
         return super().process()
+
+
+def _one_header(cookies: list[bytes]) -> bytes:
+    """Cookie headers as one. daphne would join them with commas for a WebSocket.
+
+    Without the cookies of other programs for whose bytes it refuses the whole request: letters
+    in UTF-8 have them. Ours are ASCII.
+    """
+    each = b"; ".join(cookies).split(b";")
+    return b";".join(one for one in each if not INVALID_HEADER_VALUE_BYTES.intersection(one))
 
 
 class Factory(HTTPFactory):  # type: ignore[misc]

@@ -7,9 +7,14 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets import http11
 
 from .conf import conf
 from .intake import BODY_BYTES, HEAD_BYTES, REQUEST_SECONDS, Intake, most_descriptors
+
+# A handshake is parsed twice, and HTTP has let it pass: cookies that a page may come with, its
+# WebSocket may come with too.
+http11.MAX_LINE_LENGTH = http11.MAX_NUM_HEADERS = HEAD_BYTES
 
 
 class Http(HttpToolsProtocol):

@@ -243,6 +243,7 @@ def _model(conf: Conf) -> Model:
         fallback_models=conf.fallback_models,
         temperature=conf.temperature,
         max_tokens=conf.max_tokens,
+        reasoning_effort=conf.reasoning_effort,
         connect_timeout=conf.provider_connect_timeout,
         first_token_timeout=conf.provider_first_token_timeout,
         token_timeout=conf.provider_token_timeout,

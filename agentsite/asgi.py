@@ -13,7 +13,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.conf import settings  # noqa: E402
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware  # noqa: E402
 
-from agent.auth import OriginGuard  # noqa: E402
+from agent.auth import OriginGuard, with_one_cookie_header  # noqa: E402
 from agent.http import Bounded  # noqa: E402
 from agent.routing import websocket_urlpatterns  # noqa: E402
 from agent.worker import ensure_running, lifespan  # noqa: E402
@@ -55,4 +55,4 @@ _behind_proxies = behind_proxies(_router, settings.TRUSTED_PROXIES)
 async def application(scope: Any, receive: Any, send: Any) -> None:
     """The entry for every server; the first call starts the worker, lifespan or not."""
     ensure_running()
-    await _behind_proxies(scope, receive, send)
+    await _behind_proxies(with_one_cookie_header(scope), receive, send)

@@ -19,6 +19,8 @@ import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from agent.chat_request import REASONING_EFFORTS, endpoint
+
 from .redaction import secrets_of
 
 T = TypeVar("T")
@@ -42,6 +44,17 @@ def env(name: str, default: T, expected: str, parse: Callable[[str], T]) -> T:
     except (ValueError, KeyError, ImproperlyConfigured):
         # from None: the value may be a secret
         raise ImproperlyConfigured(f"{name}: expected {expected}") from None
+
+
+def unless_empty(name: str, value: T) -> T | None:
+    """The value of a variable, or None when it is there and empty: then nothing of it is sent."""
+    return None if os.environ.get(name, "unset").strip() == "" else value
+
+
+def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
+    return env(
+        name, default, " or ".join(choices), lambda raw: {c: c for c in choices}[raw.lower()]
+    )
 
 
 def text(name: str, default: str) -> str:
@@ -290,6 +303,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS_ONLY
 SECURE_HSTS_PRELOAD = HTTPS_ONLY
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
+SESSION_ENGINE = "agent.logins"
 SESSION_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
@@ -348,11 +362,31 @@ LOGGING: dict[str, Any] = {"level": LOG_LEVEL, "format": LOG_FORMAT}
 _DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 _api_key = header("OPENROUTER_API_KEY")
 _metrics_token = header("METRICS_TOKEN")
+
+
+def _passwords_of(base_url: str) -> tuple[str, ...]:
+    """What of a base URL no log line may show."""
+    credentials = endpoint(base_url).credentials
+    return (credentials.removeprefix("Basic "), urlsplit(base_url).password or "")
+
+
+def _provider_url(raw: str) -> str:
+    endpoint(raw)  # raises for what cannot work
+    return raw.rstrip("/")
+
+
+_base_url = env(
+    "OPENROUTER_BASE_URL",
+    _DEFAULT_BASE_URL,
+    "an address that starts with http:// or https://, without a fragment",
+    _provider_url,
+)
+
 LOGGING["secrets"] = secrets_of(
     *(SECRET_KEY, _api_key, REDIS_URL, _metrics_token),
     *(str(base.get("PASSWORD", "")) for base in DATABASES.values()),
+    *_passwords_of(_base_url),
 )
-_base_url = url("OPENROUTER_BASE_URL", _DEFAULT_BASE_URL, ("http", "https")).rstrip("/")
 
 AGENT: dict[str, Any] = {
     "openrouter_api_key": _api_key,
@@ -361,18 +395,18 @@ AGENT: dict[str, Any] = {
     "model": text("MODEL", "openai/gpt-4-turbo"),
     "fallback_models": words("FALLBACK_MODELS"),
     "agent_name": text("AGENT_NAME", "agent_websocket"),
-    "system_prompt": text(
+    "system_prompt": unless_empty(
         "SYSTEM_PROMPT",
-        "You are Agent WebSocket, an AI assistant communicating via WebSocket.",
-    ),
-    "temperature": number("TEMPERATURE", 0.7, zero=True, most=2),
-    "max_tokens": integer("MAX_TOKENS", 1500),
-    "reasoning": env(
-        "REASONING",
-        "show",
-        "show, hide or off",
-        lambda raw: {choice: choice for choice in ("show", "hide", "off")}[raw],
-    ),
+        text(
+            "SYSTEM_PROMPT",
+            "You are Agent WebSocket, an AI assistant communicating via WebSocket.",
+        ),
+    )
+    or "",
+    "temperature": unless_empty("TEMPERATURE", number("TEMPERATURE", 0.7, zero=True, most=2)),
+    "max_tokens": unless_empty("MAX_TOKENS", integer("MAX_TOKENS", 1500)),
+    "reasoning": choice("REASONING", "show", ("show", "hide", "off")),
+    "reasoning_effort": choice("REASONING_EFFORT", "", REASONING_EFFORTS),
     "max_history": integer("MAX_HISTORY", 50),
     "provider_connect_timeout": number("PROVIDER_CONNECT_TIMEOUT", 10),
     "provider_first_token_timeout": number("PROVIDER_FIRST_TOKEN_TIMEOUT", 60),

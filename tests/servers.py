@@ -252,7 +252,10 @@ class Server:
     def assert_nothing_broke(self, since: int = 0) -> None:
         """Nothing that nobody expected stands in its log after the first `since` characters."""
         log = self.log[since:]
-        for trouble in ("Traceback (most recent call last)", "never retrieved", "never awaited"):
+        for trouble in (
+            *("Traceback (most recent call last)", "never retrieved", "never awaited"),
+            "could not be written",
+        ):
             assert trouble not in log, f"{trouble!r} in the log of {self.backend}\n{log}"
 
 
