@@ -11,11 +11,10 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.admin.models import DELETION, LogEntry
+from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
-from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
@@ -29,7 +28,7 @@ from django.utils.timezone import localtime
 
 from . import errors, expiry, transcripts, turn_facts
 from .admin_accounts import ApiTokenAdmin, UserAdmin
-from .admin_lists import ReadOnlyAdmin
+from .admin_lists import ReadOnlyAdmin, log_deletions
 from .models import ApiToken, Feedback, Message, Session, Turn
 
 #: Words of a search that count; each is looked for in every message.
@@ -201,7 +200,7 @@ class SessionAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).select_related("owner", "token")
 
     # Deleting. Django would load every message and turn to name it on the page that asks, and
-    # write a session's title, its user's own words, into the log of deletions.
+    # write a session's title, its user's own words, into the log of deletions. See `expiry.delete`.
 
     def get_deleted_objects(
         self, objs: Iterable[Session], request: HttpRequest
@@ -215,24 +214,13 @@ class SessionAdmin(ReadOnlyAdmin):
         return [_named(session) for session in sessions], counts, set(), []
 
     def log_deletions(self, request: HttpRequest, queryset: Iterable[Session]) -> list[LogEntry]:
-        kind = ContentType.objects.get_for_model(Session)
-        return LogEntry.objects.bulk_create(
-            LogEntry(
-                user_id=request.user.pk or 0,
-                content_type=kind,
-                object_id=str(session.pk),
-                object_repr=str(session.pk),
-                action_flag=DELETION,
-            )
-            for session in queryset
-        )
+        return log_deletions(request, list(queryset))
 
     def delete_model(self, request: HttpRequest, obj: Session) -> None:
-        expiry.delete(Session.objects.filter(pk=obj.pk))
+        expiry.delete_all(Session.objects.filter(pk=obj.pk))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
-        for key in list(queryset.values_list("pk", flat=True)):
-            expiry.delete(Session.objects.filter(pk=key))
+        expiry.delete_all(queryset)
 
 
 class ErrorCodeFilter(admin.SimpleListFilter):
@@ -278,6 +266,9 @@ class TurnAdmin(ReadOnlyAdmin):
         ("Queue", {"fields": ("priority", "attempt", "worker", "lease_until")}),
     )
     readonly_fields = ("id", "transcript", *_MODEL, *_SPANS)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Turn]:
+        return super().get_queryset(request).filter(session__deleted_at=None)
 
     def rows(self, keys: Sequence[Any]) -> QuerySet[Turn]:
         return Turn.objects.filter(pk__in=keys).select_related("query").defer(*_WORDS_OF_QUERY)

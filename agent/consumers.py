@@ -24,6 +24,7 @@ from . import (
     frames,
     live,
     metrics,
+    pages,
     protocol,
     queries,
     server,
@@ -281,7 +282,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         found, has_more = await sessions.history(self.held, before, limit)
         page = frames.HistoryPage(ref=command.id, frames=found, has_more=has_more)
         if self.feed:
-            self.feed.tell_page(page.frame(), sum(len(frame["content"]) for frame in found))
+            self.feed.tell_page(page.frame(), pages.chars_of(found))
 
     async def _retry(self, command: protocol.Command, args: protocol.Retry) -> None:
         await self.limits.query(self.caller, self.crowd)

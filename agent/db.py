@@ -78,6 +78,11 @@ async def search(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
     return await _run(_searchers(), partial(function, *args, **kwargs))
 
 
+async def apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a sync function that makes its own transactions, on a thread that is for that alone."""
+    return await _run(_remover(), partial(function, *args, **kwargs))
+
+
 async def repeated(step: Callable[[], Awaitable[T]]) -> T:
     """Repeat a step until the database answers it; it must be one that may be repeated."""
     while True:
@@ -136,6 +141,11 @@ def _keeper() -> ThreadPoolExecutor:
 @cache
 def _searchers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(2, thread_name_prefix="db-search")
+
+
+@cache
+def _remover() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="db-remove")
 
 
 def answers() -> bool:

@@ -6,6 +6,7 @@ may end with (Django's own pages for 400, 404, 405 and 500) becomes JSON too.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from typing import Any
@@ -20,7 +21,7 @@ from ninja.parser import Parser
 from ninja.security.base import AuthBase
 from ninja.utils import check_csrf
 
-from . import auth, db, server
+from . import auth, db, exports, server
 from .actor import CHAT, NOTIFY, Access, Scope
 from .conf import conf
 from .errors import (
@@ -159,6 +160,12 @@ def _translated(response: HttpResponseBase) -> HttpResponse:
     return answer
 
 
+async def json_response(value: Any) -> HttpResponse:
+    """An answer that may be long, encoded off the event loop."""
+    text = await asyncio.to_thread(json.dumps, value, ensure_ascii=False, separators=(",", ":"))
+    return HttpResponse(text, content_type="application/json; charset=utf-8")
+
+
 # bodies
 
 
@@ -218,6 +225,11 @@ class Bounded:
             await self._application(scope, counted, paced)
         except _BodyTooLarge:
             await _refuse_body(send)
+        except exports.Ended as ended:
+            log.info("an export was cut off", reason=str(ended))
+            server.abort(send)
+            while (await receive())["type"] != "http.disconnect":
+                pass
 
 
 class _BodyTooLarge(Exception):

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 
-from . import credentials, db, expiry, live, metrics, relay
+from . import credentials, db, expiry, live, metrics, relay, removal
 from .conf import Conf
 from .groups import gone, groups
 from .limits import limits
@@ -32,6 +32,8 @@ UNDER_WAY_SECONDS = 0.3
 CATCH_UP_WINDOW_SECONDS = 60
 #: How long the database may take to answer before connections are told that it is away.
 DATABASE_SECONDS = 3.0
+#: How often this process looks for deleted sessions whose rows are still there.
+REMOVE_SECONDS = 2.0
 _BATCH = 500
 
 
@@ -45,7 +47,13 @@ def steps(conf: Conf) -> list[Step]:
         if held := list(groups):
             await expiry.close_idle_held(conf.session_timeout, held)
 
-    looks = [CatchUp().look, find_signed_out, find_deleted, close_idle, watch]
+    remover = removal.Remover()
+
+    async def remove_deleted() -> None:
+        """Remove rows of deleted sessions, whoever deleted them, while others go on."""
+        await asyncio.sleep(await db.apart(remover.step) or REMOVE_SECONDS)
+
+    looks = [CatchUp().look, find_signed_out, find_deleted, close_idle, watch, remove_deleted]
     return [*looks, limits().renew, limits().share_frames]
 
 
