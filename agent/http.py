@@ -21,7 +21,7 @@ from ninja.parser import Parser
 from ninja.security.base import AuthBase
 from ninja.utils import check_csrf
 
-from . import auth, db, exports, server
+from . import auth, db, exports, live, server
 from .actor import CHAT, NOTIFY, Access, Scope
 from .conf import conf
 from .errors import (
@@ -35,6 +35,7 @@ from .errors import (
     NotFound,
     NotJson,
     RateLimited,
+    StorageUnavailable,
     TooLarge,
     Unauthenticated,
 )
@@ -103,13 +104,20 @@ def answer_exception(request: HttpRequest, error: Any) -> HttpResponse:
         case RequestDataTooBig():
             return error_response(TooLarge())
         case _:
-            status = 503 if isinstance(error, db.DATABASE_ERRORS) else 500
-            return error_response(_internal(error), status=status)
+            if isinstance(error, db.DATABASE_ERRORS):
+                return error_response(_unavailable(error), status=503)
+            return error_response(_internal(error))
 
 
 def _invalid(problem: dict[str, Any]) -> InvalidMessage:
     name = str(problem["loc"][-1])
     return InvalidMessage(f"The field {name} is wrong: {problem['msg'].lower()}.")
+
+
+def _unavailable(error: Exception) -> StorageUnavailable:
+    unavailable = StorageUnavailable(retry_after=live.comeback_seconds())
+    log.info("a request was refused", incident=unavailable.incident, reason=db.reason(error))
+    return unavailable
 
 
 def _internal(error: Exception) -> InternalError:

@@ -48,7 +48,8 @@ def large(rows=LARGE, actor=None):
             "INSERT INTO agent_turn (id, session_id, query_id, number, ref, priority, state,"
             " started_before, attempt, handed_back, worker, stop, finish_reason, error_code, model)"
             f" SELECT {_ID[connection.vendor]}, %s, id, seq, '', 1, 'ended', 0, 1, 0, '', '',"
-            " 'stop', '', '' FROM agent_message WHERE session_id = %s AND seq > 2 AND type = 'query'",
+            " 'stop', '', '' FROM agent_message"
+            " WHERE session_id = %s AND seq > 2 AND type = 'query'",
             [key, key],
         )
         cursor.execute(
