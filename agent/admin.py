@@ -180,7 +180,7 @@ class SessionAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         if session is None:
             return super().change_view(request, object_id)  # Django says that it does not exist
-        number = request.GET.get("p", "")
+        number, first = _number(request, "p", 1), _number(request, "from", 0)
         context = {
             **self.admin_site.each_context(request),
             "title": str(session),
@@ -191,7 +191,7 @@ class SessionAdmin(ReadOnlyAdmin):
             "state": transcripts.state(session),
             "totals": transcripts.totals(session),
             "unfinished": transcripts.unfinished(session),
-            "page": transcripts.page(session, int(number) if number.isdecimal() else 1),
+            "page": transcripts.page(session, number, first),
             "may_delete": self.has_delete_permission(request, session),
         }
         return TemplateResponse(request, "admin/agent/session/transcript.html", context)
@@ -298,6 +298,11 @@ class TurnAdmin(ReadOnlyAdmin):
     def transcript(self, turn: Turn) -> SafeString:
         """Leads to the question in its transcript."""
         return _link(_message_address(turn.session_id, turn.query.seq), _short(turn.session_id))
+
+
+def _number(request: HttpRequest, name: str, default: int) -> int:
+    text = request.GET.get(name, "")
+    return int(text) if text.isdecimal() and len(text) < 10 else default
 
 
 def _words(search_term: str) -> list[str]:

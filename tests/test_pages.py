@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from agent import db, pages, sessions
+from agent import db, pages, sessions, transcripts
 from agent.actor import Actor
 from agent.feed import Feed
 from agent.frames import HistoryPage
@@ -115,3 +115,16 @@ async def test_history_of_the_longest_answers_does_not_close_a_client_that_reads
     for _ in range(MAX_BYTES // 1_000_000):  # who does not read them
         feed.tell_page(page.frame(), pages.chars_of(found))
     assert feed._ending.code == CloseCode.TOO_SLOW
+
+
+def test_a_page_for_staff_is_bounded_and_leads_on():
+    session = Session.objects.get(id=filled(*[BUDGET // 4] * 60))
+    first = transcripts.page(session, 1)
+    assert [entry.place.seq for entry in first.entries] == [1, 2, 3]
+    assert [place.seq for place in first.rest] == list(range(4, 51))
+    assert first.rest[0].link_from == "?p=1&from=4#m4"
+    following = transcripts.page(session, 1, 4)
+    assert [entry.place.seq for entry in following.entries] == [4, 5, 6]
+    second = transcripts.page(session, 2, 10**9)
+    assert [entry.place.seq for entry in second.entries] == []
+    assert [entry.place.seq for entry in transcripts.page(session, 2).entries] == [51, 52, 53]
