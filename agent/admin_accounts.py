@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_permission_codename
 from django.contrib.auth.admin import UserAdmin as DjangosUserAdmin
 from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
 from django.db.models import ForeignKey, Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from . import tokens
-from .admin_lists import ReadOnlyAdmin
+from . import expiry, tokens
+from .admin_lists import ReadOnlyAdmin, log_deletions
 from .models import ApiToken, Session
 
 if TYPE_CHECKING:
@@ -156,3 +158,18 @@ class UserAdmin(_UserAdmin):
         }
         allowed = not sessions or request.user.has_perm("agent.delete_session")
         return [str(one) for one in people], counts, set() if allowed else {"session"}, []
+
+    def log_deletions(self, request: HttpRequest, queryset: Iterable[User]) -> list[LogEntry]:
+        """Log ids alone; earlier entries about these users lose the names too."""
+        people = list(queryset)
+        of_users = LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(User))
+        for one in people:
+            of_users.filter(object_id=str(one.pk)).update(object_repr=str(one.pk))
+        return log_deletions(request, people)
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        expiry.delete_account(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        for one in queryset:
+            expiry.delete_account(one)

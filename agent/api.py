@@ -168,7 +168,8 @@ async def list_sessions(
     """The one with the newest message first. `q`: only those with this text in their title or in
     a message. `cursor`: `next` of the page before; what happens meanwhile moves no page."""
     found, following = await archive.page(request.auth.actor, cursor=cursor, limit=limit, text=q)
-    return SessionsOut(sessions=[SessionOut.of(session) for session in found], next=following)
+    page = SessionsOut(sessions=[SessionOut.of(session) for session in found], next=following)
+    return await http.json_response(page.model_dump(mode="json"))
 
 
 @api.get(
@@ -183,11 +184,12 @@ async def get_session(
     before: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
     limit: Limit = 50,
 ) -> Any:
-    """Its newest durable frames, or those before the number `before`."""
+    """Its newest durable frames, or those before the number `before`. Long frames make a page
+    shorter than `limit`: `has_more` tells whether there are older ones."""
     held = await sessions.find(request.auth.actor, session_id)
     frames, has_more = await sessions.history(held, before, limit)
-    facts = SessionOut.of(await archive.get(held.id))
-    return TranscriptOut(**facts.model_dump(), frames=frames, has_more=has_more)
+    facts = SessionOut.of(await archive.get(held.id)).model_dump(mode="json")
+    return await http.json_response({**facts, "frames": frames, "has_more": has_more})
 
 
 @api.get(
@@ -207,7 +209,7 @@ async def export_session(
     session = await archive.get(held.id)
     facts = SessionOut.of(session).model_dump(mode="json")
     return StreamingHttpResponse(
-        exports.export(session, facts, format),
+        exports.export(session, facts, format, request.auth),
         content_type=exports.CONTENT_TYPES[format],
         headers={"Content-Disposition": f'attachment; filename="session-{held.id}.{format}"'},
     )

@@ -16,7 +16,9 @@ class AgentAppConfig(AppConfig):
 
         register(checks.deployment, deploy=True)
         register(checks.everywhere)
-        pre_delete.connect(
-            expiry.delete_with_user, django_setting("AUTH_USER_MODEL"), dispatch_uid="agent.user"
-        )
+        for kind, uid in (
+            (django_setting("AUTH_USER_MODEL"), "agent.user"),
+            ("agent.ApiToken", "agent.token"),
+        ):
+            pre_delete.connect(expiry.delete_with_owner, kind, dispatch_uid=uid)
         post_migrate.connect(db.use_write_ahead_log, dispatch_uid="agent.wal")

@@ -41,6 +41,7 @@ from .errors import (
     RateLimited,
     Restarting,
     SessionGone,
+    StorageUnavailable,
     TooLarge,
     Unauthenticated,
     UnknownCommand,
@@ -362,6 +363,10 @@ def _done(command: protocol.Command, content: str = "Done", **fields: Any) -> St
 
 
 def _internal(error: Exception, *, retry_after: float | None = None) -> InternalError:
+    if isinstance(error, db.DATABASE_ERRORS):
+        unavailable = StorageUnavailable(retry_after=retry_after or live.comeback_seconds())
+        log.info("a frame was refused", incident=unavailable.incident, reason=db.reason(error))
+        return unavailable
     internal = InternalError(retry_after=retry_after)
     log.error(
         "a frame could not be handled",

@@ -8,6 +8,7 @@ transaction back: whatever runs here may be repeated.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
@@ -18,6 +19,7 @@ from django.db import (
     InterfaceError,
     InternalError,
     OperationalError,
+    ProgrammingError,
     close_old_connections,
     connection,
     connections,
@@ -37,9 +39,21 @@ T = TypeVar("T")
 DATABASE_ERRORS = (OperationalError, InterfaceError)
 
 _THREADS = 8
-#: PostgreSQL ended the connection, because this process was frozen within a transaction. psycopg
-#: and Django file that under defects of the caller.
-_IDLE_IN_TRANSACTION = "25P03"
+#: What psycopg and Django file under defects of the caller, and is the state of the database: it
+#: ended the connection because this process was frozen within a transaction; it takes no writes;
+#: it has no such table (yet).
+_STATES = {
+    "25P03": "terminated while this process was frozen",
+    "25006": "read-only",
+    "42P01": "a table is missing",
+}
+#: Errors of SQLite and PostgreSQL by which a database that answers refuses to be written.
+_REFUSALS = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR", "25006", "53100", "58030")
+#: How long a refused write counts, where what is tried once more is another write.
+REFUSED_SECONDS = 3.0
+
+_refused: tuple[float, str] | None = None  # when a write was refused last, and why
+_said: set[str] = set()  # reasons that the log has already, of this outage
 
 
 class Now(functions.Now):
@@ -78,13 +92,18 @@ async def search(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
     return await _run(_searchers(), partial(function, *args, **kwargs))
 
 
+async def apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a sync function that makes its own transactions, on a thread that is for that alone."""
+    return await _run(_remover(), partial(function, *args, **kwargs))
+
+
 async def repeated(step: Callable[[], Awaitable[T]]) -> T:
     """Repeat a step until the database answers it; it must be one that may be repeated."""
     while True:
         try:
             return await step()
         except DATABASE_ERRORS as error:
-            log.warning("database unreachable", error=type(error).__name__)
+            log_failure(error)
             await asyncio.sleep(0.5)
 
 
@@ -97,14 +116,17 @@ def _with_connection(function: Callable[[], T]) -> T:
     reset_queries()  # with DEBUG, Django keeps them with their texts
     try:
         return function()
-    except DATABASE_ERRORS:
+    except DATABASE_ERRORS as error:
         metrics.database_failures.inc()
+        _note_refusal(error)
         raise
-    except InternalError as error:
-        if getattr(error.__cause__, "sqlstate", None) != _IDLE_IN_TRANSACTION:
+    except (InternalError, ProgrammingError) as error:
+        state = getattr(error.__cause__, "sqlstate", None)
+        if state not in _STATES:
             raise
         metrics.database_failures.inc()
-        raise OperationalError("terminated while this process was frozen") from error
+        _note_refusal(error)
+        raise OperationalError(_STATES[state]) from error.__cause__
     finally:
         close_old_connections()
         # Django keeps the error of a failed transaction, and its traceback would keep the caller
@@ -136,6 +158,60 @@ def _keeper() -> ThreadPoolExecutor:
 @cache
 def _searchers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(2, thread_name_prefix="db-search")
+
+
+@cache
+def _remover() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="db-remove")
+
+
+def reason(error: BaseException) -> str:
+    """Why the database failed, without anybody's words: its code and the code's name."""
+    cause = error.__cause__
+    if state := getattr(cause, "sqlstate", None):
+        return f"{state} {type(cause).__name__}"
+    if name := getattr(cause, "sqlite_errorname", None):
+        words = _WORDS_OF_SQLITE.get(name.split("_")[1], "")
+        if str(cause).startswith("no such table"):
+            words = "a table is missing"
+        return f"{name} {words}".rstrip()
+    return type(error).__name__
+
+
+#: SQLite's own words by the kind of error; they are always these.
+_WORDS_OF_SQLITE = {
+    "FULL": "database or disk is full",
+    "READONLY": "attempt to write a readonly database",
+    "IOERR": "disk I/O error",
+    "CANTOPEN": "unable to open database file",
+    "BUSY": "database is locked",
+}
+
+
+def log_failure(error: BaseException) -> None:
+    """Log that the database fails; each reason once until `recovered`."""
+    why = reason(error)
+    if why not in _said:
+        _said.add(why)
+        log.warning("database unreachable", error=type(error).__name__, reason=why)
+
+
+def recovered() -> None:
+    """The database works: what fails from now on is another outage."""
+    _said.clear()
+
+
+def _note_refusal(error: Exception) -> None:
+    global _refused
+    if (why := reason(error)).startswith(_REFUSALS):
+        _refused = time.monotonic(), why
+
+
+def refused() -> str:
+    """Why a write was refused within the last seconds; empty when none was."""
+    if _refused and time.monotonic() - _refused[0] < REFUSED_SECONDS:
+        return _refused[1]
+    return ""
 
 
 def answers() -> bool:

@@ -8,7 +8,7 @@
     ├── ProviderUnavailable (AnswerUnreadable), ProviderTimeout,
     │   ProviderRateLimited                                                  the model's side
     ├── ProviderRejected, ContextTooLong
-    └── InternalError (Restarting)                                           ours
+    └── InternalError (Restarting, StorageUnavailable)                        ours
 
 The message of an error is read by people: it says what to do, and never holds a stack trace,
 a provider's words, a key, a path or somebody else's data. No imports, no I/O.
@@ -165,6 +165,12 @@ class InternalError(AgentError):
         self.incident = incident or secrets.token_hex(6)
         words = f"{message or self.words} (incident {self.incident})"
         super().__init__(words, retry_after=retry_after)
+
+
+class StorageUnavailable(InternalError):
+    """The database cannot be reached, or takes no writes."""
+
+    words = "Messages cannot be stored at the moment, so this was not done. Try again in a moment."
 
 
 class Restarting(InternalError):

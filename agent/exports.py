@@ -7,8 +7,10 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, Literal, TypeAlias
 
-from . import export_markdown, sessions
+from . import credentials, db, export_markdown, pages
+from .actor import Access
 from .groups import Frame
+from .models import Session
 
 Format: TypeAlias = Literal["md", "json"]
 
@@ -18,41 +20,56 @@ CONTENT_TYPES: dict[Format, str] = {
 }
 
 
-async def export(session: Any, facts: dict[str, Any], form: Format) -> AsyncIterator[str]:
+class Ended(Exception):
+    """The export is not to be finished: what was sent of it must not pass for all of it."""
+
+
+async def export(
+    session: Any, facts: dict[str, Any], form: Format, access: Access
+) -> AsyncIterator[str]:
     """The file in pieces; what is said while it is made may be in it or not.
 
     Args:
         session: its row.
         facts: what is known of it beside its messages, for JSON.
         form: of the file.
+        access: by what it was asked for; looked at again before each page.
+
+    Raises:
+        Ended: that access has ended, or the session was deleted.
     """
-    parts = _markdown(session) if form == "md" else _json(session, facts)
-    async for part in parts:
-        yield part
-
-
-async def _json(session: Any, facts: dict[str, Any]) -> AsyncIterator[str]:
-    yield f'{{"session": {_dumped(facts)},\n"frames": ['
-    between = "\n"
-    async for frame in _frames(session):
-        yield between + _dumped(frame)
-        between = ",\n"
-    yield "\n]}\n"
-
-
-async def _markdown(session: Any) -> AsyncIterator[str]:
-    yield export_markdown.head(session)
-    async for frame in _frames(session):
-        # in a thread: a text may take its parser a tenth of a second
-        yield await asyncio.to_thread(export_markdown.written, frame)
-
-
-async def _frames(session: Any) -> AsyncIterator[Frame]:
+    write = _markdown if form == "md" else _json
+    yield _beginning(session, facts, form)
     seq = 0
-    while page := await sessions.frames_after(session.id, seq):
-        for frame in page:
-            yield frame
+    while page := await db.read(_page, session, seq, access):
+        yield await asyncio.to_thread(write, page, first=seq == 0)
         seq = page[-1]["seq"]
+    yield "" if form == "md" else "\n]}\n"
+
+
+def _page(session: Any, seq: int, access: Access) -> list[Frame]:
+    """The next page, if the caller still may have it."""
+    if credentials.ended([access]):
+        raise Ended("the access ended")
+    page = pages.after(session.id, seq)
+    has_row = not session._state.adding
+    if not page and has_row and not Session.objects.filter(id=session.id).exists():
+        raise Ended("the session was deleted")  # and not: this is the end of it
+    return page
+
+
+def _beginning(session: Any, facts: dict[str, Any], form: Format) -> str:
+    if form == "json":
+        return f'{{"session": {_dumped(facts)},\n"frames": ['
+    return export_markdown.head(session)
+
+
+def _json(page: list[Frame], *, first: bool) -> str:
+    return ("\n" if first else ",\n") + ",\n".join(_dumped(frame) for frame in page)
+
+
+def _markdown(page: list[Frame], *, first: bool) -> str:
+    return "".join(export_markdown.written(frame) for frame in page)
 
 
 def _dumped(value: Any) -> str:

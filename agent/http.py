@@ -6,6 +6,7 @@ may end with (Django's own pages for 400, 404, 405 and 500) becomes JSON too.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from typing import Any
@@ -20,7 +21,7 @@ from ninja.parser import Parser
 from ninja.security.base import AuthBase
 from ninja.utils import check_csrf
 
-from . import auth, db, server
+from . import auth, db, exports, live, server
 from .actor import CHAT, NOTIFY, Access, Scope
 from .conf import conf
 from .errors import (
@@ -34,6 +35,7 @@ from .errors import (
     NotFound,
     NotJson,
     RateLimited,
+    StorageUnavailable,
     TooLarge,
     Unauthenticated,
 )
@@ -102,13 +104,20 @@ def answer_exception(request: HttpRequest, error: Any) -> HttpResponse:
         case RequestDataTooBig():
             return error_response(TooLarge())
         case _:
-            status = 503 if isinstance(error, db.DATABASE_ERRORS) else 500
-            return error_response(_internal(error), status=status)
+            if isinstance(error, db.DATABASE_ERRORS):
+                return error_response(_unavailable(error), status=503)
+            return error_response(_internal(error))
 
 
 def _invalid(problem: dict[str, Any]) -> InvalidMessage:
     name = str(problem["loc"][-1])
     return InvalidMessage(f"The field {name} is wrong: {problem['msg'].lower()}.")
+
+
+def _unavailable(error: Exception) -> StorageUnavailable:
+    unavailable = StorageUnavailable(retry_after=live.comeback_seconds())
+    log.info("a request was refused", incident=unavailable.incident, reason=db.reason(error))
+    return unavailable
 
 
 def _internal(error: Exception) -> InternalError:
@@ -157,6 +166,12 @@ def _translated(response: HttpResponseBase) -> HttpResponse:
     if "Allow" in response.headers:
         answer["Allow"] = response.headers["Allow"]
     return answer
+
+
+async def json_response(value: Any) -> HttpResponse:
+    """An answer that may be long, encoded off the event loop."""
+    text = await asyncio.to_thread(json.dumps, value, ensure_ascii=False, separators=(",", ":"))
+    return HttpResponse(text, content_type="application/json; charset=utf-8")
 
 
 # bodies
@@ -218,6 +233,11 @@ class Bounded:
             await self._application(scope, counted, paced)
         except _BodyTooLarge:
             await _refuse_body(send)
+        except exports.Ended as ended:
+            log.info("an export was cut off", reason=str(ended))
+            server.abort(send)
+            while (await receive())["type"] != "http.disconnect":
+                pass
 
 
 class _BodyTooLarge(Exception):

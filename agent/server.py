@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 import sys
+import threading
 from typing import Any
 
 import structlog
@@ -24,6 +25,8 @@ _BACKLOG = 4096
 #: Unacknowledged data, or silence in spite of probes, after which TCP gives a peer up.
 _DEAD_PEER_SECONDS = 30
 _PING_SECONDS = 20
+#: How long a process may take to end after its drain; the servers' own end takes up to 5 s of it.
+_END_SECONDS = 8.0
 #: Bytes on their way to a client above which nothing is added.
 _UNSENT_BYTES = 256 * 1024
 
@@ -72,7 +75,25 @@ class _Uvicorn(uvicorn.Server):
             await asyncio.wait({draining}, timeout=0.1)
         if draining.done() and (error := draining.exception()):
             log.error("drain failed", error=type(error).__name__)
+        _end_in_any_case()
         await super().shutdown(sockets)
+
+
+def _end_in_any_case() -> None:
+    """Let the process end soon, also when threads hang in a database that does not answer.
+
+    Python waits for its threads, without a bound, and nothing can stop one of them.
+    """
+
+    def end() -> None:
+        log.warning("ended without waiting for threads", seconds=_END_SECONDS)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(0)
+
+    timer = threading.Timer(_END_SECONDS, end)
+    timer.daemon = True
+    timer.start()
 
 
 def _serve_uvicorn(host: str, port: int) -> None:
@@ -158,6 +179,7 @@ def _serve_daphne(host: str, port: int) -> None:
                 port.stopListening()
             drained = defer.Deferred.fromFuture(asyncio.ensure_future(worker.drain()))
             drained.addErrback(lambda failure: log.error("drain failed", error=str(failure.type)))
+            drained.addCallback(lambda _: _end_in_any_case())
             drained.addCallback(lambda _: Server.kill_all_applications(self))
             return drained
 

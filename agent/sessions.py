@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
 
-from . import db, frames, live, protocol
+from . import db, frames, live, pages, protocol
 from .actor import Actor
 from .conf import conf
 from .db import Now
@@ -18,7 +18,6 @@ from .models import Feedback, Message, Session, Turn
 from .numbering import Change, Numbers, advance
 from .waiting import Queue
 
-_PAGE = 200
 #: Activity without a message is noted no more often than this, nor 20 times within the timeout.
 _TOUCH_SECONDS = 15.0
 
@@ -196,25 +195,12 @@ async def is_closed(session_id: UUID) -> bool:
 
 async def frames_after(session_id: UUID, seq: int) -> list[dict[str, Any]]:
     """The next durable frames after `seq`, oldest first, one page; empty at the end."""
-
-    def load() -> list[dict[str, Any]]:
-        rows = Message.objects.filter(session_id=session_id, seq__gt=seq)[:_PAGE]
-        return [message.frame() for message in rows]
-
-    return await db.read(load)
+    return await db.read(pages.after, session_id, seq)
 
 
 async def history(held: Held, before: int | None, limit: int) -> tuple[list[Any], bool]:
     """Up to `limit` durable frames before the seq `before`, oldest first; if there are more."""
-
-    def load() -> tuple[list[Any], bool]:
-        rows = Message.objects.filter(session_id=held.id).order_by("-seq")
-        if before is not None:
-            rows = rows.filter(seq__lt=before)
-        newest = list(rows[: limit + 1])
-        return [message.frame() for message in reversed(newest[:limit])], len(newest) > limit
-
-    return await db.read(load)
+    return await db.read(pages.before, held.id, before, limit)
 
 
 async def rename(held: Held, title: str) -> None:

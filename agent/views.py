@@ -21,7 +21,7 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from . import auth, db, http, metrics, relay, turns
+from . import auth, db, http, live, metrics, relay, turns, worker
 from .actor import Actor
 from .conf import conf
 from .errors import InternalError
@@ -41,7 +41,8 @@ STYLE_SHEETS = [
 ]
 
 _FORWARDED = ("X-Forwarded-For", "X-Real-IP", "Forwarded")
-_COUNT_SECONDS = 3.0
+#: How long each look at the database may take.
+_COUNT_SECONDS = _CHECK_SECONDS = 3.0
 
 not_kept = cache_control(private=True, no_store=True)
 
@@ -94,9 +95,10 @@ def healthz(request: HttpRequest) -> HttpResponse:
 async def readyz(request: HttpRequest) -> HttpResponse:
     """Whether the parts that a session needs are fine; 503 names the failing ones."""
     parts = {
-        "database": await _works(db.answers),
+        "database": not live.is_degraded("database") and await _works(db.answers),
         "migrations": await _works(_is_migrated),
         "channel_layer": not relay.current().degraded,
+        "server": worker.is_ready(),  # not while it starts, nor while it drains
     }
     failing = [name for name, fine in parts.items() if not fine]
     return JsonResponse(
@@ -150,8 +152,9 @@ def nothing_here(request: HttpRequest) -> HttpResponse:
 
 async def _works(check: Callable[[], bool]) -> bool:
     try:
-        return await db.read(check)
-    except db.DATABASE_ERRORS:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            return await db.read(check)
+    except (TimeoutError, *db.DATABASE_ERRORS):
         return False
 
 
