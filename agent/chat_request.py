@@ -61,12 +61,14 @@ class Adaptation:
 class Endpoint:
     """Where a provider is asked.
 
-    `credentials` are those of the address, as a header's value; the address has none of them.
+    `credentials` are those of the address, as a header's value; the address has none of them. No log
+    line may show the `secrets`.
     """
 
     url: str
     host: str
     credentials: str = ""
+    secrets: tuple[str, ...] = ()
 
 
 def endpoint(base_url: str) -> Endpoint:
@@ -88,12 +90,13 @@ def endpoint(base_url: str) -> Endpoint:
     if not path.endswith(_PATH):
         path += _PATH
     host = parts.netloc.rpartition("@")[2]
-    credentials = ""
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        credentials = f"Basic {base64.b64encode(pair.encode()).decode()}"
     url = urlunsplit((parts.scheme, host, path, parts.query, ""))
-    return Endpoint(url, parts.hostname, credentials)
+    if parts.username is None:
+        return Endpoint(url, parts.hostname)
+    password = unquote(parts.password or "")
+    packed = base64.b64encode(f"{unquote(parts.username)}:{password}".encode()).decode()
+    secrets = (packed, password, parts.password or "")
+    return Endpoint(url, parts.hostname, f"Basic {packed}", secrets)
 
 
 def headers_of(api_key: str, credentials: str, title: str, referer: str) -> dict[str, str]:

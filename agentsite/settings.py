@@ -1,138 +1,30 @@
-"""Django settings. The only reader of the environment.
+"""Django settings, from variables that `environment` reads.
 
-Each variable is described in README.md and .env.example. A value that cannot be read stops the
-start with the variable's name and what was expected. An empty variable counts as absent.
+Each variable is described in README.md and .env.example.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
-from collections.abc import Callable
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 
-import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from agent.chat_request import REASONING_EFFORTS, endpoint
 
+from . import addresses, databases, environment
+from .environment import choice, env, flag, header, integer, number, text, unless_empty, words
 from .redaction import secrets_of
-
-T = TypeVar("T")
 
 #: Longer than anybody keeps something, and short enough for the arithmetic of dates.
 MOST_DAYS = 36500
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-if _env_file := os.environ.get("ENV_FILE", str(BASE_DIR / ".env")):
-    environ.Env.read_env(_env_file)
-
-
-def env(name: str, default: T, expected: str, parse: Callable[[str], T]) -> T:
-    """The variable `name` read by `parse`, or `default` when it is absent or empty."""
-    raw = os.environ.get(name, "").strip()  # as it stands: environ.Env would resolve $NAME
-    if not raw:
-        return default
-    try:
-        return parse(raw)
-    except (ValueError, KeyError, ImproperlyConfigured):
-        # from None: the value may be a secret
-        raise ImproperlyConfigured(f"{name}: expected {expected}") from None
-
-
-def unless_empty(name: str, value: T) -> T | None:
-    """The value of a variable, or None when it is there and empty: then nothing of it is sent."""
-    return None if os.environ.get(name, "unset").strip() == "" else value
-
-
-def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
-    return env(
-        name, default, " or ".join(choices), lambda raw: {c: c for c in choices}[raw.lower()]
-    )
-
-
-def text(name: str, default: str) -> str:
-    return env(name, default, "text", str)
-
-
-def header(name: str) -> str:
-    """A secret that is sent in a header, or compared with one."""
-
-    def parse(raw: str) -> str:
-        if not (raw.isascii() and raw.isprintable()):
-            raise ValueError
-        return raw
-
-    return env(name, "", "printable ASCII characters", parse)
-
-
-def flag(name: str, default: bool) -> bool:
-    words = {"1": True, "true": True, "yes": True, "on": True}
-    words |= {"0": False, "false": False, "no": False, "off": False}
-    return env(name, default, "1 or 0", lambda raw: words[raw.lower()])
-
-
-def number(name: str, default: float, *, zero: bool = False, most: float = 1e9) -> float:
-    def parse(raw: str) -> float:
-        value = float(raw)
-        if not (math.isfinite(value) and 0 <= value <= most and (value or zero)):
-            raise ValueError
-        return value
-
-    return env(name, default, f"a number {'from' if zero else 'above'} 0 to {most:g}", parse)
-
-
-def integer(name: str, default: int, *, least: int = 1, most: int = 2**31 - 1) -> int:
-    def parse(raw: str) -> int:
-        value = int(raw)
-        if not least <= value <= most:
-            raise ValueError
-        return value
-
-    return env(name, default, f"a whole number from {least} to {most}", parse)
-
-
-def words(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
-    return env(
-        name,
-        default,
-        "names separated by commas",
-        lambda raw: tuple(part.strip() for part in raw.split(",") if part.strip()),
-    )
-
-
-def url(name: str, default: str, schemes: tuple[str, ...]) -> str:
-    def parse(raw: str) -> str:
-        parts = urlsplit(raw)
-        if parts.scheme not in schemes or not (parts.hostname or parts.scheme == "unix"):
-            raise ValueError
-        if any(char.isspace() for char in raw) or parts.port == 0:  # `port` checks its range
-            raise ValueError
-        return raw
-
-    return env(name, default, f"an address that starts with {' or '.join(schemes)}://", parse)
-
-
-def _origins(raw: str) -> tuple[str, ...]:
-    origins = tuple(part.strip().rstrip("/").lower() for part in raw.split(",") if part.strip())
-    for origin in origins:
-        parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path:
-            raise ValueError
-    return origins
-
-
-def _networks(raw: str) -> tuple[str, ...]:
-    networks = [ip_network(part.strip(), strict=False) for part in raw.split(",")]
-    if any(network.prefixlen == 0 for network in networks):
-        raise ValueError  # who trusts everybody believes what clients say of their own addresses
-    return tuple(map(str, networks))
+environment.load(BASE_DIR / ".env")
 
 
 def _generated_key(path: Path) -> str:
@@ -162,10 +54,16 @@ ALLOWED_HOSTS = list(words("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
 HTTPS_ONLY = flag("HTTPS_ONLY", not DEBUG)
 SECURE_COOKIES = flag("SECURE_COOKIES", HTTPS_ONLY)
 TRUSTED_PROXIES: tuple[str, ...] = env(
-    "TRUSTED_PROXIES", (), "addresses or networks, by commas, and not all there are", _networks
+    "TRUSTED_PROXIES",
+    (),
+    "addresses or networks, by commas, and not all there are",
+    addresses.networks,
 )
 _allowed_origins: tuple[str, ...] = env(
-    "ALLOWED_ORIGINS", (), "origins with their scheme, by commas: https://example.org", _origins
+    "ALLOWED_ORIGINS",
+    (),
+    "origins with their scheme, by commas: https://example.org",
+    addresses.origins,
 )
 
 ROOT_URLCONF = "agentsite.urls"
@@ -217,43 +115,12 @@ TEMPLATES = [
 
 # Database
 
-
-def _database(raw: str) -> dict[str, Any]:
-    config: dict[str, Any] = environ.Env.db_url_config(raw)
-    if config["ENGINE"] == "django.db.backends.sqlite3" and config["NAME"] != ":memory:":
-        # IMMEDIATE: a transaction that reads before it writes must not fail half-way
-        config["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 20}
-        config["CONN_MAX_AGE"] = 60
-        config["TEST"] = {"NAME": f"{config['NAME']}.test"}
-    elif config["ENGINE"] == "django.db.backends.postgresql":
-        if not config["NAME"]:
-            raise ValueError
-        config["OPTIONS"] = {
-            **config.get("OPTIONS", {}),
-            "connect_timeout": 5,
-            # A process that freezes within a transaction holds up others less long than a lease.
-            "options": "-c statement_timeout=30s -c lock_timeout=4s"
-            " -c idle_in_transaction_session_timeout=5s",
-            # A server that vanished does not say so.
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 15000,
-            # A short series of tries, begun anew: one series waits ever longer between its tries.
-            "pool": {"min_size": 1, "max_size": 16, "timeout": 10, "reconnect_timeout": 5},
-        }
-        config["CONN_HEALTH_CHECKS"] = True
-    else:
-        raise ValueError
-    return config
-
-
 DATABASES = {
     "default": env(
         "DATABASE_URL",
-        _database(f"sqlite:///{BASE_DIR / 'db.sqlite3'}"),
+        databases.sqlite(BASE_DIR / "db.sqlite3"),
         "postgres://user:password@host:5432/name or sqlite:////path/of/a/file",
-        _database,
+        lambda raw: databases.database(raw, BASE_DIR),
     )
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -261,7 +128,12 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Between processes
 
-REDIS_URL = url("REDIS_URL", "", ("redis", "rediss", "unix"))
+REDIS_URL = env(
+    "REDIS_URL",
+    "",
+    "redis://host:6379/0, rediss://host:6379/0 or unix:///path/of/a/socket",
+    addresses.redis,
+)
 
 CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
@@ -364,12 +236,6 @@ _api_key = header("OPENROUTER_API_KEY")
 _metrics_token = header("METRICS_TOKEN")
 
 
-def _passwords_of(base_url: str) -> tuple[str, ...]:
-    """What of a base URL no log line may show."""
-    credentials = endpoint(base_url).credentials
-    return (credentials.removeprefix("Basic "), urlsplit(base_url).password or "")
-
-
 def _provider_url(raw: str) -> str:
     endpoint(raw)  # raises for what cannot work
     return raw.rstrip("/")
@@ -385,7 +251,7 @@ _base_url = env(
 LOGGING["secrets"] = secrets_of(
     *(SECRET_KEY, _api_key, REDIS_URL, _metrics_token),
     *(str(base.get("PASSWORD", "")) for base in DATABASES.values()),
-    *_passwords_of(_base_url),
+    *endpoint(_base_url).secrets,
 )
 
 AGENT: dict[str, Any] = {
