@@ -22,7 +22,7 @@ from .models import Feedback, Message, Session, Turn
 log = structlog.get_logger(__name__)
 
 #: Rows of a transaction: of the first one, and the bounds of what the time of each makes of it.
-_FIRST_ROWS, _LEAST_ROWS, _MOST_ROWS = 500, 50, 4000
+_FIRST_ROWS, _LEAST_ROWS, _MOST_ROWS = 500, 250, 4000
 #: How long a transaction shall take: whoever writes to SQLite waits for it.
 _SECONDS = 0.1
 #: Small sessions that one transaction may remove together.
