@@ -15,6 +15,7 @@ class AgentAppConfig(AppConfig):
         from . import checks, db, expiry
 
         register(checks.deployment, deploy=True)
+        register(checks.cookies, deploy=True)
         register(checks.everywhere)
         pre_delete.connect(
             expiry.delete_with_user, django_setting("AUTH_USER_MODEL"), dispatch_uid="agent.user"
