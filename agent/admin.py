@@ -14,7 +14,7 @@ from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
@@ -27,7 +27,7 @@ from django.utils.text import smart_split, unescape_string_literal
 from django.utils.timezone import localtime
 
 from . import errors, expiry, transcripts, turn_facts
-from .admin_accounts import ApiTokenAdmin, UserAdmin
+from .admin_accounts import ApiTokenAdmin, GroupAdmin, UserAdmin
 from .admin_lists import ReadOnlyAdmin, log_deletions
 from .models import ApiToken, Feedback, Message, Session, Turn
 
@@ -85,6 +85,8 @@ class FeedbackFilter(_Filter):
 admin.site.register(ApiToken, ApiTokenAdmin)
 admin.site.unregister(User)
 admin.site.register(User, UserAdmin)
+admin.site.unregister(Group)
+admin.site.register(Group, GroupAdmin)
 
 
 @admin.register(Session)

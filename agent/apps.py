@@ -15,6 +15,7 @@ class AgentAppConfig(AppConfig):
         from . import checks, db, expiry
 
         register(checks.deployment, deploy=True)
+        register(checks.cookies, deploy=True)
         register(checks.everywhere)
         for kind, uid in (
             (django_setting("AUTH_USER_MODEL"), "agent.user"),

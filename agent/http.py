@@ -23,7 +23,7 @@ from ninja.utils import check_csrf
 
 from . import auth, db, exports, live, server
 from .actor import CHAT, NOTIFY, Access, Scope
-from .conf import conf
+from .conf import conf, django_setting
 from .errors import (
     AgentError,
     Conflict,
@@ -143,7 +143,7 @@ class ErrorsAsJson:
 
     async def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response: HttpResponseBase = await self._get_response(request)
-        if not request.path.startswith(PATHS):
+        if not request.path_info.startswith(PATHS):
             return response
         if response.status_code >= 400 and not _is_json(response):
             response = _translated(response)
@@ -283,7 +283,8 @@ class Token(AuthBase):
 class Cookie(AuthBase):
     """A browser: somebody who signed in, or a visitor. Changes need Django's CSRF token."""
 
-    openapi_type, openapi_in, openapi_name = "apiKey", "cookie", "sessionid"
+    openapi_type, openapi_in = "apiKey", "cookie"
+    openapi_name = django_setting("SESSION_COOKIE_NAME")
 
     async def __call__(self, request: HttpRequest) -> Access | None:
         access = await db.read(auth.authenticate_request, request)

@@ -185,7 +185,7 @@ class _Shared:
             )
             self.redis = Redis(connection_pool=pool)
             self._storage = RedisStorage(
-                f"async+{url}",
+                f"async+{url.replace('unix://', 'redis+unix://', 1)}",
                 implementation="redispy",
                 key_prefix="agent.limits",
                 connection_pool=pool,  # type: ignore[arg-type]

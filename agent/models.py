@@ -370,7 +370,7 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
         )
 
 
-class ApiToken(models.Model):
+class ApiToken(models.Model):  # type: ignore[django-manager-missing]  # of its sessions
     """A program's credential. The token itself is shown once and is not kept; see `tokens`."""
 
     class Scope(models.TextChoices):

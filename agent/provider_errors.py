@@ -261,16 +261,13 @@ def _note(found: ProviderError, detail: object) -> None:
         if isinstance(value := detail.get(name), str):
             found.words += f" {value[:_MAX_MESSAGE]}"
     location = detail.get("loc")  # FastAPI and pydantic: ["body", "temperature"]
-    for parameter in (detail.get("param"), location[-1] if _is_path(location) else None):
+    last = location[-1] if isinstance(location, list) and location else None
+    for parameter in (detail.get("param"), last):
         if isinstance(parameter, str):
             found.parameters.add(parameter)
     found.is_moderation = found.is_moderation or bool(
         detail.get("flagged_input") or detail.get("content_filter_result")
     )
-
-
-def _is_path(location: object) -> bool:
-    return isinstance(location, list) and bool(location)
 
 
 def _status(code: object) -> int | None:

@@ -22,13 +22,13 @@ from .models import Feedback, Message, Session, Turn
 log = structlog.get_logger(__name__)
 
 #: Rows of a transaction: of the first one, and the bounds of what the time of each makes of it.
-_FIRST_ROWS, _LEAST_ROWS, _MOST_ROWS = 500, 50, 4000
-#: How long a transaction shall take: whoever writes to SQLite waits for it.
-_SECONDS = 0.1
+_FIRST_ROWS, _LEAST_ROWS, _MOST_ROWS = 500, 250, 4000
+#: How long a transaction shall take, and how long others are left alone after it, at least.
+_SECONDS, _PAUSE_SECONDS = 0.3, 0.02
+#: Of SQLite, where everybody who writes waits for it; they are then left alone for as long again.
+_SECONDS_OF_ONE_WRITER = 0.1
 #: Small sessions that one transaction may remove together.
 _SESSIONS = 100
-#: How long the others are left alone after each transaction, at least.
-_PAUSE_SECONDS = 0.02
 
 
 @dataclass(slots=True)
@@ -82,9 +82,11 @@ class Remover:
             log.exception("rows of a deleted session could not be removed", session=str(key))
             self.failed.add(key)
         took = time.monotonic() - began
-        factor = _SECONDS / max(took, _SECONDS / 2)
+        alone = connection.vendor == "sqlite"
+        seconds = _SECONDS_OF_ONE_WRITER if alone else _SECONDS
+        factor = seconds / max(took, seconds / 2)
         self._rows = round(min(max(self._rows * factor, _LEAST_ROWS), _MOST_ROWS))
-        return max(took, _PAUSE_SECONDS)
+        return max(took, _PAUSE_SECONDS) if alone else _PAUSE_SECONDS
 
     def _marked(self) -> Any:
         rows = Session.with_deleted.filter(deleted_at__isnull=False)

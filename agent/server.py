@@ -11,10 +11,12 @@ import os
 import socket
 import sys
 import threading
+from ipaddress import ip_address
 from typing import Any
 
 import structlog
 import uvicorn
+from django.urls import get_script_prefix
 
 from . import on_uvicorn, worker
 from .conf import conf, django_setting
@@ -29,6 +31,11 @@ _PING_SECONDS = 20
 _END_SECONDS = 8.0
 #: Bytes on their way to a client above which nothing is added.
 _UNSENT_BYTES = 256 * 1024
+
+_OPEN = (
+    "WARNING: DEBUG is on, and others than this machine can connect: they need no account, and\n"
+    "  errors show them this server's inside. Set DEBUG=0, or HOST=127.0.0.1."
+)
 
 
 def serve(server: str, host: str, port: int) -> None:
@@ -50,9 +57,21 @@ def _banner(host: str, port: int) -> None:
     settings = conf()
     shown = f"[{host}]" if ":" in host else host
     mode = "offline demo model (set OPENROUTER_API_KEY for a real one)"
-    print(f"Agent WebSocket on http://{shown}:{port}/", flush=True)
+    print(f"Agent WebSocket on http://{shown}:{port}{get_script_prefix()}", flush=True)
     print(f"  model:  {mode if settings.demo else settings.model}", flush=True)
-    print(f"  staff:  {_command()} createsuperuser, then open /admin/", flush=True)
+    print(
+        f"  staff:  {_command()} createsuperuser, then open {get_script_prefix()}admin/", flush=True
+    )
+    if django_setting("DEBUG") and not _is_loopback(host):
+        print(f"  {_OPEN}", flush=True)
+        log.warning("DEBUG is on and others can connect", host=host)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _command() -> str:

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 
 import structlog
 from django.contrib.auth.views import LoginView, redirect_to_login
+from django.core.exceptions import DisallowedHost
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, JsonResponse
@@ -28,9 +29,9 @@ from .errors import InternalError
 
 log = structlog.get_logger(__name__)
 
-#: Where the page opens its WebSocket, and where it finds the visitor's sessions.
-SOCKET_PATH = "/ws/agent/"
-SESSIONS_PATH = "/api/sessions/"
+#: Below the site: where the page opens its WebSocket, and where it finds the visitor's sessions.
+SOCKET_PATH = "ws/agent/"
+SESSIONS_PATH = "api/sessions/"
 #: Of the page, in the order in which they build on each other.
 STYLE_SHEETS = [
     f"agent/css/{name}.css"
@@ -60,8 +61,8 @@ def chat(request: HttpRequest) -> HttpResponse:
         "caller": auth.caller_name(user or Actor(visitor=visitor)),
         "caller_is_new": not user and auth.VISITOR_COOKIE in response.cookies,
         "agent_name": conf().agent_name,
-        "socket_path": SOCKET_PATH,
-        "sessions_path": SESSIONS_PATH,
+        "socket_path": reverse("chat") + SOCKET_PATH,
+        "sessions_path": reverse("chat") + SESSIONS_PATH,
         "sign_in_path": reverse("login"),
         "style_sheets": STYLE_SHEETS,
     }
@@ -123,6 +124,10 @@ def _may_scrape(request: HttpRequest) -> bool:
         return compare_digest(given.encode(), f"Bearer {expected}".encode())
     if any(name in request.headers for name in _FORWARDED):
         return False  # by a proxy of this machine, trusted or not
+    try:
+        request.get_host()
+    except DisallowedHost:  # a browser here, by a page whose name was made to lead to this machine
+        return False
     return _is_loopback(request.META.get("REMOTE_ADDR", ""))
 
 
@@ -167,7 +172,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """The answer to an unexpected exception: its incident, which the log has with the traceback."""
     error = InternalError()
     log.error("request failed", incident=error.incident, exc_info=sys.exc_info()[1])
-    if request.path.startswith(http.PATHS):
+    if request.path_info.startswith(http.PATHS):
         response: HttpResponse = http.error_response(error)
     else:
         response = render(request, "500.html", {"message": error.message}, status=500)

@@ -17,9 +17,8 @@ from .environment import Unusable
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 #: The first parts of our own addresses. Below one of them nobody could tell which part is ours.
-_OWN_PATHS = frozenset(
-    ("admin", "api", "functions", "login", "logout", "static", "ws", "healthz", "readyz", "metrics")
-)
+_OWN_PATHS = {"admin", "api", "functions", "healthz", "login", "logout", "metrics"}
+_OWN_PATHS |= {"readyz", "static", "ws"}
 
 
 def origins(raw: str) -> tuple[str, ...]:
@@ -88,7 +87,7 @@ def redis(raw: str) -> str:
 def _try_client(raw: str) -> None:
     """Make a connection as the client does; it connects to nothing yet."""
     try:
-        options = parse_url(raw)
+        options = parse_url(raw)  # type: ignore[no-untyped-call]
         options.pop("connection_class", Connection)(**options)
     except (TypeError, ValueError):
         raise Unusable("one of its ?options is not known, or has a bad value") from None

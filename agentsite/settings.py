@@ -6,6 +6,7 @@ Each variable is described in README.md and .env.example.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ MOST_DAYS = 36500
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
+#: The shortest SECRET_KEY of a server; Django wants as many.
+KEY_CHARS = 50
+
 environment.load(BASE_DIR / ".env")
 
 
@@ -37,16 +41,32 @@ def _generated_key(path: Path) -> str:
     return path.read_text()
 
 
+def _former_keys(raw: str) -> tuple[str, ...]:
+    keys = tuple(key for part in raw.split(",") if (key := part.strip()))
+    if not DEBUG and any(len(key) < KEY_CHARS for key in keys):
+        raise ValueError
+    return keys
+
+
 DEBUG = flag("DEBUG", False)
 
 SECRET_KEY = text("SECRET_KEY", "")
 _key_is_generated = DEBUG and not SECRET_KEY
 if _key_is_generated:
     SECRET_KEY = _generated_key(BASE_DIR / ".secret_key")
-elif not SECRET_KEY:
+elif not DEBUG and len(SECRET_KEY) < KEY_CHARS:
     raise ImproperlyConfigured(
-        "SECRET_KEY: expected at least 50 random characters (or DEBUG=1 on your own machine)"
+        f"SECRET_KEY: expected at least {KEY_CHARS} random characters"
+        " (or DEBUG=1 on your own machine)"
     )
+SECRET_KEY_FALLBACKS = list(
+    env(
+        "SECRET_KEY_FALLBACKS",
+        (),
+        f"former keys, by commas, each of at least {KEY_CHARS} characters",
+        _former_keys,
+    )
+)
 
 HOST = text("HOST", "127.0.0.1")  # what `manage.py serve` listens on
 PORT = integer("PORT", 8000, least=0, most=65535)
@@ -65,6 +85,11 @@ _allowed_origins: tuple[str, ...] = env(
     "origins with their scheme, by commas: https://example.org",
     addresses.origins,
 )
+
+BASE_PATH: str = env(
+    "BASE_PATH", "", "a path such as /chat, of letters, digits and - _ . ~", addresses.base_path
+)
+FORCE_SCRIPT_NAME = BASE_PATH or None
 
 ROOT_URLCONF = "agentsite.urls"
 ASGI_APPLICATION = "agentsite.asgi.application"
@@ -92,7 +117,7 @@ MIDDLEWARE = [
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "agentsite.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -152,7 +177,7 @@ if REDIS_URL:
 
 # Static files
 
-STATIC_URL = "static/"
+STATIC_URL = f"{BASE_PATH}/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 SERVESTATIC_USE_FINDERS = DEBUG
 SERVESTATIC_AUTOREFRESH = DEBUG
@@ -169,7 +194,11 @@ STORAGES = {
 # Security
 
 SECURE_SSL_REDIRECT = HTTPS_ONLY
-SECURE_REDIRECT_EXEMPT = [r"^ws/", r"^functions/v1/", r"^healthz$", r"^readyz$", r"^metrics$"]
+_PATH = re.escape(f"{BASE_PATH}/".removeprefix("/"))
+#: Probes, and sockets: a redirect in place of a handshake is an error without words.
+SECURE_REDIRECT_EXEMPT = [
+    rf"^{_PATH}(?:ws/|functions/v1/agent_websocket/?$|healthz$|readyz$|metrics$)"
+]
 SECURE_HSTS_SECONDS = 31536000 if HTTPS_ONLY else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS_ONLY
 SECURE_HSTS_PRELOAD = HTTPS_ONLY
@@ -177,6 +206,19 @@ SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_ENGINE = "agent.logins"
 SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"{BASE_PATH}/"
+# A cookie with such a name comes from this very host over HTTPS: no other subdomain can plant one.
+_COOKIE = "" if not SECURE_COOKIES else "__Secure-" if BASE_PATH else "__Host-"
+SESSION_COOKIE_NAME = f"{_COOKIE}sessionid"
+CSRF_COOKIE_NAME = f"{_COOKIE}csrftoken"
+VISITOR_COOKIE_NAME = f"{_COOKIE}agent_visitor"
+# HTTPS_ONLY=0 says that the proxy redirects and sends HSTS, or that there is no HTTPS; what is left
+# to say then, agent.checks says.
+SILENCED_SYSTEM_CHECKS = (
+    [] if HTTPS_ONLY else [f"security.{name}" for name in ("W004", "W008", "W012", "W016")]
+)
+DEFAULT_EXCEPTION_REPORTER = "agentsite.reports.ExceptionReporter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "agentsite.reports.ExceptionReporterFilter"
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -249,7 +291,7 @@ _base_url = env(
 )
 
 LOGGING["secrets"] = secrets_of(
-    *(SECRET_KEY, _api_key, REDIS_URL, _metrics_token),
+    *(SECRET_KEY, *SECRET_KEY_FALLBACKS, _api_key, REDIS_URL, _metrics_token),
     *(str(base.get("PASSWORD", "")) for base in DATABASES.values()),
     *endpoint(_base_url).secrets,
 )
@@ -300,3 +342,6 @@ AGENT: dict[str, Any] = {
 
 # A body that is larger is refused before it is kept. The API takes up to MAX_FRAME_BYTES.
 DATA_UPLOAD_MAX_MEMORY_SIZE: int = max(2621440, AGENT["max_frame_bytes"])
+
+#: Of `.env`: place, name and probable meaning of variables that nobody reads.
+MISSPELT_VARIABLES = environment.misspelt()

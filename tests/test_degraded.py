@@ -52,9 +52,12 @@ def read_only():
                 cursor.execute("PRAGMA query_only = OFF")
 
 
+_write = upkeep._write
+
+
 def write_refused():
     with read_only():
-        upkeep._write()
+        _write()
 
 
 @pytest.mark.database
@@ -74,12 +77,11 @@ async def test_connections_are_told_once_of_an_outage_and_once_of_its_end(health
     watch, told = upkeep.Watch(), []
     monkeypatch.setattr(live, "degraded", lambda part, failing: told.append((part, failing)))
     monkeypatch.setattr(live, "is_degraded", lambda part: told[-1:] == [(part, True)])
-    write = upkeep._write
     monkeypatch.setattr(upkeep, "_write", write_refused)
     for _ in range(2):
         await watch.look()
     assert told == [("database", True)]
-    monkeypatch.setattr(upkeep, "_write", write)
+    monkeypatch.setattr(upkeep, "_write", _write)
     db._refused = None
     for _ in range(2):
         await watch.look()
