@@ -179,8 +179,8 @@ def _view(held: Held) -> View:
 
 def _counters(session_id: UUID) -> tuple[int, int] | None:
     rows = Session.objects.filter(id=session_id).values_list("last_seq", "started")
-    counters: tuple[int, int] | None = rows.first()
-    return counters
+    found: tuple[int, int] | None = rows.first()
+    return found
 
 
 def _listed(turn: Turn, position: int) -> dict[str, Any]:
