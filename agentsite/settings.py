@@ -17,7 +17,10 @@ from urllib.parse import urlsplit
 
 import environ
 from csp.constants import NONE, SELF
+from django.conf import global_settings
 from django.core.exceptions import ImproperlyConfigured
+
+from agent.lanes import POOL_SIZE
 
 from .redaction import secrets_of
 
@@ -179,6 +182,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "agent.http.ErrorsAsJson",
     "servestatic.middleware.ServeStaticMiddleware",
+    "agent.gate.Gate",  # before all that looks into the database
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -210,7 +214,6 @@ def _database(raw: str) -> dict[str, Any]:
     if config["ENGINE"] == "django.db.backends.sqlite3" and config["NAME"] != ":memory:":
         # IMMEDIATE: a transaction that reads before it writes must not fail half-way
         config["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 20}
-        config["CONN_MAX_AGE"] = 60
         config["TEST"] = {"NAME": f"{config['NAME']}.test"}
     elif config["ENGINE"] == "django.db.backends.postgresql":
         if not config["NAME"]:
@@ -227,7 +230,7 @@ def _database(raw: str) -> dict[str, Any]:
             "keepalives_count": 3,
             "tcp_user_timeout": 15000,
             # A short series of tries, begun anew: one series waits ever longer between its tries.
-            "pool": {"min_size": 1, "max_size": 16, "timeout": 10, "reconnect_timeout": 5},
+            "pool": {"min_size": 1, "max_size": POOL_SIZE, "timeout": 10, "reconnect_timeout": 5},
         }
         config["CONN_HEALTH_CHECKS"] = True
     else:
@@ -308,6 +311,7 @@ CONTENT_SECURITY_POLICY = {
 }
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "chat"
+PASSWORD_HASHERS = ["agent.hashing.Pbkdf2", *global_settings.PASSWORD_HASHERS[1:]]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -382,12 +386,21 @@ AGENT: dict[str, Any] = {
     "max_frame_bytes": integer("MAX_FRAME_BYTES", 262144, least=1024, most=2**24),
     "heartbeat_interval": number("HEARTBEAT_INTERVAL", 25),
     "max_connections_per_user": integer("MAX_CONNECTIONS_PER_USER", 10),
+    "max_connections_per_address": integer("MAX_CONNECTIONS_PER_ADDRESS", 200),
     "max_connects_per_minute": integer("MAX_CONNECTS_PER_MINUTE", 120),
+    "max_requests_per_user": integer("MAX_REQUESTS_PER_USER", 8),
+    "max_requests_per_address": integer("MAX_REQUESTS_PER_ADDRESS", 64),
     "max_queries_per_minute": integer("MAX_QUERIES_PER_MINUTE", 30),
+    "max_writes_per_minute": integer("MAX_WRITES_PER_MINUTE", 120),
+    "max_anonymous_writes_per_hour": integer("MAX_ANONYMOUS_WRITES_PER_HOUR", 6000),
+    "max_session_messages": integer("MAX_SESSION_MESSAGES", 20000),
+    "max_sign_ins_per_minute": integer("MAX_SIGN_INS_PER_MINUTE", 30),
+    "max_wrong_passwords_per_minute": integer("MAX_WRONG_PASSWORDS_PER_MINUTE", 5),
     "max_frames_per_second": integer("MAX_FRAMES_PER_SECOND", 50),
     "allow_anonymous": flag("ALLOW_ANONYMOUS", DEBUG),
     "allowed_origins": _allowed_origins,
     "metrics_token": _metrics_token,
+    "trusted_proxies": TRUSTED_PROXIES,
     "redis_url": REDIS_URL,
     "generated_key": _key_is_generated,
 }
