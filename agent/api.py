@@ -104,6 +104,7 @@ async def notify_websocket(request: Any, body: OriginalNotificationIn) -> Any:
 
 
 async def _notify(request: Any, session_id: str, notice: Notice) -> Any:
+    await http.count_notification(request)
     sender = request.auth.actor
     receipt = await notifications.notify(session_id, notice, of_user=sender.user_id)
     return NotificationOut.of(receipt)
@@ -222,7 +223,8 @@ async def export_session(
     summary="Rename one session",
 )
 async def rename_session(request: Any, session_id: SessionId, body: RenameIn) -> Any:
-    """Its connections are told `renamed`."""
+    """Its connections are told `renamed`, unless it has that title already."""
+    await http.count_write(request)
     held = await sessions.find(request.auth.actor, session_id)
     await sessions.rename(held, body.title)
     return SessionOut.of(await archive.get(held.id))
@@ -236,6 +238,7 @@ async def rename_session(request: Any, session_id: SessionId, body: RenameIn) ->
 )
 async def delete_session(request: Any, session_id: SessionId) -> Any:
     """With everything in it. What runs in it is stopped; its connections are closed with 4404."""
+    await http.count_write(request)
     held = await sessions.find(request.auth.actor, session_id)
     await expiry.delete_now(held.id)
     return Status(204, None)

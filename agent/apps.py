@@ -12,7 +12,9 @@ class AgentAppConfig(AppConfig):
     verbose_name = "Agent WebSocket"
 
     def ready(self) -> None:
-        from . import checks, db, expiry
+        from django.contrib.auth.signals import user_logged_in
+
+        from . import checks, db, expiry, gate
 
         register(checks.deployment, deploy=True)
         register(checks.cookies, deploy=True)
@@ -22,4 +24,5 @@ class AgentAppConfig(AppConfig):
             ("agent.ApiToken", "agent.token"),
         ):
             pre_delete.connect(expiry.delete_with_owner, kind, dispatch_uid=uid)
+        user_logged_in.connect(gate.note_sign_in, dispatch_uid="agent.gate")
         post_migrate.connect(db.use_write_ahead_log, dispatch_uid="agent.wal")

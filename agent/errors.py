@@ -3,7 +3,7 @@
     AgentError
     ├── InvalidJson (NotJson), InvalidMessage (MethodNotAllowed), UnknownType,
     │   UnknownCommand, TooLarge                                             bad input
-    ├── RateLimited, QueueFull, Busy, Conflict                               not now
+    ├── RateLimited, QueueFull, Busy (Overloaded), Conflict                  not now
     ├── NotFound (SessionGone), Unauthenticated, Forbidden                                 not you
     ├── ProviderUnavailable (AnswerUnreadable), ProviderTimeout,
     │   ProviderRateLimited                                                  the model's side
@@ -92,6 +92,12 @@ class Busy(AgentError):
     code = "busy"
     retryable = True
     words = "The agent is still busy in this session. Try again when it has answered."
+
+
+class Overloaded(Busy):
+    """This process does as much for requests as it can."""
+
+    words = "The server is busy. Try again in a moment."
 
 
 class Conflict(AgentError):

@@ -55,8 +55,14 @@ class SessionQuerySet(models.QuerySet["Session"]):
 class _SessionManager(models.Manager["Session"]):
     """The sessions that there are; a deleted one whose rows are not removed yet is none."""
 
-    def get_queryset(self) -> Any:
-        return super().get_queryset().filter(deleted_at=None)
+    def get_queryset(self) -> SessionQuerySet:
+        return SessionQuerySet(self.model, using=self._db).filter(deleted_at=None)
+
+    def reachable_by(self, actor: Actor) -> SessionQuerySet:
+        return self.get_queryset().reachable_by(actor)
+
+    def changed_within(self, seconds: float) -> SessionQuerySet:
+        return self.get_queryset().changed_within(seconds)
 
 
 class Session(models.Model):
@@ -96,7 +102,7 @@ class Session(models.Model):
         null=True, blank=True, editable=False, help_text="nobody reaches it; its rows go later"
     )
 
-    objects: ClassVar[Any] = _SessionManager.from_queryset(SessionQuerySet)()
+    objects: ClassVar[Any] = _SessionManager()
     #: With the deleted ones; only for what removes them.
     with_deleted: ClassVar[Any] = models.Manager()
 
@@ -370,7 +376,7 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
         )
 
 
-class ApiToken(models.Model):  # type: ignore[django-manager-missing]  # of its sessions
+class ApiToken(models.Model):
     """A program's credential. The token itself is shown once and is not kept; see `tokens`."""
 
     class Scope(models.TextChoices):

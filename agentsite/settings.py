@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from csp.constants import NONE, SELF
+from django.conf import global_settings
 from django.core.exceptions import ImproperlyConfigured
 
 from agent.chat_request import REASONING_EFFORTS, endpoint
@@ -115,6 +116,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "agent.http.ErrorsAsJson",
     "servestatic.middleware.ServeStaticMiddleware",
+    "agent.gate.Gate",  # before all that looks into the database
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "agentsite.common.CommonMiddleware",
@@ -236,6 +238,7 @@ CONTENT_SECURITY_POLICY = {
 }
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "chat"
+PASSWORD_HASHERS = ["agent.hashing.Pbkdf2", *global_settings.PASSWORD_HASHERS[1:]]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -330,12 +333,21 @@ AGENT: dict[str, Any] = {
     "max_frame_bytes": integer("MAX_FRAME_BYTES", 262144, least=1024, most=2**24),
     "heartbeat_interval": number("HEARTBEAT_INTERVAL", 25),
     "max_connections_per_user": integer("MAX_CONNECTIONS_PER_USER", 10),
+    "max_connections_per_address": integer("MAX_CONNECTIONS_PER_ADDRESS", 200),
     "max_connects_per_minute": integer("MAX_CONNECTS_PER_MINUTE", 120),
+    "max_requests_per_user": integer("MAX_REQUESTS_PER_USER", 8),
+    "max_requests_per_address": integer("MAX_REQUESTS_PER_ADDRESS", 64),
     "max_queries_per_minute": integer("MAX_QUERIES_PER_MINUTE", 30),
+    "max_writes_per_minute": integer("MAX_WRITES_PER_MINUTE", 120),
+    "max_anonymous_writes_per_hour": integer("MAX_ANONYMOUS_WRITES_PER_HOUR", 6000),
+    "max_session_messages": integer("MAX_SESSION_MESSAGES", 20000),
+    "max_sign_ins_per_minute": integer("MAX_SIGN_INS_PER_MINUTE", 30),
+    "max_wrong_passwords_per_minute": integer("MAX_WRONG_PASSWORDS_PER_MINUTE", 5),
     "max_frames_per_second": integer("MAX_FRAMES_PER_SECOND", 50),
     "allow_anonymous": flag("ALLOW_ANONYMOUS", DEBUG),
     "allowed_origins": _allowed_origins,
     "metrics_token": _metrics_token,
+    "trusted_proxies": TRUSTED_PROXIES,
     "redis_url": REDIS_URL,
     "generated_key": _key_is_generated,
 }
