@@ -30,7 +30,7 @@ _HEALTH_PATHS = ("/healthz", "/readyz", "/metrics")
 _STAFF_PATH = "/admin/"
 _SIGN_IN_PATHS = ("/login/", "/admin/login/")
 #: How long a try waits for an earlier one with the same name.
-_NAME_SECONDS = 15.0
+_NAME_SECONDS = 30.0
 _NAME_FIELD = "username"  # of Django's form, whatever the field of the user model is called
 
 

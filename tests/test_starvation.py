@@ -14,7 +14,12 @@ from agent.lanes import POOL_SIZE
 from .people import make, signed_in
 from .servers import Server
 
-pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.postgres,
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+]
 pytest_plugins = ["tests.servers"]
 
 
