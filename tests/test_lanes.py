@@ -132,11 +132,11 @@ async def test_neither_slot_nor_connection_is_held_while_a_password_is_hashed(mo
                     await sync_to_async(view)()
 
     requests = [asyncio.create_task(request()) for _ in range(3 * CONNECTIONS[PAGES])]
-    for _ in range(2):
+    for _ in range(hashing._AT_ONCE):
         await asyncio.to_thread(hashing_now.acquire)
     for _ in range(2 * CONNECTIONS[PAGES]):
         assert await in_lane(PAGES, lambda: "fine") == "fine"
-    assert len(seen) == 2, "hashes at once are bounded"
+    assert len(seen) == hashing._AT_ONCE, "hashes at once are bounded"
     go.set()
     await asyncio.gather(*requests)
     assert seen == [False] * len(requests)
