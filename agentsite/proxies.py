@@ -2,7 +2,8 @@
 
 Each proxy of a row adds what it saw to `X-Forwarded-For` and `X-Forwarded-Proto`, behind what it
 was sent. So both are read from the end, up to the word of the last trusted proxy: what stands
-before it is what a client says of itself. `Forwarded` (RFC 7239) and `X-Forwarded-Host` are not read.
+before it is what a client says of itself. `X-Forwarded-Host` and
+`Forwarded` (RFC 7239) are not read.
 """
 
 from __future__ import annotations
