@@ -1,4 +1,4 @@
-# `make` lists what there is. Needs Python 3.11 and make; the rest is installed into .venv.
+# `make` lists what there is. Needs Python 3.11 to 3.14 and make; the rest is installed into .venv.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -13,8 +13,8 @@ BIOME := $(NODE) tools/node_modules/@biomejs/biome/bin/biome
 # More than there are cores: most tests wait for other processes.
 PYTEST := $(IN_VENV) -m pytest --numprocesses 4 --dist worksteal
 
-# The interpreters to make .venv with: the first that is Python 3.11.
-PYTHON ?= python3.11 python3
+# The interpreters to make .venv with: the first that can. PYTHON names another.
+PYTHON ?= python3.14 python3.13 python3.12 python3.11 python3
 
 # What tools import the settings with, whatever the environment and .env say.
 TOOLS := env ENV_FILE= DEBUG=1 SECRET_KEY=for-tools DATABASE_URL=sqlite:///$(VENV)/tools.sqlite3 REDIS_URL=
@@ -116,16 +116,19 @@ $(VENV):
 	@set -e; if [ -f $(VENV)/made ] && $(IN_VENV) -ISc '' 2>/dev/null; then exit; fi; \
 	python=; \
 	for candidate in $(PYTHON); do \
-		if "$$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; \
-		then python="$$candidate"; break; fi; \
+		if "$$candidate" -c '$(USABLE)' 2>/dev/null; then python="$$candidate"; break; fi; \
 	done; \
 	if [ -z "$$python" ]; then \
-		echo "Python 3.11 was not found. Install it, or name it: make PYTHON=/path/of/python3.11" >&2; \
+		echo "No Python from 3.11 to 3.14 with venv and pip was found among: $(PYTHON)" >&2; \
+		echo "Install one (Debian: python3 and python3-venv), or name it: make PYTHON=/path/of/python3" >&2; \
 		exit 1; \
 	fi; \
 	rm -rf $(VENV); \
 	"$$python" -m venv $(VENV); \
 	touch $(VENV)/made
+
+# Debian has venv and ensurepip in a package of their own.
+USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 
 # $(call installed,LOCK) installs a lock file unless its very content is installed.
 installed = set -e; if ! cmp -s $(1) $(VENV)/$(1); then \

@@ -11,23 +11,26 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
+from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.contrib.auth import get_user
-from django.contrib.sessions.backends.db import SessionStore
+from django.core.handlers.asgi import ASGIRequest
 from django.core.signing import BadSignature, Signer
 from django.http import HttpRequest, HttpResponse
 from django.http.request import validate_host
+from django.utils.crypto import salted_hmac
 
 from . import db, tokens
 from .actor import Access, Actor, Scope
 from .conf import conf, django_setting
 from .errors import Forbidden, Unauthenticated
+from .logins import SessionStore
 
 VISITOR_COOKIE: str = django_setting("VISITOR_COOKIE_NAME")
+_CALLER_CHARS = 24
 _VISITOR_SECONDS = 365 * 24 * 3600
 #: One answer for every token that does not count, so that nothing can be learnt from it.
 _BAD_TOKEN = "This token is not valid. Ask for a new one."  # noqa: S105
@@ -39,15 +42,28 @@ def resume_token(session_id: UUID) -> str:
     return _signer("resume").sign(session_id.hex).replace(":", ".")
 
 
+def caller_name(actor: Actor) -> str:
+    """An opaque name of a caller for its own client, the same at each visit; empty for nobody.
+
+    It lets a browser keep what one person typed apart from the next person's, and tells nothing.
+    """
+    digest = salted_hmac("agent.caller", actor.key, algorithm="sha256").hexdigest()
+    return digest[:_CALLER_CHARS] if actor.key else ""
+
+
 def origin_is_ours(scope: dict[str, Any]) -> bool | None:
-    """Whether a request's Origin is this site or an allowed one; None when there is none."""
-    origin = _header(scope, b"origin")
+    """Whether a handshake's Origin is this site or an allowed one; None when there is none."""
+    return _origin_is_ours(_handshake(scope))
+
+
+def _origin_is_ours(request: HttpRequest) -> bool | None:
+    origin = request.headers.get("Origin")
     if origin is None:
         return None
     if origin.lower() in conf().allowed_origins:
         return True
-    scheme = scope.get("scheme", "ws").replace("ws", "http")
-    own = f"{scheme}://{_header(scope, b'host') or ''}"
+    scheme = (request.scheme or "").replace("ws", "http")
+    own = f"{scheme}://{request.headers.get('Host', '')}"
     return _host_is_allowed(own) and _place(origin) == _place(own)
 
 
@@ -90,18 +106,33 @@ async def deny(scope: Any, receive: Any, send: Any) -> Any:
     await send({"type": "websocket.close"})
 
 
+def with_one_cookie_header(scope: Any) -> Any:
+    """An ASGI scope whose `Cookie` headers are joined to one, in their order.
+
+    A client or proxy that speaks HTTP/2 may send each cookie by itself (RFC 9113, 8.2.3). Django
+    would join them with commas, which end no cookie.
+    """
+    headers = scope.get("headers", ())
+    cookies = [value for name, value in headers if name == b"cookie"]
+    if len(cookies) < 2:
+        return scope
+    others = [(name, value) for name, value in headers if name != b"cookie"]
+    return {**scope, "headers": [*others, (b"cookie", b"; ".join(cookies))]}
+
+
 async def authenticate(scope: dict[str, Any]) -> Access:
     """The caller of a WebSocket handshake.
 
     Raises:
         Unauthenticated: a bad token, or nobody where nobody may come.
     """
-    if token := bearer_token(scope):
+    request = _handshake(scope)
+    if token := _bearer_token(request) or _offered_token(scope):
         if token.startswith(tokens.MARK):
             return await db.transact(_api_token, token)
         return _resume_token(token)
-    if origin_is_ours(scope) and (cookies := _cookies(scope)):
-        return _checked(await db.read(_by_cookie, cookies))
+    if _origin_is_ours(request) and request.COOKIES:
+        return _checked(await db.read(_by_cookie, request.COOKIES))
     return _checked(Access())
 
 
@@ -114,10 +145,9 @@ def authenticate_request(request: HttpRequest) -> Access:
     Raises:
         Unauthenticated: a bad token, or nobody where nobody may come.
     """
-    scope = _scope(request)
-    if token := bearer_token(scope):
+    if token := _bearer_token(request):
         return _api_token(token) if token.startswith(tokens.MARK) else _resume_token(token)
-    if origin_is_ours(scope) is False:
+    if _origin_is_ours(request) is False:
         return _checked(Access())
     return _checked(_by_cookie(request.COOKIES))
 
@@ -132,12 +162,14 @@ def require(access: Access, scope: Scope) -> None:
         raise Forbidden(f"This token is not good for this: it lacks the scope {scope}.")
 
 
-def bearer_token(scope: dict[str, Any]) -> str:
-    """The token of a request's `Authorization` header or sub-protocols, or an empty text."""
-    header = _header(scope, b"authorization") or ""
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() == "bearer":
-        return token.strip() or "."
+def _bearer_token(request: HttpRequest) -> str:
+    """The token of the `Authorization` header, or an empty text."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() or "." if scheme.lower() == "bearer" else ""
+
+
+def _offered_token(scope: dict[str, Any]) -> str:
+    """The token among a handshake's sub-protocols, or an empty text."""
     offered = scope.get("subprotocols", [])
     return next((name[7:] or "." for name in offered if name.startswith("bearer.")), "")
 
@@ -162,15 +194,6 @@ def _checked(access: Access) -> Access:
     if not conf().allow_anonymous and access.actor.user_id is None:
         raise Unauthenticated
     return access
-
-
-def _cookies(scope: dict[str, Any]) -> dict[str, str]:
-    cookies = SimpleCookie()
-    try:
-        cookies.load(_header(scope, b"cookie") or "")
-    except CookieError:
-        return {}
-    return {name: morsel.value for name, morsel in cookies.items()}
 
 
 def _by_cookie(cookies: Mapping[str, str]) -> Access:
@@ -199,33 +222,30 @@ def _visitor_id(cookie: str) -> str:
         return ""
 
 
-def give_visitor_cookie(request: HttpRequest, response: HttpResponse) -> None:
-    """Let this browser be the same visitor from now on, where visitors may come."""
-    if not conf().allow_anonymous or _visitor_id(request.COOKIES.get(VISITOR_COOKIE, "")):
-        return
+def give_visitor_cookie(request: HttpRequest, response: HttpResponse) -> str:
+    """Let this browser be the same visitor from now on, where visitors may come; returns its id."""
+    known = _visitor_id(request.COOKIES.get(VISITOR_COOKIE, ""))
+    if known or not conf().allow_anonymous:
+        return known
+    visitor = secrets.token_hex(16)
     response.set_cookie(
         VISITOR_COOKIE,
-        _signer("visitor").sign(secrets.token_hex(16)),
+        _signer("visitor").sign(visitor),
         max_age=_VISITOR_SECONDS,
         path=django_setting("SESSION_COOKIE_PATH"),
         httponly=True,
         secure=django_setting("SECURE_COOKIES"),
         samesite="Lax",
     )
+    return visitor
 
 
 def _signer(use: str) -> Signer:
     return Signer(salt=f"agent.{use}")
 
 
-def _scope(request: HttpRequest) -> dict[str, Any]:
-    """What this module reads of an ASGI scope, whatever server the request came by."""
-    headers = [
-        (name.lower().encode("latin-1"), value.encode("latin-1", "replace"))
-        for name, value in request.headers.items()
-    ]
-    return {"scheme": request.scheme, "headers": headers}
-
-
-def _header(scope: dict[str, Any], name: bytes) -> str | None:
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
+def _handshake(scope: dict[str, Any]) -> HttpRequest:
+    """A WebSocket handshake as Django would read it, for its headers and scheme alone."""
+    rest = {"method": "GET", "path": "/", "query_string": b"", "root_path": ""}
+    one = with_one_cookie_header(scope)
+    return ASGIRequest({"scheme": "ws", **one, **rest}, BytesIO())

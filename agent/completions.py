@@ -1,4 +1,4 @@
-"""What is said to a chat completions server, and what it says, decoded. No I/O.
+"""What a chat completions server says, decoded into chunks. Pure, no I/O.
 
 The rules are those of OpenAI's chat completions API and of OpenRouter
 (https://openrouter.ai/docs/api/reference/streaming), read generously: servers differ.
@@ -6,29 +6,54 @@ The rules are those of OpenAI's chat completions API and of OpenRouter
 
 from __future__ import annotations
 
-import json
+import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, TypeAlias
 
-from .errors import AgentError, ProviderUnavailable
-from .provider_errors import error_of
+from .errors import AnswerUnreadable, ProviderRejected, ProviderUnavailable
+from .event_stream import Document
+from .finish_reasons import Ending, ending_of
+from .message_parts import Parts, parts_of
+from .provider_errors import error_in, error_of, identifier, parsed
+from .thinking import ThinkingSplitter
 
-#: OpenRouter takes no more.
-MAX_FALLBACK_MODELS = 3
+log = logging.getLogger(__name__)
+
 #: An answer longer than this ends as `length`: the memory of a process is not the provider's.
 MAX_ANSWER_CHARS = 1_000_000
 MAX_MODEL_CHARS = 200
+MAX_SOURCES = 64
+MAX_URL_CHARS = 2000
+MAX_TITLE_CHARS = 200
+
+_WEB_ADDRESS = re.compile(r"https?://[^\s\x00-\x1f]+\Z", re.IGNORECASE)
 
 FinishReason: TypeAlias = Literal["stop", "length", "content_filter"]
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of the answer. Within this layer an empty one is a token without text: reasoning."""
+    """A piece of the answer; never empty."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """A piece of what the model thinks before it answers; empty when it may not be read."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A page that the answer is based on; each address comes once."""
+
+    url: str
+    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +64,8 @@ class Usage:
     completion_tokens: int | None
     cost: Decimal | None  # in the provider's credits; US dollars at OpenRouter
     model: str | None
+    reasoning_tokens: int | None = None  # a part of `completion_tokens`
+    cached_tokens: int | None = None  # a part of `prompt_tokens`
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,88 +75,210 @@ class Finish:
     reason: FinishReason
 
 
-Chunk: TypeAlias = Delta | Usage | Finish
-
-_FINISH_REASONS: Mapping[str, FinishReason] = {
-    "length": "length",
-    "max_tokens": "length",
-    "content_filter": "content_filter",
-}
+Chunk: TypeAlias = Delta | Reasoning | Source | Usage | Finish
 
 
 class Decoder:
     """Turns the documents of one answer into chunks.
 
-    Feed it each document with `feed`. When `finish_reason` is set the answer is complete, though
-    usage may follow; when it is `full`, nothing more is wanted. `end` gives the last chunks.
+    Feed it each document with `feed`; `end` gives the last chunks. It stops believing a reason to
+    end when text or reasoning follows: some servers send one with each token.
     """
 
     def __init__(self) -> None:
-        self.finish_reason: FinishReason | None = None
-        self.full = False
+        self.is_done = False  # the server said that nothing follows
+        self.is_full = False  # nothing more is wanted
+        self.tokens = 0  # documents with text or reasoning so far
+        self._ending: Ending | None = None
+        self._was_wrong = False  # the answer went on after a reason to end
+        self._is_late = False  # something came after the last token: the reason, or usage
+        self._has_text = self._has_delta = self._is_refusal = self._is_damaged = False
         self._usage = Usage(None, None, None, None)
         self._told = self._usage
         self._held = ""  # half of a surrogate pair, cut in two by a token's end
-        self._room = MAX_ANSWER_CHARS
+        self._thinking = ThinkingSplitter()
+        self._room = self._reasoning_room = MAX_ANSWER_CHARS
+        self._sources: set[str] = set()
 
-    def feed(self, data: str | bytes) -> Iterator[Chunk]:
+    @property
+    def is_complete(self) -> bool:
+        """Whether the answer is whole: what follows, usage apart, cannot spoil it."""
+        if self._ending is None or self._was_wrong:
+            return False
+        return self._has_text or self._ending is not Ending.STOP
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether only usage may follow; a reason in the last token's own document is no proof."""
+        return self.is_complete and self._is_late
+
+    def feed(self, document: Document) -> Iterator[Chunk]:
         """Decode one document: an event of a stream, or a whole answer.
 
         Raises:
-            AgentError: it reports an error, or is not what a chat completions server says.
+            AgentError: it reports an error, or the answer is broken off.
         """
-        document = parse(data)
-        choices = document.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices else {}
-        choice = choice if isinstance(choice, dict) else {}
-        self._note_usage(document)
-        reason = choice.get("finish_reason")
-        text, alive = _text_of(choice)
-        if text or alive:
-            yield from self._tell()
-            yield from self._deltas(text)
-        elif self._usage.completion_tokens or self._usage.cost:
-            yield from self._tell()
-        if document.get("error") or reason == "error":
-            raise error_of(document.get("error") or choice.get("error"))
-        if isinstance(reason, str) and reason:
-            self.finish_reason = self.finish_reason or _FINISH_REASONS.get(reason, "stop")
+        data = document.data.strip()
+        if data.upper() == "[DONE]":
+            self.is_done = True
+            return
+        fields = parsed(data)
+        if not isinstance(fields, dict | list):
+            self._note_noise(document, data)
+            return
+        choice = _choice_of(fields)
+        error = None if self.is_complete else error_in(fields, is_marked=document.is_error)
+        if document.is_whole and error is None and not choice:
+            raise AnswerUnreadable
+        tokens, usage = self.tokens, self._usage
+        if isinstance(fields, dict):
+            self._note_usage(fields, choice)
+        yield from self._chunks(choice)
+        if error is not None:
+            raise error_of(error)
+        ending = self._ending
+        self._note_reason(choice)
+        self._is_late = self.tokens == tokens and (
+            self._is_late or self._ending is not ending or self._usage != usage
+        )
 
     def end(self) -> Iterator[Chunk]:
         """The last chunks of a complete answer.
 
         Raises:
             ProviderUnavailable: it is not complete.
+            ProviderRejected: the model wants to use a tool.
         """
-        if not self.finish_reason:
+        ending = Ending.LENGTH if self.is_full else self._ending
+        if ending is None and self.is_done and self.tokens:
+            ending = Ending.STOP  # servers that do not say why end so
+        if self._is_damaged:
+            raise AnswerUnreadable
+        if ending is None:
             raise ProviderUnavailable
-        if self._held:
-            yield Delta("\ufffd")
+        if ending is Ending.TOOLS and not self._has_text:
+            raise _unwanted_tools()
+        yield from self._texts("\ufffd" if self._held else "", is_last=True)
         yield from self._tell()
-        yield Finish(self.finish_reason)
+        yield Finish(self._finish_reason(ending))
 
-    def _deltas(self, text: str) -> Iterator[Delta]:
+    def _finish_reason(self, ending: Ending) -> FinishReason:
+        if self._is_refusal or ending is Ending.FILTERED:
+            return "content_filter"
+        return "length" if ending is Ending.LENGTH else "stop"
+
+    # documents
+
+    def _note_noise(self, document: Document, data: str) -> None:
+        """A document that is no JSON object: a keepalive, an error in words, or a broken one."""
+        if document.is_whole:
+            raise AnswerUnreadable
+        if document.is_error and not self.is_complete:
+            raise error_of(data)
+        self._is_damaged = self._is_damaged or (data.startswith("{") and '"content"' in data)
+
+    def _chunks(self, choice: Mapping[str, Any]) -> Iterator[Chunk]:
+        self._has_delta = self._has_delta or choice.get("delta") is not None
+        parts = self._parts(choice)
+        if parts.text or parts.is_reasoning:
+            self._was_wrong = self._was_wrong or self._ending is not None
+            self._ending = None
+            self.tokens += 1
+            yield from self._tell()
+        elif self._usage.completion_tokens or self._usage.cost:
+            yield from self._tell()
+        if parts.is_reasoning:
+            yield self._reasoning(clean(parts.reasoning))
+        if parts.text:
+            self._is_refusal = self._is_refusal or parts.is_refusal
+            yield from self._joined(parts.text)
+        yield from self._new_sources(parts.annotations)
+        if parts.calls_tools:
+            raise _unwanted_tools()
+
+    def _parts(self, choice: Mapping[str, Any]) -> Parts:
+        """What a choice holds; after the end only what shows that it was none."""
+        try:
+            parts = parts_of(choice, only_delta=self._has_delta)
+        except AnswerUnreadable:
+            if not self.is_complete:
+                raise
+            return Parts()
+        parts.calls_tools = parts.calls_tools and not self.is_complete
+        return parts
+
+    def _note_reason(self, choice: Mapping[str, Any]) -> None:
+        names = ("finish_reason", "finishReason", "native_finish_reason")
+        reason = next((choice[name] for name in names if choice.get(name)), None)
+        ending = ending_of(reason)
+        if ending is None or self.is_complete:
+            return
+        if ending is Ending.ABORTED:
+            raise ProviderUnavailable
+        if ending is Ending.UNKNOWN:
+            word = identifier(reason)
+            log.warning("unknown finish_reason of the provider, taken for stop: %s", word)
+            ending = Ending.STOP
+        self._ending = ending
+
+    # texts
+
+    def _joined(self, text: str) -> Iterator[Chunk]:
         text = self._held + text
         self._held = text[-1] if "\ud800" <= text[-1:] <= "\udbff" else ""
-        text = clean(text[: len(text) - len(self._held)])
-        if len(text) > self._room:
-            self.full, self.finish_reason = True, "length"
-        text = text[: self._room]
-        self._room -= len(text)
-        yield Delta(text)
+        yield from self._texts(clean(text[: len(text) - len(self._held)]))
 
-    def _note_usage(self, document: Mapping[str, Any]) -> None:
-        usage = document.get("usage")
-        usage = usage if isinstance(usage, dict) else {}
+    def _texts(self, text: str, *, is_last: bool = False) -> Iterator[Chunk]:
+        pieces = list(self._thinking.feed(text))
+        if is_last:
+            pieces += self._thinking.end()
+        for is_reasoning, piece in pieces:
+            if is_reasoning:
+                yield self._reasoning(piece)
+                continue
+            self.is_full = self.is_full or len(piece) > self._room
+            piece = piece[: self._room]
+            self._room -= len(piece)
+            self._has_text = self._has_text or not piece.isspace()
+            if piece:
+                yield Delta(piece)
+
+    def _reasoning(self, text: str) -> Reasoning:
+        text = text[: self._reasoning_room]
+        self._reasoning_room -= len(text)
+        return Reasoning(text)
+
+    def _new_sources(self, annotations: Sequence[Any]) -> Iterator[Source]:
+        for annotation in annotations:
+            source = _source(annotation)
+            if source and source.url not in self._sources and len(self._sources) < MAX_SOURCES:
+                self._sources.add(source.url)
+                yield source
+
+    # usage
+
+    def _note_usage(self, fields: Mapping[str, Any], choice: Mapping[str, Any]) -> None:
+        groq = fields.get("x_groq")
+        places = (fields, choice, groq if isinstance(groq, dict) else {})
+        usage = next((u for place in places if isinstance(u := place.get("usage"), dict)), {})
         known = self._usage
-        prompt = _count(usage.get("prompt_tokens"))
-        completion = _count(usage.get("completion_tokens"))
-        cost = _cost(usage.get("cost"))
         self._usage = Usage(
-            known.prompt_tokens if prompt is None else prompt,
-            known.completion_tokens if completion is None else completion,
-            known.cost if cost is None else cost,
-            known.model or _model(document.get("model")),
+            _first(known.prompt_tokens, usage, "prompt_tokens", "input_tokens"),
+            _first(known.completion_tokens, usage, "completion_tokens", "output_tokens"),
+            known.cost if (cost := _cost(usage.get("cost"))) is None else cost,
+            known.model or _model(fields.get("model")),
+            _first(
+                known.reasoning_tokens,
+                usage,
+                *("completion_tokens_details.reasoning_tokens", "reasoning_tokens"),
+                "output_tokens_details.reasoning_tokens",
+            ),
+            _first(
+                known.cached_tokens,
+                usage,
+                *("prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens"),
+                *("prompt_cache_hit_tokens", "cache_read_input_tokens", "cached_tokens"),
+            ),
         )
 
     def _tell(self) -> Iterator[Usage]:
@@ -138,17 +287,37 @@ class Decoder:
             yield self._usage
 
 
-def error_of_response(status: int, headers: Mapping[str, str], body: bytes) -> AgentError:
-    """The error that an HTTP response with another status than 200 means.
+def _unwanted_tools() -> ProviderRejected:
+    return ProviderRejected("The model tried to use a tool, and this agent has none. Ask again.")
 
-    Args:
-        status: of the response.
-        headers: its headers, whose names are found in lower case.
-        body: its body, or the start of it.
-    """
-    document = _parsed(body)
-    error = document.get("error", document) if isinstance(document, dict) else None
-    return error_of(error, status, headers)
+
+def _choice_of(fields: dict[str, Any] | list[Any]) -> dict[str, Any]:
+    choices = fields.get("choices") if isinstance(fields, dict) else None
+    choice = choices[0] if isinstance(choices, list) and choices else {}
+    return choice if isinstance(choice, dict) else {}
+
+
+def _source(annotation: Any) -> Source | None:
+    """The page that an annotation cites (OpenRouter, OpenAI: `url_citation`)."""
+    if not isinstance(annotation, dict):
+        return None
+    cited = annotation.get("url_citation")
+    cited = cited if isinstance(cited, dict) else annotation
+    url, title = cited.get("url"), cited.get("title")
+    if not isinstance(url, str) or len(url) > MAX_URL_CHARS or not _WEB_ADDRESS.match(url):
+        return None
+    title = " ".join(clean(title).split()) if isinstance(title, str) else ""
+    return Source(clean(url), title[:MAX_TITLE_CHARS])
+
+
+def _first(known: int | None, usage: Mapping[str, Any], *names: str) -> int | None:
+    """The first count that there is; a name with a dot is that of a nested object."""
+    for name in names:
+        outer, _, inner = name.rpartition(".")
+        place = usage.get(outer) if outer else usage
+        if isinstance(place, dict) and (count := _count(place.get(inner))) is not None:
+            return count
+    return known
 
 
 def clean(text: str) -> str:
@@ -159,45 +328,10 @@ def clean(text: str) -> str:
     return utf16.decode("utf-16-le", "replace").replace("\0", "\ufffd")
 
 
-def parse(data: str | bytes) -> dict[str, Any]:
-    """A JSON object of the provider.
-
-    Raises:
-        ProviderUnavailable: it is none.
-    """
-    document = _parsed(data)
-    if not isinstance(document, dict):
-        raise ProviderUnavailable
-    return document
-
-
-def _parsed(data: str | bytes) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):  # not JSON, not UTF-8, or nested without end
-        return None
-
-
-_REASONING = ("reasoning", "reasoning_content", "reasoning_details")
-
-
-def _text_of(choice: Mapping[str, Any]) -> tuple[str, bool]:
-    """The text of a choice, and whether the model produced anything at all."""
-    delta = choice.get("delta") or choice.get("message")
-    if not isinstance(delta, dict):
-        return "", False
-    content = delta.get("content") or delta.get("refusal")
-    if isinstance(content, list):  # parts, as some servers write them
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
-        content = "".join(part for part in parts if isinstance(part, str))
-    text = content if isinstance(content, str) else ""
-    thought = any(delta.get(key) for key in _REASONING)
-    return text, thought
-
-
 def _count(value: object) -> int | None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return value if whole and 0 <= value < 2**31 else None  # type: ignore[operator,return-value]
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+        return None
+    return int(value) if 0 <= value < 2**31 else None
 
 
 def _cost(value: object) -> Decimal | None:
@@ -212,57 +346,3 @@ def _cost(value: object) -> Decimal | None:
 
 def _model(value: object) -> str | None:
     return clean(value)[:MAX_MODEL_CHARS] or None if isinstance(value, str) else None
-
-
-# Requests
-
-
-def request_headers(api_key: str, title: str, referer: str) -> dict[str, str]:
-    """The headers of every request.
-
-    Raises:
-        ValueError: the key cannot be one.
-    """
-    headers = {
-        "Content-Type": "application/json",
-        "Accept": "text/event-stream",
-        "Accept-Encoding": "identity",  # unpacking has no bound
-        "Cache-Control": "no-store",
-        "X-Title": _printable(title),
-        "HTTP-Referer": _printable(referer),
-        "Authorization": f"Bearer {api_key.strip()}" if api_key.strip() else "",
-    }
-    if headers["Authorization"] != _printable(headers["Authorization"]):
-        raise ValueError("The provider's API key has characters that no key has.")
-    return {name: value for name, value in headers.items() if value}
-
-
-def request_body(
-    messages: Sequence[Mapping[str, str]],
-    models: Sequence[str],
-    temperature: float,
-    max_tokens: int,
-) -> bytes:
-    """The body of a request for a streamed answer with usage.
-
-    Args:
-        messages: `role` and `content` of each.
-        models: the model's name, then those that OpenRouter is to try in its place.
-        temperature, max_tokens: of the answer.
-    """
-    model, *fallback_models = models
-    body = {
-        "model": model,
-        "messages": list(messages),
-        "temperature": temperature,
-        "max_tokens": max_tokens,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    if fallback_models:  # other servers may not know the name
-        body["models"] = fallback_models[:MAX_FALLBACK_MODELS]
-    return json.dumps(body).encode()
-
-
-def _printable(text: str) -> str:
-    return "".join(character for character in text if " " <= character <= "~")

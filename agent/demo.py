@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from decimal import Decimal
 
-from .completions import Chunk, Delta, Finish, Usage, clean
+from .completions import Chunk, Delta, Finish, Reasoning, Usage, clean
 
 MODEL = "offline-demo"
 QUOTE_CHARS = 200
@@ -44,16 +44,21 @@ class DemoProvider:
             messages: `role` and `content` of each, oldest first.
 
         Yields:
-            `Delta`s of one word each, and a `Usage` before and after them (tokens are words, the
-            cost is 0); at last one `Finish`.
+            `Delta`s of one word each, `Reasoning`s before them if that is asked for, and a `Usage`
+            before and after them (tokens are words, the cost is 0); at last one `Finish`.
         """
         words = sum(len(message["content"].split()) for message in messages)
         yield Usage(words, 0, Decimal(0), MODEL)
+        thoughts = _TOKENS.findall(reasoning(messages))
+        for token in thoughts:
+            await asyncio.sleep(self._delay_seconds)
+            yield Reasoning(token)
         tokens = _TOKENS.findall(answer(messages))
         for token in tokens:
             await asyncio.sleep(self._delay_seconds)
             yield Delta(token)
-        yield Usage(words, len(tokens), Decimal(0), MODEL)
+        written = len(thoughts) + len(tokens)
+        yield Usage(words, written, Decimal(0), MODEL, reasoning_tokens=len(thoughts))
         yield Finish("stop")
 
     async def aclose(self) -> None:
@@ -62,11 +67,31 @@ class DemoProvider:
 
 def answer(messages: Sequence[Mapping[str, str]]) -> str:
     """The whole answer to the last message, in Markdown."""
-    talk = [message for message in messages if message["role"] != "system"]
-    question = clean(talk[-1]["content"]) if talk else ""
+    question, before = _question(messages)
     command = re.search(r"\b(long|history|markdown|code|help)\b", question.lower())
     write = _ANSWERS[command[1]] if command else _about
-    return write(question, talk[:-1])
+    return write(question, before)
+
+
+def reasoning(messages: Sequence[Mapping[str, str]]) -> str:
+    """What comes before the answer to a message with the word `think`; empty for others."""
+    question, before = _question(messages)
+    if not re.search(r"\bthink\b", question.lower()):
+        return ""
+    return f"""\
+This is a demonstration: no language model is attached, so nobody is thinking here. A model that \
+reasons would weigh the question first, and you would see it in this place.
+
+{_facts(question)} With it I was given {_number(len(before), "earlier message")}. That is all that \
+I can find out, so I begin to answer."""
+
+
+def _question(
+    messages: Sequence[Mapping[str, str]],
+) -> tuple[str, Sequence[Mapping[str, str]]]:
+    """The last message's text, and the messages before it, without the system prompt."""
+    talk = [message for message in messages if message["role"] != "system"]
+    return clean(talk[-1]["content"]) if talk else "", talk[:-1]
 
 
 def _about(question: str, before: Sequence[Mapping[str, str]]) -> str:
@@ -97,6 +122,7 @@ gets a special answer:
 - `history`: what I was given of this conversation
 - `markdown`: headings, a table and lists
 - `code`: a piece of code
+- `think`: some reasoning before the answer
 - `help`: this list
 
 To attach a model, set one of these and start the server again:

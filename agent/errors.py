@@ -3,11 +3,12 @@
     AgentError
     ├── InvalidJson (NotJson), InvalidMessage (MethodNotAllowed), UnknownType,
     │   UnknownCommand, TooLarge                                             bad input
-    ├── RateLimited, QueueFull, Busy, Conflict                               not now
+    ├── RateLimited, QueueFull, Busy (Overloaded), Conflict                  not now
     ├── NotFound (SessionGone), Unauthenticated, Forbidden                                 not you
-    ├── ProviderUnavailable, ProviderTimeout, ProviderRateLimited            the model's side
+    ├── ProviderUnavailable (AnswerUnreadable), ProviderTimeout,
+    │   ProviderRateLimited                                                  the model's side
     ├── ProviderRejected, ContextTooLong
-    └── InternalError (Restarting)                                           ours
+    └── InternalError (Restarting, StorageUnavailable)                        ours
 
 The message of an error is read by people: it says what to do, and never holds a stack trace,
 a provider's words, a key, a path or somebody else's data. No imports, no I/O.
@@ -26,6 +27,9 @@ class AgentError(Exception):
         message: words for a person; the class's own words when absent.
         retry_after: seconds after which trying again makes sense, or None.
     """
+
+    #: Of a provider's error the HTTP status that it had or named, for the operator.
+    status: int | None = None
 
     code: ClassVar[str]
     retryable: ClassVar[bool] = False
@@ -90,6 +94,12 @@ class Busy(AgentError):
     words = "The agent is still busy in this session. Try again when it has answered."
 
 
+class Overloaded(Busy):
+    """This process does as much for requests as it can."""
+
+    words = "The server is busy. Try again in a moment."
+
+
 class Conflict(AgentError):
     code = "conflict"
     words = "This id was already used for another message. Choose a new id."
@@ -122,6 +132,10 @@ class ProviderUnavailable(AgentError):
     words = "The model is not available at the moment. Try again in a little while."
 
 
+class AnswerUnreadable(ProviderUnavailable):
+    """The provider answered, and is paid, but the answer cannot be read: it is not asked again."""
+
+
 class ProviderTimeout(AgentError):
     code = "provider_timeout"
     retryable = True
@@ -136,7 +150,7 @@ class ProviderRateLimited(AgentError):
 
 class ProviderRejected(AgentError):
     code = "provider_rejected"
-    words = "The model refused this request. Ask the operator to check its key, credit and model."
+    words = "The model's provider refused this request. If this goes on, tell the operator."
 
 
 class ContextTooLong(AgentError):
@@ -157,6 +171,12 @@ class InternalError(AgentError):
         self.incident = incident or secrets.token_hex(6)
         words = f"{message or self.words} (incident {self.incident})"
         super().__init__(words, retry_after=retry_after)
+
+
+class StorageUnavailable(InternalError):
+    """The database cannot be reached, or takes no writes."""
+
+    words = "Messages cannot be stored at the moment, so this was not done. Try again in a moment."
 
 
 class Restarting(InternalError):

@@ -2,8 +2,8 @@
 
 A feed replays what the client lacks, then follows its session's group: durable frames in order,
 each once, with holes read from the database; statuses and answers to the client's own frames not
-before the durable frame that they are about; the running answer's text as deltas, merged for as
-long as the client or the pace asks for it. Nothing of a turn is sent after its end.
+before the durable frame that they are about; the running answer's reasoning and text in pieces,
+merged for as long as the client or the pace asks for it. Nothing of a turn is sent after its end.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from uuid import UUID
 from . import db, frames, live, metrics, relay, sessions
 from .actor import Access, Actor
 from .errors import NotFound
-from .groups import Frame, group
+from .groups import Answer, Frame, group
 from .outbox import Outbox, Overflow
 from .protocol import CloseCode
 from .sessions import Held, View
-from .told import Told
+from .told import Progress, Told
 
 #: The shortest time between two deltas of a connection.
 DELTA_SECONDS = 0.03
@@ -48,7 +48,7 @@ class Feed:
         held: its session.
         access: who is connected, and by what.
         send: puts one text frame on the socket.
-        stream: whether the client wants deltas.
+        stream: whether the client wants running answers.
         heartbeat: seconds of silence after which a `ping` is sent.
     """
 
@@ -78,8 +78,7 @@ class Feed:
         self._heard = 0  # seq of the newest durable frame that was news to this connection
         self._page: deque[Frame] = deque()
         self._told = Told(self._group)
-        self._sent_chars = 0  # of the running answer
-        self._owes_snapshot = False  # `ready` was sent without the text of the running answer
+        self._progress = Progress()  # of the running answer
         self._next_delta_at = 0.0
         self._timer: asyncio.TimerHandle | None = None  # of the next delta
         self._last_sent_at = time.monotonic()
@@ -214,8 +213,10 @@ class Feed:
             return
         self._told.start_anew()
         await self._send_thinking(turn.id, attempt, turn.ref)
-        self._owes_snapshot = True
-        await self._send_delta()
+        self._progress.begin(snapshots=True)  # late, if they come after `ready`
+        answer = self._group.answer
+        if answer and self._stream and self._told.is_answering(answer):
+            await self._send_pieces(answer)
 
     async def _text_arrives(self, turn_id: UUID) -> None:
         until = time.monotonic() + SNAPSHOT_SECONDS
@@ -323,7 +324,7 @@ class Feed:
     async def _send_thinking(self, turn_id: UUID, attempt: int, ref: str) -> None:
         """Tell that an attempt runs, once, and not after a later one."""
         if self._told.begin(turn_id, attempt):
-            self._sent_chars, self._owes_snapshot = 0, False
+            self._progress.begin()
             await self._send(frames.thinking(turn_id, attempt, ref))
 
     async def _send_answer(self) -> bool:
@@ -336,11 +337,9 @@ class Feed:
         if not self._told.is_answering(answer):
             await self._send_thinking(answer.turn_id, answer.attempt, answer.ref)
             return self._told.is_answering(answer)
-        if len(answer.text) <= self._sent_chars or not self._stream:
-            return False  # less than was sent: a copy of the text that begins anew
-        if not self._may_send_delta():
+        if not self._stream or not self._progress.is_behind(answer) or not self._may_send_delta():
             return False
-        await self._send_delta()
+        await self._send_pieces(answer)
         return True
 
     def _may_send_delta(self) -> bool:
@@ -354,27 +353,12 @@ class Feed:
         self._timer = None
         self._wake.set()
 
-    async def _send_delta(self) -> None:
-        answer = self._group.answer
-        if answer is None or not self._stream:
-            return
-        start = self._sent_chars
-        text = answer.text[start:]
-        if not self._told.is_answering(answer) or not text:
-            return
-        self._sent_chars = start + len(text)
+    async def _send_pieces(self, answer: Answer) -> None:
+        """Send what the client lacks of an answer, its reasoning before its text."""
         self._next_delta_at = time.monotonic() + DELTA_SECONDS
-        delta = frames.Delta(
-            turn=answer.turn_id,
-            attempt=answer.attempt,
-            first=start,
-            index=self._sent_chars - 1,
-            content=text,
-            snapshot=self._owes_snapshot or None,
-        )
-        self._owes_snapshot = False
-        metrics.deltas.inc()
-        await self._send(delta.frame())
+        for piece in self._progress.pieces(answer):
+            metrics.deltas.inc()
+            await self._send(piece)
 
     async def _send(self, frame: Frame) -> None:
         if self._cut:

@@ -79,10 +79,9 @@ def thinking(turn_id: UUID, attempt: int, ref: str) -> dict[str, Any]:
     return status.frame()
 
 
-class Delta(ServerFrame):
-    """A part of a running answer. A piece is one code point, so `index` counts characters."""
+class Piece(ServerFrame):
+    """A part of a text that grows. A piece is one code point, so `index` counts characters."""
 
-    type: Literal["delta"] = "delta"
     turn: UUID
     attempt: int
     first: int
@@ -92,12 +91,40 @@ class Delta(ServerFrame):
     timestamp: str = Field(default_factory=_now)
 
 
+class Delta(Piece):
+    """A part of a running answer."""
+
+    type: Literal["delta"] = "delta"
+
+
+class Reasoning(Piece):
+    """A part of what the model thinks before it answers."""
+
+    type: Literal["reasoning"] = "reasoning"
+
+
 class Usage(BaseModel):
     """What a turn took; None is unknown."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cost: float | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+
+
+class Reasoned(BaseModel):
+    """What is known of the reasoning before an answer, without its text; None is unknown."""
+
+    ms: int | None
+    tokens: int | None
+
+
+class Source(BaseModel):
+    """A page that an answer is based on."""
+
+    url: str
+    title: str
 
 
 class Response(ServerFrame):
@@ -108,6 +135,8 @@ class Response(ServerFrame):
     finish_reason: str  # stop, length, content_filter, cancelled, interrupted
     model: str | None
     usage: Usage
+    reasoning: Reasoned | None = None  # None: the model did not reason
+    sources: list[Source] | None = None
     author: Literal["agent", "staff"] = "agent"
     content: str
 
@@ -124,6 +153,7 @@ class Error(ServerFrame):
     turn: UUID | None = None
     model: str | None = None
     usage: Usage | None = None
+    reasoning: Reasoned | None = None
     content: str
     timestamp: str = Field(default_factory=_now)
 
@@ -172,6 +202,29 @@ def current(frame: dict[str, Any]) -> dict[str, Any]:
     if frame.get("expires_at", "~") > _now():  # texts of one form compare as their moments do
         return frame
     return {**frame, "event": "expired", "content": ""}
+
+
+_NO_TEXT = {
+    "stop": "The answer is empty.",
+    "length": "The model used up its tokens while it was thinking, and has not answered.",
+    "content_filter": "The answer was withheld by a content filter.",
+}
+
+
+def words(finish_reason: str, text: str) -> str:
+    """What people read as an answer: its text, or what is to be said when the model gave none.
+
+    A turn that people stopped before it had text needs no words. White space stays before the
+    words: clients may hold it from deltas, which an answer goes on from.
+    """
+    return text if text.strip() else text + _NO_TEXT.get(finish_reason, "")
+
+
+def size(frame: dict[str, Any]) -> int:
+    """How many characters of text a durable frame holds."""
+    reasoning = frame.get("reasoning") or {}
+    texts = (frame["content"], frame.get("partial", ""), reasoning.get("content", ""))
+    return sum(len(text) for text in texts)
 
 
 def encode(frame: dict[str, Any]) -> str:

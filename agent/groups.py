@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 
 from . import metrics
 from .actor import Access, Actor
+from .frames import size
 
 _RECENT_FRAMES = 64
 _RECENT_CHARS = 200_000
@@ -28,11 +29,11 @@ Frame = dict[str, Any]
 
 @dataclass(slots=True)
 class Answer:
-    """The text of a running turn, as far as this process has it.
+    """The texts of a running turn, as far as this process has them.
 
     `worker` is the process that runs it, `seq` the session's newest message when it was claimed.
-    `whole` tells that nothing before `text` is missing, and is False until the first text from
-    another process has come.
+    `whole` tells that nothing before the ends of the texts is missing, and is False until the first
+    text from another process has come.
     """
 
     turn_id: UUID
@@ -42,7 +43,9 @@ class Answer:
     seq: int
     text: str = ""
     whole: bool = False
-    relayed: int = 0  # characters that other processes were sent
+    reasoning: str = ""  # what the model thinks before it answers, as far as it is shown
+    relayed: int = 0  # characters of `text` that other processes were sent
+    relayed_reasoning: int = 0
 
 
 class Listener(Protocol):
@@ -127,9 +130,9 @@ class Group:
         if frame["seq"] in self._recent:
             return
         self._recent[frame["seq"]] = frame
-        self._recent_chars += _size(frame)
+        self._recent_chars += size(frame)
         while len(self._recent) > _RECENT_FRAMES or self._recent_chars > _RECENT_CHARS:
-            self._recent_chars -= _size(self._recent.popitem(last=False)[1])
+            self._recent_chars -= size(self._recent.popitem(last=False)[1])
 
     def _end(self, turn: str, seq: int) -> None:
         self._ended[turn] = seq
@@ -191,10 +194,6 @@ class Group:
     def wake(self) -> None:
         for listener in self.listeners:
             listener.wake()
-
-
-def _size(frame: Frame) -> int:
-    return len(frame["content"]) + len(frame.get("partial", ""))
 
 
 groups: WeakValueDictionary[UUID, Group] = WeakValueDictionary()

@@ -53,7 +53,9 @@ connects = _counter("connects", "WebSockets that were welcomed", "resumed")
 closes = _counter("closes", "WebSockets that the server closed, by close code", "code")
 frames_in = _counter("frames_received", "Valid frames of clients", "type")
 refusals = _counter("errors_sent", "Errors about a frame or connection of a client", "code")
-deltas = _counter("deltas_sent", "Delta frames, to all connections")
+deltas = _counter("deltas_sent", "Delta and reasoning frames, to all connections")
+
+overloads = _counter("overloads", "Requests that found no free place in time")
 
 # turns
 

@@ -17,8 +17,21 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from .actor import CHAT, NOTIFY, Actor
-from .conf import django_setting
-from .frames import ServerFrame, current, rfc3339
+from .conf import conf, django_setting
+from .frames import ServerFrame, current, rfc3339, words
+
+
+def leave_deleted(collector: Any, field: Any, rows: Any, using: str) -> None:
+    """`on_delete` of a session's owner and token: its sessions are deleted ones from then on.
+
+    Their rows go later, in small transactions (see `removal`); with CASCADE they would all be
+    loaded, and go in one.
+    """
+    collector.add_field_update(Session._meta.get_field("deleted_at"), Now(), rows)
+    collector.add_field_update(field, None, rows)  # last: by it the rows are found
+
+
+leave_deleted.lazy_sub_objs = True  # type: ignore[attr-defined]  # Django then loads none of them
 
 
 class SessionQuerySet(models.QuerySet["Session"]):
@@ -39,6 +52,19 @@ class SessionQuerySet(models.QuerySet["Session"]):
         return self.filter(changed_at__gt=Now() - timedelta(seconds=seconds))
 
 
+class _SessionManager(models.Manager["Session"]):
+    """The sessions that there are; a deleted one whose rows are not removed yet is none."""
+
+    def get_queryset(self) -> SessionQuerySet:
+        return SessionQuerySet(self.model, using=self._db).filter(deleted_at=None)
+
+    def reachable_by(self, actor: Actor) -> SessionQuerySet:
+        return self.get_queryset().reachable_by(actor)
+
+    def changed_within(self, seconds: float) -> SessionQuerySet:
+        return self.get_queryset().changed_within(seconds)
+
+
 class Session(models.Model):
     """A conversation. Its row is written with its first durable frame."""
 
@@ -47,14 +73,14 @@ class Session(models.Model):
         django_setting("AUTH_USER_MODEL"),
         null=True,
         blank=True,
-        on_delete=models.CASCADE,
+        on_delete=leave_deleted,
         related_name="agent_sessions",
     )
     token = models.ForeignKey(
         "ApiToken",
         null=True,
         blank=True,
-        on_delete=models.CASCADE,
+        on_delete=leave_deleted,
         db_index=False,  # see Meta
         related_name="sessions",
         help_text="the program that it belongs to, when that acts for no user",
@@ -72,8 +98,13 @@ class Session(models.Model):
     changed_at = models.DateTimeField(default=timezone.now, help_text="newest message")
     last_activity_at = models.DateTimeField(default=timezone.now)
     closed_at = models.DateTimeField(null=True, blank=True)
+    deleted_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="nobody reaches it; its rows go later"
+    )
 
-    objects: ClassVar[Any] = SessionQuerySet.as_manager()
+    objects: ClassVar[Any] = _SessionManager()
+    #: With the deleted ones; only for what removes them.
+    with_deleted: ClassVar[Any] = models.Manager()
 
     class Meta:
         ordering = ("-changed_at",)
@@ -83,6 +114,11 @@ class Session(models.Model):
             models.Index(fields=("owner", "-changed_at"), name="session_owner"),
             models.Index(fields=("token", "-changed_at"), name="session_token"),
             models.Index(fields=("visitor", "-changed_at"), name="session_visitor"),
+            models.Index(
+                fields=("deleted_at",),
+                condition=Q(deleted_at__isnull=False),
+                name="session_deleted",
+            ),
         )
 
     def __str__(self) -> str:
@@ -115,6 +151,9 @@ class Message(models.Model):
     )
     content = models.TextField(blank=True)
     partial = models.TextField(blank=True, help_text="what an error left of the answer")
+    reasoning = models.TextField(  # noqa: DJ001  # null: rows of older versions have no text
+        null=True, blank=True, help_text="what the model thought before it answered, if it is kept"
+    )
     data = models.JSONField(default=dict, blank=True)
     ended_seq = models.PositiveIntegerField(
         null=True, blank=True, help_text="of a query: seq of its first end"
@@ -187,25 +226,41 @@ class Message(models.Model):
         return message.frame()
 
     @property
+    def words(self) -> str:
+        """What people read: the content, or what is to be said of an answer without text."""
+        return words(self.data.get("finish_reason", ""), self.content)
+
+    @property
     def is_expired(self) -> bool:
         """Whether it is a notification whose text nobody is to see any more."""
         return self.frame().get("event") == "expired"
 
     def frame(self) -> dict[str, Any]:
-        """The durable frame, the same each time that it is sent, until it expires."""
+        """The durable frame, the same each time that it is sent, until it expires.
+
+        What is told of the model's reasoning is as the setting REASONING is now.
+        """
         partial = {"partial": self.partial} if self.type == self.Type.ERROR else {}
         expiry = {"expires_at": rfc3339(self.expires_at)} if self.expires_at else {}
-        return current(
+        empty = {} if self.words == self.content else {"empty": True}
+        frame = current(
             {
                 "type": self.type,
                 "seq": self.seq,
                 **self.data,
                 **partial,
                 **expiry,
-                "content": self.content,
+                **empty,
+                "content": self.words,
                 "timestamp": rfc3339(self.created_at),
             }
         )
+        if "reasoning" in frame:
+            if conf().reasoning == "off":
+                del frame["reasoning"]
+            elif conf().reasoning == "show" and self.reasoning:
+                frame["reasoning"] = {**frame["reasoning"], "content": self.reasoning}
+        return frame
 
 
 class Turn(models.Model):
@@ -256,6 +311,16 @@ class Turn(models.Model):
     completion_tokens = models.PositiveIntegerField(null=True, blank=True)
     cost = models.DecimalField(max_digits=14, decimal_places=8, null=True, blank=True)
     first_token_ms = models.PositiveIntegerField(null=True, blank=True)
+    reasoning_ms = models.PositiveIntegerField(
+        null=True, blank=True, help_text="from its first reasoning to its first text, or the end"
+    )
+    reasoning_tokens = models.PositiveIntegerField(null=True, blank=True)
+    cached_tokens = models.PositiveIntegerField(
+        null=True, blank=True, help_text="of the prompt, from the provider's cache"
+    )
+    provider_status = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="HTTP status of the provider's error"
+    )
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -348,3 +413,13 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class WriteCheck(models.Model):
+    """What a process writes to see whether the database takes writes; means nothing else."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True)
+    checked_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return str(self.checked_at)

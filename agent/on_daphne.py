@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from daphne.http_protocol import HTTPFactory, WebRequest
+from daphne.utils import INVALID_HEADER_VALUE_BYTES
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import reactor as _reactor
 from twisted.internet import tcp
 
-from .conf import conf
-from .intake import BODY_BYTES, REQUEST_SECONDS, Intake, most_descriptors
+from .crowd import crowd
+from .intake import BODY_BYTES, REQUEST_SECONDS, Intake
 
 reactor: Any = _reactor  # the module becomes the reactor when it is installed
 
@@ -25,9 +26,14 @@ class Connection(tcp.Server):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        if self.fileno() >= most_descriptors(conf().max_concurrent_turns):
-            reactor.callLater(0, self.abortConnection)
+        crowd().arrive(self._host(), self.fileno(), self, self._drop)
         self.expect()
+
+    def _host(self) -> str:
+        return str(getattr(self.getPeer(), "host", ""))
+
+    def _drop(self) -> None:
+        reactor.callLater(0, self.abortConnection)  # a new one is not set up yet
 
     def expect(self) -> None:
         """A request is to be here soon."""
@@ -41,6 +47,7 @@ class Connection(tcp.Server):
 
     def connectionLost(self, reason: Any) -> None:
         self.expect_nothing()
+        crowd().leave(self._host(), self)
         super().connectionLost(reason)
 
 
@@ -68,7 +75,19 @@ class Request(WebRequest):  # type: ignore[misc]
 
     def process(self) -> Any:
         self._connection.expect_nothing()
+        if cookies := self.requestHeaders.getRawHeaders(b"cookie"):
+            self.requestHeaders.setRawHeaders(b"cookie", [_one_header(cookies)])
         return super().process()
+
+
+def _one_header(cookies: list[bytes]) -> bytes:
+    """Cookie headers as one. daphne would join them with commas for a WebSocket.
+
+    Without the cookies of other programs for whose bytes it refuses the whole request: letters
+    in UTF-8 have them. Ours are ASCII.
+    """
+    each = b"; ".join(cookies).split(b";")
+    return b";".join(one for one in each if not INVALID_HEADER_VALUE_BYTES.intersection(one))
 
 
 class Factory(HTTPFactory):  # type: ignore[misc]

@@ -1,11 +1,12 @@
 """The model's provider: chat completions over HTTP, as a stream of chunks.
 
-The only user of httpx; what a server says is decoded in `completions`. It knows neither Django nor
-sessions, and nothing of the provider's words, of its address or of the key reaches an error or a
-log line.
+The only user of httpx; requests are made in `chat_request`, and what a server says is decoded in
+`event_stream` and `completions`. It knows neither Django nor sessions, and nothing of the
+provider's words, of its address or of the key reaches an error or a log line.
 
-Deadlines count tokens, not bytes: keepalive comments, empty deltas and usage do not prolong them,
-reasoning does. Requests are repeated until there is a token, never after it.
+Deadlines count tokens, not bytes: keepalives, empty deltas and usage do not prolong them, reasoning
+does. Requests are repeated until there is a token, never after it, and never when the provider
+answered in a way that cannot be read: that answer is paid.
 
 httpx sits on aiohttp's transport: 36 µs of CPU per token, 83 with its own (50 streams, one token in
 20 ms); sleeping between reads, to decode several tokens at once, saves nothing more. Errors of that
@@ -15,44 +16,50 @@ transport say little (a reset comes as `ConnectTimeout`, a broken header as aioh
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
 
 import aiohttp
 import httpx
 import stamina
-from httpx_aiohttp import HttpxAiohttpClient
-from httpx_sse import EventSource
+from httpx_aiohttp import AiohttpTransport, HttpxAiohttpClient
 
 from . import metrics
-from .completions import (
-    Chunk,
-    Decoder,
-    Delta,
-    Finish,
-    Usage,
-    error_of_response,
-    request_body,
-    request_headers,
+from .chat_request import (
+    Adaptation,
+    ChatRequest,
+    body_of,
+    endpoint,
+    headers_of,
+    refused_parameter,
 )
-from .errors import AgentError, ProviderTimeout, ProviderUnavailable
+from .completions import Chunk, Decoder, Delta, Finish, Reasoning, Source, Usage
+from .errors import (
+    AgentError,
+    AnswerUnreadable,
+    ProviderTimeout,
+    ProviderUnavailable,
+)
+from .event_stream import Document, EventStream
+from .provider_errors import ProviderError, parsed, provider_error
 
-__all__ = ["Chunk", "Delta", "Finish", "Provider", "Usage"]
+__all__ = ["Chunk", "Delta", "Finish", "Provider", "Reasoning", "Source", "Usage"]
 
 log = logging.getLogger(__name__)
 
-MAX_EVENT_BYTES = 2**20  # also of a whole answer that is no stream
 MAX_ERROR_BYTES = 2**16
+MAX_HEADER_BYTES = 2**16  # of one header of a response; aiohttp's own bound is 8190
 GRACE_SECONDS = 5.0  # for the usage of a complete answer, and for the body of an error
 END_SECONDS = 0.1  # for the end of a response after [DONE]
 IDLE_SECONDS = 60.0  # of a connection
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_TOKEN_WITHOUT_TEXT = Delta("")
-_EVENTS = "text/event-stream; charset=utf-8"  # whatever the server says: the standard has no other
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -60,15 +67,16 @@ class Provider:
     """A provider of chat completions. One per event loop; it keeps connections open.
 
     Raises:
-        ValueError: the key or the address is none.
+        ValueError: the key or the base URL cannot work.
     """
 
     api_key: str  # sent as a bearer token; empty: none is sent
-    base_url: str  # what comes before /chat/completions
+    base_url: str  # with or without /chat/completions; its query is kept
     model: str
     fallback_models: Sequence[str] = ()  # tried by OpenRouter in this order; three at most
-    temperature: float = 0.7
-    max_tokens: int = 1500
+    temperature: float | None = 0.7  # None: not sent
+    max_tokens: int | None = 1500  # None: not sent
+    reasoning_effort: str = ""  # empty: not sent
     connect_timeout: float = 10.0  # seconds for a connection, with name lookup and handshake
     first_token_timeout: float = 60.0  # seconds from the question on, with all repetitions
     token_timeout: float = 30.0  # seconds between two tokens
@@ -81,17 +89,20 @@ class Provider:
     max_retry_after: float = 20.0  # seconds; who asks for a longer wait is not waited for
 
     def __post_init__(self) -> None:
+        self._endpoint = endpoint(self.base_url)
         try:
-            self._url = httpx.URL(f"{self.base_url.rstrip('/')}/chat/completions")
+            self._url = httpx.URL(self._endpoint.url)
         except httpx.InvalidURL:
-            raise ValueError("The provider's address is none.") from None
-        self._headers = request_headers(self.api_key, self.title, self.referer)
+            raise ValueError("The provider's base URL is not an http(s) address.") from None
+        credentials = self._endpoint.credentials
+        self._headers = headers_of(self.api_key, credentials, self.title, self.referer)
         # The operator's proxy (HTTPS_PROXY) counts, but a model on this machine is not behind it.
-        self._trust_env = self._url.host not in _LOOPBACK
+        self._trust_env = self._endpoint.host not in _LOOPBACK
         # Reading the certificates (SSL_CERT_FILE counts) takes 20 ms: here, not in the event loop.
         self._tls = httpx.create_ssl_context()
         self._client: httpx.AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._learnt: dict[str, tuple[Adaptation, ...]] = {}  # by model
 
     async def stream(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[Chunk, None]:
         """Ask the model.
@@ -102,8 +113,9 @@ class Provider:
             messages: `role` and `content` of each, oldest first.
 
         Yields:
-            `Delta`s; `Usage`s, each replacing the one before: with the model's name before the
-            first delta, with numbers when they come; at last one `Finish`.
+            `Delta`s, and `Reasoning`s, some of them empty; `Source`s; `Usage`s, each replacing the
+                one before: with the model's name before the first delta, with numbers when they
+                come; at last one `Finish`.
 
         Raises:
             ProviderTimeout: a deadline passed.
@@ -115,13 +127,17 @@ class Provider:
         now = asyncio.get_running_loop().time()
         total = now + self.total_timeout
         first = min(now + self.first_token_timeout, total)
-        names = (self.model, *self.fallback_models)
-        content = request_body(messages, names, self.temperature, self.max_tokens)
-        chunk, answer = await self._begun(content, first, total)
+        request = ChatRequest(
+            messages=messages,
+            models=(self.model, *self.fallback_models),
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            reasoning_effort=self.reasoning_effort,
+        )
+        chunk, answer = await self._begun(request, first, total)
         async with aclosing(answer):
             while chunk is not None:
-                if chunk != _TOKEN_WITHOUT_TEXT:
-                    yield chunk
+                yield chunk
                 chunk = await anext(answer, None)
 
     async def aclose(self) -> None:
@@ -133,7 +149,7 @@ class Provider:
     # requests
 
     async def _begun(
-        self, content: bytes, first: float, total: float
+        self, request: ChatRequest, first: float, total: float
     ) -> tuple[Chunk | None, AsyncGenerator[Chunk, None]]:
         """The first chunk of an answer, and the rest; asks again as long as that makes sense."""
         async for attempt in stamina.retry_context(
@@ -147,13 +163,15 @@ class Provider:
             with attempt:
                 if attempt.num > 1:
                     metrics.provider_retries.inc()
-                answer = self._answer(content, first, total)
+                answer = self._answer(request, first, total)
                 return await anext(answer), answer
         raise AssertionError("the last attempt returns or raises")
 
     def _wait_before_retry(self, error: Exception, first: float) -> bool | float:
         """Whether to ask again, or after how many seconds. The wait counts for the deadline."""
         if not isinstance(error, AgentError) or not error.retryable:
+            return False
+        if isinstance(error, AnswerUnreadable):
             return False
         left = first - asyncio.get_running_loop().time()
         if error.retry_after is None:
@@ -162,43 +180,73 @@ class Provider:
         return wait if error.retry_after <= self.max_retry_after and wait < left else False
 
     async def _answer(
-        self, content: bytes, first: float, total: float
+        self, request: ChatRequest, first: float, total: float
     ) -> AsyncGenerator[Chunk, None]:
         """One request. Its first chunk comes with, or is, its first token."""
         loop = asyncio.get_running_loop()
         decoder = Decoder()
         deadline = first
-        response = await self._respond(content, deadline)
-        async with aclosing(response), aclosing(_documents(response)) as documents:
-            while (document := await _read(documents, deadline, decoder)) is not None:
-                alive = False
-                for chunk in decoder.feed(document):
-                    alive = alive or isinstance(chunk, Delta)
-                    yield chunk
-                if decoder.full:
+        response = await self._accepted(request, deadline)
+        async with aclosing(response), aclosing(_documents(response)) as reads:
+            while (documents := await _read(reads, deadline, decoder)) is not None:
+                tokens = decoder.tokens
+                for document in documents:
+                    for chunk in decoder.feed(document):
+                        yield chunk
+                    if decoder.is_done or decoder.is_full:
+                        break
+                if decoder.is_full:
                     break
-                if decoder.finish_reason:
+                if decoder.is_done:
+                    await _finish_reading(reads)
+                    break
+                if decoder.is_settled:
                     deadline = min(deadline, loop.time() + GRACE_SECONDS)
-                elif alive:  # from here on: what the reader did with it does not count
+                elif decoder.tokens > tokens:  # from here on: what its reader did does not count
                     deadline = min(loop.time() + self.token_timeout, total)
             for chunk in decoder.end():
                 yield chunk
 
-    async def _respond(self, content: bytes, deadline: float) -> httpx.Response:
-        """Send a request; the response's headers say that it succeeded."""
+    async def _accepted(self, request: ChatRequest, deadline: float) -> httpx.Response:
+        """Send a request, without what its server refuses; the response's headers say success."""
+        model = request.models[0]
+        adaptations = self._learnt.get(model, ())
+        while True:
+            body = body_of(request, self._endpoint.host, adaptations)
+            response = await self._sent(json.dumps(body).encode(), deadline)
+            if 200 <= response.status_code < 300:
+                self._learn(model, adaptations)
+                return response
+            refusal = await _refusal(response, deadline)
+            log.log(
+                logging.WARNING if 400 <= response.status_code < 500 else logging.INFO,
+                "provider answered with status %d %s",
+                response.status_code,
+                refusal.identifiers,
+            )
+            adaptation = refused_parameter(refusal, body, adaptations)
+            if adaptation is None:
+                raise refusal.as_error()
+            adaptations = (*adaptations, adaptation)
+
+    def _learn(self, model: str, adaptations: Sequence[Adaptation]) -> None:
+        """Remember what a model's server refused, and tell the operator once."""
+        known = self._learnt.get(model, ())
+        new = [adaptation for adaptation in adaptations if adaptation not in known]
+        lasting = [adaptation for adaptation in new if adaptation.lasts]
+        self._learnt[model] = (*known, *lasting)
+        for adaptation in lasting:
+            log.warning("the provider refuses a parameter: %s", adaptation.parameter)
+
+    async def _sent(self, content: bytes, deadline: float) -> httpx.Response:
         client = self._client_of_this_loop()
         request = client.build_request("POST", self._url, content=content, headers=self._headers)
         try:
             async with asyncio.timeout_at(deadline):
-                response = await client.send(request, stream=True)
+                return await client.send(request, stream=True)
         except _FOREIGN as foreign:
-            log.info("provider not reached: %s", type(foreign).__name__)
+            log.info("provider not reached: %s", _reason(foreign))
             error = _translated(foreign)
-        else:
-            if response.status_code == 200:
-                return response
-            log.info("provider answered with status %d", response.status_code)
-            error = await _refusal(response, deadline)
         raise error  # out here, so that it carries no context: a traceback would show the address
 
     def _client_of_this_loop(self) -> httpx.AsyncClient:
@@ -209,14 +257,42 @@ class Provider:
             limits = httpx.Limits(
                 max_connections=self.max_connections, keepalive_expiry=IDLE_SECONDS
             )
-            self._client = HttpxAiohttpClient(
+            self._client = _Client(
                 verify=self._tls,
                 trust_env=self._trust_env,
                 follow_redirects=False,  # they would take the key elsewhere
                 timeout=httpx.Timeout(None, connect=connect, pool=connect),
                 limits=limits,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             )
         return self._client
+
+
+class _Transport(AiohttpTransport):
+    """aiohttp with room for long headers, and without a cookie jar: callers share connections."""
+
+    def get_client(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=self.limits.max_connections or 0,
+            keepalive_timeout=self.limits.keepalive_expiry,
+            ssl=self.ssl_context,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+        )
+
+
+class _Client(HttpxAiohttpClient):
+    def _init_transport(self, **options: Any) -> _Transport:  # type: ignore[override]
+        return _Transport(**options)
+
+    def _init_proxy_transport(  # type: ignore[override]
+        self, proxy: httpx.Proxy, **options: Any
+    ) -> _Transport:
+        return _Transport(proxy=proxy, **options)
 
 
 #: What httpx, its transport and the sockets raise.
@@ -230,8 +306,15 @@ def _translated(error: Exception) -> AgentError:
     return ProviderTimeout() if timed_out else ProviderUnavailable()
 
 
-async def _refusal(response: httpx.Response, deadline: float) -> AgentError:
-    """The error that a response with another status than 200 means."""
+def _reason(error: Exception) -> str:
+    """Why a provider was not reached, in words that hold nothing of its address or its answer."""
+    if isinstance(error, aiohttp.ClientResponseError) and "Got more than" in error.message:
+        return f"a header is longer than {MAX_HEADER_BYTES} bytes"
+    return type(error).__name__
+
+
+async def _refusal(response: httpx.Response, deadline: float) -> ProviderError:
+    """The error that a response with another status than success means."""
     deadline = min(deadline, asyncio.get_running_loop().time() + GRACE_SECONDS)
     body = bytearray()
     with suppress(*_FOREIGN):  # the status says enough
@@ -240,61 +323,50 @@ async def _refusal(response: httpx.Response, deadline: float) -> AgentError:
                 body += data[:MAX_ERROR_BYTES]
                 if len(body) >= MAX_ERROR_BYTES:
                     break
-    return error_of_response(response.status_code, response.headers, bytes(body))
+    error = parsed(bytes(body))
+    if error is None:  # words, or JSON in an event
+        error = next(iter(_events_of(bytes(body))), body.decode(errors="replace"))
+    return provider_error(error, response.status_code, response.headers)
+
+
+def _events_of(body: bytes) -> list[Any]:
+    """The JSON of a body that is an event stream."""
+    stream = EventStream()
+    try:
+        documents = [*stream.feed(body), *stream.end()]
+    except AnswerUnreadable:
+        return []
+    return [found for each in documents if (found := parsed(each.data)) is not None]
 
 
 async def _read(
-    documents: AsyncGenerator[str | bytes, None], deadline: float, decoder: Decoder
-) -> str | bytes | None:
-    """The next document, or None at the end. A complete answer is not spoilt by what follows."""
+    reads: AsyncGenerator[list[Document], None], deadline: float, decoder: Decoder
+) -> list[Document] | None:
+    """What the next read brings, or None at the end; nothing spoils an answer that is complete."""
     try:
         async with asyncio.timeout_at(deadline):
-            return await anext(documents, None)
+            return await anext(reads, None)
     except (*_FOREIGN, AgentError) as broken:
         log.info("provider's answer broke off: %s", type(broken).__name__)
         error = _translated(broken)
-    if decoder.finish_reason:
+    if decoder.is_complete:
         return None
     raise error
 
 
-async def _documents(response: httpx.Response) -> AsyncGenerator[str | bytes, None]:
-    """The JSON documents of a response: its events, or one of a server that cannot stream."""
-    kind = response.headers.get("content-type", "")
-    packed = response.headers.get("content-encoding", "identity") != "identity"
-    if "text/event-stream" in kind and not packed:
-        bounded = _Bounded(response)
-        source = EventSource(httpx.Response(200, headers={"Content-Type": _EVENTS}, stream=bounded))
-        async with aclosing(source.aiter_sse()) as events:
-            async for event in events:
-                bounded.room = MAX_EVENT_BYTES
-                if event.data == "[DONE]":
-                    break
-                if event.data:
-                    yield event.data
-            # The end of the response is read too, so that its connection can be used again.
-            with suppress(*_FOREIGN, AgentError):
-                async with asyncio.timeout(END_SECONDS):
-                    await anext(events, None)
-    elif "json" in kind and not packed:
-        yield b"".join([data async for data in _Bounded(response)])
-    else:
-        raise ProviderUnavailable
+async def _documents(response: httpx.Response) -> AsyncGenerator[list[Document], None]:
+    """The documents of a response, as they come with each read."""
+    if response.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
+        raise AnswerUnreadable
+    stream = EventStream()
+    async for data in response.aiter_raw():
+        yield stream.feed(data)
+    yield stream.end()
 
 
-class _Bounded(httpx.AsyncByteStream):
-    """A response's bytes, as long as there is room: decoders keep what has no end in memory.
-
-    Its reader sets `room` anew for each event. What one read has brought, some KiB, may go over.
-    """
-
-    def __init__(self, response: httpx.Response) -> None:
-        self._response = response
-        self.room = MAX_EVENT_BYTES
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for data in self._response.aiter_raw():
-            self.room -= len(data)
-            if self.room < 0:
-                raise ProviderUnavailable
-            yield data
+async def _finish_reading(reads: AsyncGenerator[list[Document], None]) -> None:
+    """Read the end of a response too, so that its connection can be used again."""
+    with suppress(*_FOREIGN, AgentError):
+        async with asyncio.timeout(END_SECONDS):
+            async for _ in reads:
+                pass

@@ -154,18 +154,8 @@ class Relay:
         pending, self._pending = self._pending, {}
         texts, self._texts = self._texts, {}
         for session_id, answer in texts.items():
-            piece = answer.text[answer.relayed :]
             due = pending.setdefault(session_id, {"seq": 0, "frames": [], "statuses": []})
-            due["text"] = [
-                answer.turn_id.hex,
-                answer.attempt,
-                answer.ref,
-                answer.worker,
-                answer.seq,
-                answer.relayed,
-                piece,
-            ]
-            answer.relayed += len(piece)
+            due |= _growth(answer)
         sends = [send(to, message) for send, to, message in posts]
         for session_id, due in pending.items():
             message = {"type": "session", "from": PROCESS, "session": session_id.hex, **due}
@@ -238,7 +228,7 @@ class Relay:
     def _send_whole_text(self, session_id: UUID) -> None:
         mine = groups.get(session_id)
         if mine and mine.answer and mine.answer.worker == PROCESS:
-            mine.answer.relayed = 0
+            mine.answer.relayed = mine.answer.relayed_reasoning = 0
             self.pend_text(session_id, mine.answer)
 
     def _take_session(self, message: dict[str, Any]) -> None:
@@ -248,28 +238,22 @@ class Relay:
         for seq, status in message["statuses"]:
             mine.take(seq, [], [status])
         if "text" in message:
-            self._take_text(mine, *message["text"])
+            self._take_text(mine, message)
         mine.take(message["seq"], message["frames"], [])
 
-    def _take_text(
-        self,
-        mine: Group,
-        turn: str,
-        attempt: int,
-        ref: str,
-        worker: str,
-        seq: int,
-        start: int,
-        piece: str,
-    ) -> None:
+    def _take_text(self, mine: Group, message: dict[str, Any]) -> None:
+        """Add what has come of a running answer; ask for all of it if something is missing."""
+        turn, attempt, ref, worker, seq, start, text = message["text"]
+        reasoning = message.get("reasoning", {"start": 0, "content": ""})
         answer = mine.begin(Answer(UUID(turn), attempt, ref, worker, seq))
         if answer is None:
             return
-        if start > len(answer.text):
+        if start > len(answer.text) or reasoning["start"] > len(answer.reasoning):
             self.ask_for_text(mine.session_id, worker)
             return
         answer.whole = True
-        answer.text += piece[len(answer.text) - start :]
+        answer.reasoning += reasoning["content"][len(answer.reasoning) - reasoning["start"] :]
+        answer.text += text[len(answer.text) - start :]
 
     # membership and health
 
@@ -310,6 +294,24 @@ class Relay:
         self._joined.clear()
         if self._hearing:
             self._hearing.reschedule(asyncio.get_running_loop().time())
+
+
+def _growth(answer: Answer) -> dict[str, Any]:
+    """What other processes lack of an answer; it counts as sent.
+
+    The list of the text has this length for ever: processes of older versions unpack it, and ignore
+    what they do not know. The reasoning that belongs to it tells its length even when it is not
+    new, so that who missed it asks.
+    """
+    text = answer.text[answer.relayed :]
+    reasoning = answer.reasoning[answer.relayed_reasoning :]
+    head = [answer.turn_id.hex, answer.attempt, answer.ref, answer.worker, answer.seq]
+    growth: dict[str, Any] = {"text": [*head, answer.relayed, text]}
+    if answer.reasoning:
+        growth["reasoning"] = {"start": answer.relayed_reasoning, "content": reasoning}
+    answer.relayed += len(text)
+    answer.relayed_reasoning += len(reasoning)
+    return growth
 
 
 async def _sum(answers: asyncio.Queue[Presence]) -> Presence:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import structlog
 
 from . import db, frames, live, metrics, relay, stops, turns
-from .completions import Chunk, Delta, Finish, Usage
+from .completions import Chunk, Delta, Finish, Reasoning, Source, Usage
 from .conf import conf
 from .errors import AgentError, InternalError
 from .groups import Answer, Group, group
@@ -24,6 +24,12 @@ from .prompt import ChatMessage, prompt
 from .turns import Claimed, Outcome
 
 log = structlog.get_logger(__name__)
+
+_now = time.monotonic
+
+#: Reasoning beyond this is neither sent nor kept; the answer goes on.
+MAX_REASONING_CHARS = 200_000
+MAX_SOURCES = 100
 
 
 class Model(Protocol):
@@ -46,8 +52,11 @@ class Run:
             claimed.turn_id, claimed.attempt, claimed.ref, relay.PROCESS, seq, whole=True
         )
         self.usage = Usage(None, None, None, None)
+        self.sources: list[Source] = []
         self.finish_reason = ""
         self.first_token_ms: int | None = None
+        self.reasoning_ms: int | None = None  # how long it reasoned, when it has stopped to
+        self._reasons_since: float | None = None
 
     async def read(self, model: Model) -> None:
         """Read the whole answer.
@@ -56,19 +65,38 @@ class Run:
             AgentError: of the provider, or `InternalError`.
         """
         messages = await db.repeated(self._prompt)
-        began = time.monotonic()
+        began = _now()
         async for chunk in model.stream(messages):
+            if isinstance(chunk, Delta | Reasoning) and self.first_token_ms is None:
+                self.first_token_ms = _milliseconds_since(began)
+                metrics.first_token.observe(self.first_token_ms / 1000)
             match chunk:
+                case Reasoning(text):
+                    self._reason(text)
                 case Delta(text):
-                    if self.first_token_ms is None:
-                        metrics.first_token.observe(time.monotonic() - began)
-                        self.first_token_ms = round((time.monotonic() - began) * 1000)
+                    if text.strip():
+                        self._stop_reasoning()
                     self.answer.text += text
                     live.grown(self.group, self.answer)
+                case Source():
+                    self.sources.append(chunk)
                 case Usage():
                     self.usage = chunk
                 case Finish(reason):
                     self.finish_reason = reason
+
+    def _reason(self, text: str) -> None:
+        if self._reasons_since is None:
+            self._reasons_since = _now()
+        if conf().reasoning != "show":
+            return
+        if text := text[: MAX_REASONING_CHARS - len(self.answer.reasoning)]:
+            self.answer.reasoning += text
+            live.grown(self.group, self.answer)
+
+    def _stop_reasoning(self) -> None:
+        if self._reasons_since is not None and self.reasoning_ms is None:
+            self.reasoning_ms = _milliseconds_since(self._reasons_since)
 
     async def _prompt(self) -> list[ChatMessage]:
         return await db.read(
@@ -82,6 +110,7 @@ class Run:
         )
 
     def outcome(self, *, error: AgentError | None = None, stopped: str = "") -> Outcome:
+        self._stop_reasoning()
         return Outcome(
             text=self.answer.text,
             finish_reason="" if error else stopped or self.finish_reason or "stop",
@@ -91,7 +120,16 @@ class Run:
             completion_tokens=self.usage.completion_tokens,
             cost=self.usage.cost,
             first_token_ms=self.first_token_ms,
+            reasoning_tokens=self.usage.reasoning_tokens,
+            cached_tokens=self.usage.cached_tokens,
+            reasoning_ms=self.reasoning_ms,
+            reasoning=self.answer.reasoning,
+            sources=self.sources[:MAX_SOURCES],
         )
+
+
+def _milliseconds_since(moment: float) -> int:
+    return round((_now() - moment) * 1000)
 
 
 async def run_turn(claimed: Claimed, seq: int, model: Model) -> bool:
@@ -139,7 +177,8 @@ async def _error(run: Run, reading: asyncio.Task[None]) -> AgentError | None:
         return None
     ids = {"session": str(run.claimed.session_id), "turn": str(run.claimed.turn_id)}
     if isinstance(error, AgentError):
-        log.info("turn failed", code=error.code, **ids)
+        status = {} if error.status is None else {"status": error.status}
+        log.info("turn failed", code=error.code, **status, **ids)
         return error
     internal = InternalError()
     log.error(

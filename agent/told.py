@@ -1,4 +1,4 @@
-"""What one connection was told of turns, and which of their steps come too late for it. Pure.
+"""What one connection was told of turns, and what of them comes too late or is next for it. Pure.
 
 Between processes a message can be late, doubled or out of order, and what the database says can be
 newer than all of them. What the client was told decides what it may still be told.
@@ -7,8 +7,10 @@ newer than all of them. What the client was told decides what it may still be to
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from uuid import UUID
 
+from . import frames
 from .groups import Answer, Frame, Group
 
 _ENDED_TURNS = 64
@@ -79,3 +81,48 @@ class Told:
     def _knows(self, turn: str, attempt: int) -> bool:
         known = self._answering
         return known is not None and known[0] == turn and known[1] >= attempt
+
+
+#: The texts of an answer, in the order in which a client is sent what is new of them.
+_TEXTS: tuple[tuple[str, Callable[..., frames.Piece]], ...] = (
+    ("reasoning", frames.Reasoning),
+    ("text", frames.Delta),
+)
+
+
+class Progress:
+    """How much of the running attempt's texts one client has, and what it is sent next."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self, *, snapshots: bool = False) -> None:
+        """The client has nothing yet.
+
+        Args:
+            snapshots: the first piece of each text is a snapshot: the client may hold older ones.
+        """
+        self._sent = {name: 0 for name, _ in _TEXTS}
+        self._owed = {name for name, _ in _TEXTS if snapshots}
+
+    def is_behind(self, answer: Answer) -> bool:
+        """Whether there is text that the client does not have."""
+        return any(len(getattr(answer, name)) > self._sent[name] for name, _ in _TEXTS)
+
+    def pieces(self, answer: Answer) -> Iterator[Frame]:
+        """What the client lacks, as one frame for each text; they count as sent."""
+        for name, kind in _TEXTS:
+            start = self._sent[name]
+            if not (text := getattr(answer, name)[start:]):
+                continue  # nothing new, or a copy of the text that begins anew
+            self._sent[name] += len(text)
+            snapshot = name in self._owed or None
+            self._owed.discard(name)
+            yield kind(
+                turn=answer.turn_id,
+                attempt=answer.attempt,
+                first=start,
+                index=start + len(text) - 1,
+                content=text,
+                snapshot=snapshot,
+            ).frame()

@@ -16,7 +16,8 @@ def facts(turn: Turn) -> Iterator[tuple[str, str]]:
     """The facts that a turn has, as pairs of a label and its value, in the order of reading."""
     yield "State", turn.state
     yield "Attempts", str(turn.attempt)
-    for fact in (outcome, model, tokens, cost, waited, first_token, duration):
+    spans = (waited, first_token, reasoning, duration)
+    for fact in (outcome, provider_status, model, tokens, cached_tokens, cost, *spans):
         if (value := fact(turn)) != NONE:
             yield fact.__name__.replace("_", " ").capitalize(), value
 
@@ -24,6 +25,11 @@ def facts(turn: Turn) -> Iterator[tuple[str, str]]:
 def outcome(turn: Turn) -> str:
     """How it ended: its error code or finish reason."""
     return turn.error_code or turn.finish_reason or NONE
+
+
+def provider_status(turn: Turn) -> str:
+    """The HTTP status of the provider's error."""
+    return NONE if turn.provider_status is None else str(turn.provider_status)
 
 
 def model(turn: Turn) -> str:
@@ -36,6 +42,11 @@ def tokens(turn: Turn) -> str:
     return in_and_out(turn.prompt_tokens, turn.completion_tokens)
 
 
+def cached_tokens(turn: Turn) -> str:
+    """Tokens of the prompt that the provider had in its cache."""
+    return NONE if turn.cached_tokens is None else _count(turn.cached_tokens)
+
+
 def cost(turn: Turn) -> str:
     return _missing(turn) if turn.cost is None else amount(turn.cost)
 
@@ -46,8 +57,16 @@ def waited(turn: Turn) -> str:
 
 
 def first_token(turn: Turn) -> str:
-    """From asking the model to the first token, in the attempt that ended the turn."""
+    """From asking the model to its first token, be it of reasoning, in the last attempt."""
     return NONE if turn.first_token_ms is None else seconds(turn.first_token_ms / 1000)
+
+
+def reasoning(turn: Turn) -> str:
+    """How long the model reasoned before its first text, and the tokens that this took."""
+    if turn.reasoning_ms is None and not turn.reasoning_tokens:
+        return NONE
+    span = UNKNOWN if turn.reasoning_ms is None else seconds(turn.reasoning_ms / 1000)
+    return f"{span}, {_count(turn.reasoning_tokens)} tokens"
 
 
 def duration(turn: Turn) -> str:

@@ -6,10 +6,11 @@ it wrote comes back in a `Change`, which the caller publishes after the commit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,6 +19,7 @@ from django.db import connection, transaction
 from django.db.models import Count, Exists, F, OuterRef, Q
 
 from . import frames
+from .completions import Source
 from .db import Now
 from .errors import AgentError, InternalError, NotFound
 from .models import Message, Session, Turn
@@ -58,6 +60,11 @@ class Outcome:
     completion_tokens: int | None = None
     cost: Decimal | None = None
     first_token_ms: int | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_ms: int | None = None  # from the first reasoning to the first text, or to the end
+    reasoning: str = ""  # as far as it is kept
+    sources: Sequence[Source] = ()
 
 
 def enqueue(
@@ -95,7 +102,12 @@ class Lease:
 
 
 def claim(
-    session_id: UUID, lease: Lease, *, skip_locked: bool = False
+    session_id: UUID,
+    lease: Lease,
+    *,
+    held: Mapping[UUID, int] = MappingProxyType({}),
+    doubtful: bool = False,
+    skip_locked: bool = False,
 ) -> tuple[Claimed | None, Change]:
     """Claim the turn of a session that is to run now: an abandoned one, else the next waiting.
 
@@ -104,6 +116,8 @@ def claim(
     Args:
         session_id: of the session.
         lease: of the process that claims.
+        held: the turns that run in it, with their attempts. It does not take them from itself.
+        doubtful: it may have claimed a turn of this session without knowing.
         skip_locked: give up when another process holds the session (PostgreSQL).
     """
     change = Change(session_id)
@@ -116,8 +130,7 @@ def claim(
     change.seq = numbers.seq
     queue = Queue.of(session_id, numbers.started)
     if queue.running:
-        abandoned = Turn.objects.filter(_EXPIRED, id=queue.running.id).exists()
-        if not abandoned:
+        if not _is_abandoned(queue.running, lease, held, doubtful=doubtful):
             return None, change
         if not queue.running.stop and _attempts_that_died(queue.running) < MAX_ATTEMPTS:
             return _restart(change, queue.running, lease), change
@@ -126,6 +139,16 @@ def claim(
     if not queue.waiting:
         return None, change
     return _start(change, queue, lease), change
+
+
+def _is_abandoned(turn: Turn, lease: Lease, held: Mapping[UUID, int], *, doubtful: bool) -> bool:
+    """Whether a running turn is without a process, as far as this one knows."""
+    mine = turn.worker == lease.worker
+    expired = Turn.objects.filter(_EXPIRED, id=turn.id)
+    if mine and held.get(turn.id) == turn.attempt:  # the clock has jumped, or this process slept
+        expired.update(lease_until=lease.until())
+        return False
+    return (mine and doubtful) or expired.exists()
 
 
 def _locked_elsewhere(session_id: UUID) -> bool:
@@ -294,6 +317,10 @@ def end(change: Change, turn: Turn, outcome: Outcome) -> bool:
         completion_tokens=outcome.completion_tokens,
         cost=outcome.cost,
         first_token_ms=outcome.first_token_ms,
+        reasoning_ms=outcome.reasoning_ms,
+        reasoning_tokens=outcome.reasoning_tokens,
+        cached_tokens=outcome.cached_tokens,
+        provider_status=_status_of(outcome.error),
     )
     if rows != 1:
         return False
@@ -305,6 +332,7 @@ def end(change: Change, turn: Turn, outcome: Outcome) -> bool:
             _terminal(turn, outcome),
             turn_id=turn.id,
             partial=partial,
+            reasoning=outcome.reasoning or None,
         )
     )
     change.seq = numbers.seq
@@ -314,22 +342,40 @@ def end(change: Change, turn: Turn, outcome: Outcome) -> bool:
     return True
 
 
+def _status_of(error: AgentError | None) -> int | None:
+    """The HTTP status of a provider's error; whatever else a provider calls its status is none."""
+    status = error.status if error else None
+    return status if status is not None and 100 <= status < 600 else None
+
+
 def _terminal(turn: Turn, outcome: Outcome) -> frames.ServerFrame:
     usage = frames.Usage(
         prompt_tokens=outcome.prompt_tokens,
         completion_tokens=outcome.completion_tokens,
         cost=None if outcome.cost is None else float(outcome.cost),
+        reasoning_tokens=outcome.reasoning_tokens,
+        cached_tokens=outcome.cached_tokens,
     )
+    reasoned = outcome.reasoning_ms is not None or outcome.reasoning_tokens
     shared: dict[str, Any] = {
         "id": uuid4(),
         "turn": turn.id,
         "ref": turn.ref or None,
         "model": outcome.model,
         "usage": usage,
+        "reasoning": frames.Reasoned(ms=outcome.reasoning_ms, tokens=outcome.reasoning_tokens)
+        if reasoned
+        else None,
     }
     if outcome.error:
         return frames.Error.of(outcome.error, **shared)
-    return frames.Response(**shared, finish_reason=outcome.finish_reason, content=outcome.text)
+    sources = [frames.Source(url=each.url, title=each.title) for each in outcome.sources]
+    return frames.Response(
+        **shared,
+        finish_reason=outcome.finish_reason,
+        sources=sources or None,
+        content=outcome.text,
+    )
 
 
 def close_when_idle(change: Change) -> None:

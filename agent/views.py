@@ -15,13 +15,15 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, JsonResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from . import auth, db, http, metrics, relay, turns
+from . import auth, db, http, live, metrics, relay, turns, worker
+from .actor import Actor
 from .conf import conf
 from .errors import InternalError
 
@@ -34,13 +36,14 @@ SESSIONS_PATH = "api/sessions/"
 STYLE_SHEETS = [
     f"agent/css/{name}.css"
     for name in (
-        *("theme", "base", "header", "side", "conversation", "message", "markdown"),
-        *("composer", "dialog", "small"),
+        *("theme", "base", "header", "side", "conversation", "message", "reasoning"),
+        *("markdown", "composer", "dialog", "small"),
     )
 ]
 
 _FORWARDED = ("X-Forwarded-For", "X-Real-IP", "Forwarded")
-_COUNT_SECONDS = 3.0
+#: How long each look at the database may take.
+_COUNT_SECONDS = _CHECK_SECONDS = 3.0
 
 not_kept = cache_control(private=True, no_store=True)
 
@@ -51,18 +54,19 @@ def chat(request: HttpRequest) -> HttpResponse:
     """The chat page; its scripts read the session from `?session=` and connect."""
     if not (conf().allow_anonymous or request.user.is_authenticated):
         return redirect_to_login(request.get_full_path())
-    response = render(
-        request,
-        "agent/chat.html",
-        {
-            "agent_name": conf().agent_name,
-            "socket_path": reverse("chat") + SOCKET_PATH,
-            "sessions_path": reverse("chat") + SESSIONS_PATH,
-            "sign_in_path": reverse("login"),
-            "style_sheets": STYLE_SHEETS,
-        },
-    )
-    auth.give_visitor_cookie(request, response)
+    response = HttpResponse()
+    visitor = auth.give_visitor_cookie(request, response)
+    user = Actor(user_id=request.user.pk) if request.user.is_authenticated else None
+    context = {
+        "caller": auth.caller_name(user or Actor(visitor=visitor)),
+        "caller_is_new": not user and auth.VISITOR_COOKIE in response.cookies,
+        "agent_name": conf().agent_name,
+        "socket_path": reverse("chat") + SOCKET_PATH,
+        "sessions_path": reverse("chat") + SESSIONS_PATH,
+        "sign_in_path": reverse("login"),
+        "style_sheets": STYLE_SHEETS,
+    }
+    response.content = render_to_string("agent/chat.html", context, request).encode()
     return response
 
 
@@ -92,9 +96,10 @@ def healthz(request: HttpRequest) -> HttpResponse:
 async def readyz(request: HttpRequest) -> HttpResponse:
     """Whether the parts that a session needs are fine; 503 names the failing ones."""
     parts = {
-        "database": await _works(db.answers),
+        "database": not live.is_degraded("database") and await _works(db.answers),
         "migrations": await _works(_is_migrated),
         "channel_layer": not relay.current().degraded,
+        "server": worker.is_ready(),  # not while it starts, nor while it drains
     }
     failing = [name for name, fine in parts.items() if not fine]
     return JsonResponse(
@@ -152,8 +157,9 @@ def nothing_here(request: HttpRequest) -> HttpResponse:
 
 async def _works(check: Callable[[], bool]) -> bool:
     try:
-        return await db.read(check)
-    except db.DATABASE_ERRORS:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            return await db.read(check)
+    except (TimeoutError, *db.DATABASE_ERRORS):
         return False
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -42,28 +44,48 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._reserved = 0
         self._wanted: OrderedDict[str, deque[UUID]] = OrderedDict()  # caller to sessions
+        self._doubtful: set[UUID] = set()  # sessions in which a claim may have been committed
         self._room = asyncio.Event()
         self.stopping = False
+        self._watch = upkeep.Watch()
         metrics.places.set(conf.max_concurrent_turns)
 
     # what the consumer uses
 
-    def reserve(self) -> Lease | None:
-        """Keep a place for a turn that is about to be accepted; `release` gives it back."""
+    @contextmanager
+    def accepting(self, session_id: UUID, caller: str) -> Iterator[Lease | None]:
+        """Keep a place for a turn that is accepted in the block; None: there is no room.
+
+        When the connection to the database is lost in it, nobody knows whether the turn was
+        committed as ours: it is looked for as soon as the database answers again.
+        """
+        lease = self._reserve()
+        try:
+            yield lease
+        except db.DATABASE_ERRORS:
+            if lease:
+                self._doubt(session_id, caller)
+            raise
+        finally:
+            if lease:
+                self._reserved -= 1
+                self._room.set()
+
+    def _reserve(self) -> Lease | None:
         if self.stopping or self._wanted or self._free() <= 0:
             return None
         self._reserved += 1
         return self._lease
 
-    def release(self, lease: Lease | None) -> None:
-        """Give back a reserved place."""
-        if lease:
-            self._reserved -= 1
-            self._room.set()
+    def _doubt(self, session_id: UUID, caller: str) -> None:
+        self._doubtful.add(session_id)
+        self.want(session_id, caller)
 
     def start(self, claimed: Claimed, seq: int, caller: str) -> None:
         """Run a claimed turn; `seq` is its session's newest message at that time."""
-        if claimed.turn_id in self._held:  # an attempt of ours that slept through its lease
+        if claimed.turn_id in self._held:
+            if self._held[claimed.turn_id][0] >= claimed.attempt:
+                return  # it was looked for, and found, before this was said
             stops.stop_here(claimed.turn_id, stops.LOST)
         if claimed.attempt > 1:
             metrics.takeovers.inc()
@@ -82,6 +104,11 @@ class Worker:
 
     def _free(self) -> int:
         return self._conf.max_concurrent_turns - len(self._held) - self._reserved
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has looked at the parts that it needs, and does not go down."""
+        return self._watch.looked and not self.stopping
 
     # running turns
 
@@ -105,21 +132,26 @@ class Worker:
             session_id = waiting.popleft()
             if waiting:
                 self._wanted[caller] = waiting  # at the end: the others come first
-            try:
-                await self._claim(session_id, caller)
-            except db.DATABASE_ERRORS:
-                self.want(session_id, caller)
-                raise
+            await self._claim(session_id, caller)
 
     async def _claim(self, session_id: UUID, caller: str, *, skip_locked: bool = False) -> None:
         self._reserved += 1
         try:
             claimed, change = await db.transact(
-                turns.claim, session_id, self._lease, skip_locked=skip_locked
+                turns.claim,
+                session_id,
+                self._lease,
+                held={turn_id: attempt for turn_id, (attempt, _) in self._held.items()},
+                doubtful=session_id in self._doubtful,
+                skip_locked=skip_locked,
             )
+        except db.DATABASE_ERRORS:
+            self._doubt(session_id, caller)
+            raise
         finally:
             self._reserved -= 1
             self._room.set()
+        self._doubtful.discard(session_id)
         live.publish(change)
         if claimed:
             self.start(claimed, change.seq, caller)
@@ -170,7 +202,7 @@ class Worker:
     def begin(self) -> None:
         """Start the loops."""
         mine = relay.current()
-        loops = [self.fill, self.poll, self.renew, *upkeep.steps(self._conf)]
+        loops = [self.fill, self.poll, self.renew, *upkeep.steps(self._conf, self._watch)]
         if mine.shared:
             loops += [mine.run, mine.receive, mine.keep_joined]
         self._loops = [asyncio.create_task(upkeep.forever(step)) for step in loops]
@@ -217,6 +249,7 @@ def _model(conf: Conf) -> Model:
         fallback_models=conf.fallback_models,
         temperature=conf.temperature,
         max_tokens=conf.max_tokens,
+        reasoning_effort=conf.reasoning_effort,
         connect_timeout=conf.provider_connect_timeout,
         first_token_timeout=conf.provider_first_token_timeout,
         token_timeout=conf.provider_token_timeout,
@@ -237,6 +270,12 @@ def ensure_running() -> Worker:
         worker = _workers[loop] = Worker(conf())
         worker.begin()
     return worker
+
+
+def is_ready() -> bool:
+    """Whether the worker of this event loop, if it has one, has begun its work and not ended it."""
+    worker = _workers.get(asyncio.get_running_loop())
+    return worker is None or worker.is_ready
 
 
 async def drain() -> None:

@@ -11,7 +11,7 @@ _http = get_asgi_application()  # before anything imports a model
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.conf import settings  # noqa: E402
 
-from agent.auth import OriginGuard  # noqa: E402
+from agent.auth import OriginGuard, with_one_cookie_header  # noqa: E402
 from agent.http import Bounded  # noqa: E402
 from agent.routing import websocket_urlpatterns  # noqa: E402
 from agent.worker import ensure_running, lifespan  # noqa: E402
@@ -32,4 +32,4 @@ _site = behind_proxies(below(_router, settings.BASE_PATH), settings.TRUSTED_PROX
 async def application(scope: Any, receive: Any, send: Any) -> None:
     """The entry for every server; the first call starts the worker, lifespan or not."""
     ensure_running()
-    await _site(scope, receive, send)
+    await _site(with_one_cookie_header(scope), receive, send)

@@ -10,6 +10,8 @@ import environ
 from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
 
+from agent.lanes import POOL_SIZE
+
 from .environment import Unusable
 
 _POSTGRES = ("postgres", "postgresql", "psql", "pgsql")
@@ -42,7 +44,6 @@ def sqlite(path: Path) -> dict[str, Any]:
         "NAME": str(path),
         # IMMEDIATE: a transaction that reads before it writes must not fail half-way
         "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20},
-        "CONN_MAX_AGE": 60,
         "TEST": {"NAME": f"{path}.test"},
     }
 
@@ -82,7 +83,7 @@ def _postgres(raw: str) -> dict[str, Any]:
         "tcp_user_timeout": 15000,
         **given,
         # A short series of tries, begun anew: one series waits ever longer between its tries.
-        "pool": {"min_size": 1, "max_size": 16, "timeout": 10, "reconnect_timeout": 5},
+        "pool": {"min_size": 1, "max_size": POOL_SIZE, "timeout": 10, "reconnect_timeout": 5},
     }
     config["CONN_HEALTH_CHECKS"] = True
     return config

@@ -86,6 +86,16 @@ def env(name: str, default: T, expected: str, parse: Callable[[str], T]) -> T:
     raise ImproperlyConfigured(f"{name}: expected {expected}{why}{place}")
 
 
+def unless_empty(name: str, value: T) -> T | None:
+    """The value of a variable, or None when it is there and empty: then nothing of it is sent."""
+    return None if os.environ.get(name, "unset").strip() == "" else value
+
+
+def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
+    known = {word: word for word in choices}
+    return env(name, default, " or ".join(choices), lambda raw: known[raw.lower()])
+
+
 def text(name: str, default: str) -> str:
     return env(name, default, "text", str)
 

@@ -1,16 +1,42 @@
 """Logging: structlog renders every line, also those of libraries, to stderr.
 
 Log lines carry ids and sizes, never texts, keys or tokens; `redaction` masks what gets in anyway.
+What a client chose (a path, a header, the words of an exception) is of any length and may hold
+anything: a line about a request names its route in place of its path, and every value of every
+line is cut to a length and holds no control character.
 """
 
 from __future__ import annotations
 
 import logging.config
+import re
+import sys
+from collections.abc import MutableMapping
+from http import HTTPStatus
 from typing import Any
 
 import structlog
+from django.http import HttpRequest
 
 from .redaction import Redaction
+
+Event = MutableMapping[str, Any]
+
+#: Of a value, and of a line of a traceback, in characters.
+MOST_CHARS = 500
+#: Of a longer value, this much is looked through for secrets.
+_LOOKED_AT = 8 * MOST_CHARS
+#: Lines of a traceback that are kept: of its beginning, and of its end, which names the exception.
+FIRST_LINES, LAST_LINES = 20, 80
+#: What a client may have said in a header that is repeated.
+REASON_CHARS = 200
+
+#: Control characters, ends of lines, changes of direction, halves of characters.
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_ADDRESS_QUERY = re.compile(r"\?[^\s'\"]*")
+_INDENT = "    "
 
 
 def configure(options: dict[str, Any]) -> None:
@@ -31,13 +57,11 @@ def configure(options: dict[str, Any]) -> None:
     ]
     as_json = options["format"] == "json"
     render = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        structlog.processors.JSONRenderer()
         if as_json
-        else [
-            structlog.dev.ConsoleRenderer(
-                colors=False, exception_formatter=structlog.dev.plain_traceback
-            )
-        ]
+        else structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        )
     )
     logging.config.dictConfig(
         {
@@ -46,23 +70,28 @@ def configure(options: dict[str, Any]) -> None:
             "formatters": {
                 "structlog": {
                     "()": structlog.stdlib.ProcessorFormatter,
-                    "foreign_pre_chain": shared,
+                    "foreign_pre_chain": [*shared, by_route],
                     "processors": [
                         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                         redaction.fields,
-                        *render,
+                        structlog.processors.format_exc_info,
+                        Bounds(redaction),
+                        render,
                         redaction.line,
                     ],
                 }
             },
             "handlers": {
-                "stderr": {"class": "logging.StreamHandler", "formatter": "structlog"},
+                "stderr": {"()": Stderr, "formatter": "structlog"},
             },
             "root": {"handlers": ["stderr"], "level": options["level"]},
             "loggers": {
-                # Django sets up handlers of its own first.
+                # Django and a bare uvicorn set up handlers of their own first.
                 "django": {"handlers": [], "level": "INFO"},
                 "django.server": {"handlers": [], "level": "INFO", "propagate": True},
+                "uvicorn": {"handlers": [], "propagate": True},
+                # There is no access log: the proxy's is better.
+                "uvicorn.access": {"handlers": [], "propagate": False},
                 # These name addresses with their query strings, or provider URLs, at INFO.
                 "httpx": {"level": "WARNING"},
                 "httpcore": {"level": "WARNING"},
@@ -83,3 +112,76 @@ def configure(options: dict[str, Any]) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+class Stderr(logging.StreamHandler[Any]):
+    """To stderr. A line that cannot be rendered is named; `logging` would print its values."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[0] or Exception
+        place = f"{record.filename}:{record.lineno}"
+        self.stream.write(f"a log line of {place} could not be written: {error.__name__}\n")
+
+
+def by_route(_: Any, __: str, event: Event) -> Event:
+    """What Django says of a request: its method, route and status, not what the client wrote.
+
+    `route` is the pattern that its path fits, or absent. What fails Django's security checks also
+    has a `reason`, which may repeat the beginning of a header.
+    """
+    record, status = event["_record"], event.get("status_code")
+    if not isinstance(status, int):
+        return event
+    request = getattr(record, "request", None)
+    said, event["event"] = str(event["event"]), HTTPStatus(status).phrase
+    if isinstance(request, HttpRequest):
+        said = said.removesuffix(": " + _escaped(request.path))  # as Django does
+        event["method"] = request.method
+        if request.resolver_match:
+            event["route"] = request.resolver_match.route
+    if record.name.startswith("django.security"):
+        event["reason"] = _ADDRESS_QUERY.sub("?...", said)[:REASON_CHARS]
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR and (error := event.pop("exc_info", None)):
+        event["error"] = error[0].__name__
+    return event
+
+
+class Bounds:
+    """A processor of structlog's: no value is long, and none can look like another line."""
+
+    def __init__(self, redaction: Redaction) -> None:
+        self._redaction = redaction
+
+    def __call__(self, _: Any, __: str, event: Event) -> Event:
+        for name, value in event.items():
+            if name in ("exception", "stack"):
+                event[name] = self._traceback(str(value))
+            elif not isinstance(value, bool | int | float | None):
+                event[name] = self._bounded(value)
+        return event
+
+    def _bounded(self, value: Any) -> Any:
+        """The value itself if it is harmless, else its text."""
+        text = value if isinstance(value, str) else repr(value)
+        if len(text) > MOST_CHARS:
+            # masked before it is cut: half a secret looks like none
+            masked = self._redaction.line(None, "", text[:_LOOKED_AT])
+            text = f"{masked[:MOST_CHARS]}... ({len(text)} characters)"
+        elif not isinstance(value, str):
+            return value
+        return _visible(text)
+
+    def _traceback(self, text: str) -> str:
+        """Its lines are indented: none begins as a line of the log does."""
+        lines = text.split("\n")
+        if (left_out := len(lines) - FIRST_LINES - LAST_LINES) > 0:
+            lines[FIRST_LINES:-LAST_LINES] = [f"({left_out} lines)"]
+        return "\n".join(_INDENT + self._bounded(line) for line in lines)
+
+
+def _visible(text: str) -> str:
+    return _UNSEEN.sub(lambda found: _escaped(found[0]), text)
+
+
+def _escaped(text: str) -> str:
+    return text.encode("unicode_escape").decode("ascii")

@@ -1,9 +1,9 @@
 """The client's address and scheme, as trusted proxies say.
 
-Each proxy of a row adds what it saw to `X-Forwarded-For` and `X-Forwarded-Proto`, behind what it
-was sent. So both are read from the end, up to the word of the last trusted proxy: what stands
-before it is what a client says of itself. `X-Forwarded-Host` and
-`Forwarded` (RFC 7239) are not read.
+Each proxy of a row adds what it saw to `X-Forwarded-For`, behind what it was sent. So that is read
+from the end, up to the word of the last trusted proxy: what stands before it is what a client says
+of itself. The scheme is the first of `X-Forwarded-Proto`, the client's own: who makes that up
+deceives only himself. `Forwarded` (RFC 7239) and `X-Forwarded-Host` are not read.
 """
 
 from __future__ import annotations
@@ -43,33 +43,17 @@ def behind_proxies(application: Any, trusted: Iterable[str]) -> Any:
 
 
 def _as_forwarded(scope: Any, is_trusted: Any) -> Any:
-    seen = [_plain(entry) for entry in _entries(scope, b"x-forwarded-for")]
-    client, hops = _plain(scope["client"][0]), 1
-    port = scope["client"][1]
-    for entry in reversed(seen):
-        client, port = entry, 0
-        if not is_trusted(entry):
+    client, port = scope["client"]
+    for entry in reversed(_entries(scope, b"x-forwarded-for")):
+        client, port = _plain(entry), 0
+        if not is_trusted(client):
             break
-        hops += 1
     scope = {**scope, "client": (client, port)}
-    if scheme := _scheme(_entries(scope, b"x-forwarded-proto"), hops if seen else None):
+    said = _entries(scope, b"x-forwarded-proto")
+    if scheme := _SCHEMES.get(said[0].lower()) if said else None:
         is_socket = scope["type"] == "websocket"
         scope["scheme"] = scheme.replace("http", "ws") if is_socket else scheme
     return scope
-
-
-def _scheme(said: list[str], hops: int | None) -> str:
-    """What the farthest trusted proxy saw; empty when nothing usable is said.
-
-    Args:
-        said: the values, of the farthest proxy first.
-        hops: how many of the proxies are trusted; None: nobody says how many there are, then what
-            the farthest one said counts. Who makes that up deceives only himself.
-    """
-    if not said:
-        return ""
-    counted = said[0] if hops is None or hops > len(said) else said[-hops]
-    return _SCHEMES.get(counted.lower(), "")
 
 
 def _entries(scope: Any, name: bytes) -> list[str]:

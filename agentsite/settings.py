@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from csp.constants import NONE, SELF
+from django.conf import global_settings
 from django.core.exceptions import ImproperlyConfigured
 
+from agent.chat_request import REASONING_EFFORTS, endpoint
+
 from . import addresses, databases, environment
-from .environment import env, flag, header, integer, number, text, url, words
+from .environment import choice, env, flag, header, integer, number, text, unless_empty, words
 from .redaction import secrets_of
 
 #: Longer than anybody keeps something, and short enough for the arithmetic of dates.
@@ -113,6 +116,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "agent.http.ErrorsAsJson",
     "servestatic.middleware.ServeStaticMiddleware",
+    "agent.gate.Gate",  # before all that looks into the database
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "agentsite.common.CommonMiddleware",
@@ -202,6 +206,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS_ONLY
 SECURE_HSTS_PRELOAD = HTTPS_ONLY
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
+SESSION_ENGINE = "agent.logins"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"{BASE_PATH}/"
 # A cookie with such a name comes from this very host over HTTPS: no other subdomain can plant one.
@@ -233,6 +238,7 @@ CONTENT_SECURITY_POLICY = {
 }
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "chat"
+PASSWORD_HASHERS = ["agent.hashing.Pbkdf2", *global_settings.PASSWORD_HASHERS[1:]]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -273,11 +279,25 @@ LOGGING: dict[str, Any] = {"level": LOG_LEVEL, "format": LOG_FORMAT}
 _DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 _api_key = header("OPENROUTER_API_KEY")
 _metrics_token = header("METRICS_TOKEN")
+
+
+def _provider_url(raw: str) -> str:
+    endpoint(raw)  # raises for what cannot work
+    return raw.rstrip("/")
+
+
+_base_url = env(
+    "OPENROUTER_BASE_URL",
+    _DEFAULT_BASE_URL,
+    "an address that starts with http:// or https://, without a fragment",
+    _provider_url,
+)
+
 LOGGING["secrets"] = secrets_of(
     *(SECRET_KEY, *SECRET_KEY_FALLBACKS, _api_key, REDIS_URL, _metrics_token),
     *(str(base.get("PASSWORD", "")) for base in DATABASES.values()),
+    *endpoint(_base_url).secrets,
 )
-_base_url = url("OPENROUTER_BASE_URL", _DEFAULT_BASE_URL, ("http", "https")).rstrip("/")
 
 AGENT: dict[str, Any] = {
     "openrouter_api_key": _api_key,
@@ -286,12 +306,18 @@ AGENT: dict[str, Any] = {
     "model": text("MODEL", "openai/gpt-4-turbo"),
     "fallback_models": words("FALLBACK_MODELS"),
     "agent_name": text("AGENT_NAME", "agent_websocket"),
-    "system_prompt": text(
+    "system_prompt": unless_empty(
         "SYSTEM_PROMPT",
-        "You are Agent WebSocket, an AI assistant communicating via WebSocket.",
-    ),
-    "temperature": number("TEMPERATURE", 0.7, zero=True, most=2),
-    "max_tokens": integer("MAX_TOKENS", 1500),
+        text(
+            "SYSTEM_PROMPT",
+            "You are Agent WebSocket, an AI assistant communicating via WebSocket.",
+        ),
+    )
+    or "",
+    "temperature": unless_empty("TEMPERATURE", number("TEMPERATURE", 0.7, zero=True, most=2)),
+    "max_tokens": unless_empty("MAX_TOKENS", integer("MAX_TOKENS", 1500)),
+    "reasoning": choice("REASONING", "show", ("show", "hide", "off")),
+    "reasoning_effort": choice("REASONING_EFFORT", "", REASONING_EFFORTS),
     "max_history": integer("MAX_HISTORY", 50),
     "provider_connect_timeout": number("PROVIDER_CONNECT_TIMEOUT", 10),
     "provider_first_token_timeout": number("PROVIDER_FIRST_TOKEN_TIMEOUT", 60),
@@ -307,12 +333,21 @@ AGENT: dict[str, Any] = {
     "max_frame_bytes": integer("MAX_FRAME_BYTES", 262144, least=1024, most=2**24),
     "heartbeat_interval": number("HEARTBEAT_INTERVAL", 25),
     "max_connections_per_user": integer("MAX_CONNECTIONS_PER_USER", 10),
+    "max_connections_per_address": integer("MAX_CONNECTIONS_PER_ADDRESS", 200),
     "max_connects_per_minute": integer("MAX_CONNECTS_PER_MINUTE", 120),
+    "max_requests_per_user": integer("MAX_REQUESTS_PER_USER", 8),
+    "max_requests_per_address": integer("MAX_REQUESTS_PER_ADDRESS", 64),
     "max_queries_per_minute": integer("MAX_QUERIES_PER_MINUTE", 30),
+    "max_writes_per_minute": integer("MAX_WRITES_PER_MINUTE", 120),
+    "max_anonymous_writes_per_hour": integer("MAX_ANONYMOUS_WRITES_PER_HOUR", 6000),
+    "max_session_messages": integer("MAX_SESSION_MESSAGES", 20000),
+    "max_sign_ins_per_minute": integer("MAX_SIGN_INS_PER_MINUTE", 30),
+    "max_wrong_passwords_per_minute": integer("MAX_WRONG_PASSWORDS_PER_MINUTE", 5),
     "max_frames_per_second": integer("MAX_FRAMES_PER_SECOND", 50),
     "allow_anonymous": flag("ALLOW_ANONYMOUS", DEBUG),
     "allowed_origins": _allowed_origins,
     "metrics_token": _metrics_token,
+    "trusted_proxies": TRUSTED_PROXIES,
     "redis_url": REDIS_URL,
     "generated_key": _key_is_generated,
 }

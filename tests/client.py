@@ -31,12 +31,12 @@ Frame = dict[str, Any]
 DEADLINE_SECONDS = 45.0
 
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-_WITH_TEXT = {"notification", "query", "status", "delta", "response", "error"}
+_WITH_TEXT = {"notification", "query", "status", "delta", "reasoning", "response", "error"}
 _OTHERS = {"feedback", "history", "ping", "pong"}
 _STATUSES = {"received", "queued", "thinking", "restarted", "ready", "done"}
 _EPHEMERAL_EVENTS = {"connected", "draining", "degraded"}
 _FINISH_REASONS = {"stop", "length", "content_filter", "cancelled", "interrupted"}
-_USAGE = {"prompt_tokens", "completion_tokens", "cost"}
+_USAGE = {"prompt_tokens", "completion_tokens", "cost", "reasoning_tokens", "cached_tokens"}
 
 
 class Violation(AssertionError):
@@ -61,14 +61,14 @@ def final_text(terminal: Frame) -> str:
 
 @dataclass(slots=True)
 class Text:
-    """A running answer, as a client assembles it from deltas."""
+    """A running answer, or the reasoning before it, as a client assembles it from its pieces."""
 
     attempt: int = 0
     index: int = -1
     content: str = ""
 
     def take(self, delta: Frame) -> bool:
-        """Take a delta in; returns False at a hole, after which a client sends `resume`."""
+        """Take a piece in; returns False at a hole, after which a client sends `resume`."""
         attempt, index = delta["attempt"], delta["index"]
         if attempt < self.attempt:
             return True
@@ -92,6 +92,7 @@ class _Turn:
     attempt: int = 0  # of the newest `thinking`
     restarted: int = 0  # attempt of the newest `restarted`
     text: Text = field(default_factory=Text)
+    reasoning: Text = field(default_factory=Text)
     asked_here: bool = False  # the connection saw its query live
     ended: bool = False
 
@@ -175,8 +176,8 @@ class Transcript:
         if is_durable(frame):
             self._take_durable(frame)
         match frame["type"]:
-            case "delta":
-                return self._take_delta(frame)
+            case "delta" | "reasoning":
+                return self._take_piece(frame)
             case "status":
                 self._take_status(frame)
             case "notification" if frame["event"] == "connected":
@@ -219,6 +220,7 @@ class Transcript:
                 _require({"seq", "id", "turn", "model"} - set(frame) <= {"model"}, "fields", frame)
                 _require(frame["finish_reason"] in _FINISH_REASONS, "finish_reason", frame)
                 _require(set(frame["usage"]) == _USAGE, "usage", frame)
+                _require(_is_reasoning(frame.get("reasoning")), "reasoning", frame)
                 _require(frame["author"] in ("agent", "staff"), "author", frame)
             case "error":
                 _require({"code", "retryable"} <= set(frame), "fields are missing", frame)
@@ -341,18 +343,19 @@ class Transcript:
             _require(frame["content"] == "Thinking...", "content", frame)
             turn.attempt = attempt
 
-    def _take_delta(self, frame: Frame) -> bool:
-        _require(self._stream, "a delta with stream=0", frame)
+    def _take_piece(self, frame: Frame) -> bool:
+        _require(self._stream, "a piece with stream=0", frame)
         turn = self._turn(frame)
-        _require(not turn.ended, "a delta after the end", frame)
-        _require(frame["attempt"] == turn.attempt, "a delta of another attempt", frame)
+        _require(not turn.ended, "a piece after the end", frame)
+        _require(frame["attempt"] == turn.attempt, "a piece of another attempt", frame)
         _require(frame.get("first", frame["index"]) <= frame["index"], "first > index", frame)
         _require(frame.get("first", 0) >= 0 and frame["index"] >= 0, "index", frame)
-        _require(bool(frame["content"]), "nothing in a delta", frame)
-        if turn.text.take(frame):
+        _require(bool(frame["content"]), "nothing in a piece", frame)
+        text = turn.text if frame["type"] == "delta" else turn.reasoning
+        if text.take(frame):
             return False
         self.holes_seen += 1
-        _require(self._may_have_holes, f"a hole after {turn.text.index}", frame)
+        _require(self._may_have_holes, f"a hole after {text.index}", frame)
         return True
 
     def _turn(self, frame: Frame) -> _Turn:
@@ -393,6 +396,10 @@ class Transcript:
         """The same, with the attempt that it is of."""
         return self._turns[turn].text if turn in self._turns else Text()
 
+    def reasoning(self, turn: str) -> str:
+        """What this connection's pieces of the reasoning of a turn add up to."""
+        return self._turns[turn].reasoning.content if turn in self._turns else ""
+
     def end_of(self, ref: str) -> Frame | None:
         """The first end of the query with this id."""
         ends = (frame for _, frame in sorted(self.frames.items()) if is_terminal(frame))
@@ -414,6 +421,13 @@ def assert_same(*transcripts: Transcript) -> None:
             one, two = first.frames[seq], other.frames[seq]
             if one != two and "expired" not in (one.get("event"), two.get("event")):
                 raise Violation(f"seq {seq} is not the same for two clients\n{one}\n{two}")
+
+
+def _is_reasoning(value: object) -> bool:
+    """Whether this is what a response says of reasoning: nothing, or its time and tokens."""
+    if value is None:
+        return True
+    return isinstance(value, dict) and {"ms", "tokens"} <= set(value) <= {"ms", "tokens", "content"}
 
 
 def _is_timestamp(value: object) -> bool:

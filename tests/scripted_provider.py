@@ -149,6 +149,14 @@ class Script:
                 return _TOKENS.findall(self.text)
 
 
+def newest_question(content: str) -> str:
+    """The question of a message that may begin with earlier ones, which got no answer.
+
+    They are joined by blank lines, and a script of a test is the beginning of a paragraph.
+    """
+    return re.split(r"\n\n(?=mode=|say:)", content)[-1]
+
+
 def expected_text(prompt: str) -> str:
     """The whole text that a client should have received for a prompt, also when it ends badly."""
     script = Script(prompt)
@@ -277,7 +285,7 @@ class ScriptedProvider:
         self, connection: int, path: str, headers: dict[str, str], body: dict[str, Any]
     ) -> Request:
         asked = [m["content"] for m in body["messages"] if m["role"] == "user"]
-        prompt = asked[-1] if asked else ""
+        prompt = newest_question(asked[-1]) if asked else ""
         request = Request(len(self.requests) + 1, connection, path, headers, body, prompt)
         self.requests.append(request)
         return request

@@ -44,6 +44,12 @@ _LIMITS = {
     "MAX_CONNECTS_PER_MINUTE": "1000000",
     "MAX_QUERIES_PER_MINUTE": "1000000",
     "MAX_FRAMES_PER_SECOND": "1000000",
+    "MAX_CONNECTIONS_PER_ADDRESS": "10000",
+    "MAX_REQUESTS_PER_USER": "10000",
+    "MAX_REQUESTS_PER_ADDRESS": "10000",
+    "MAX_WRITES_PER_MINUTE": "1000000",
+    "MAX_ANONYMOUS_WRITES_PER_HOUR": "1000000",
+    "MAX_SIGN_INS_PER_MINUTE": "1000000",
 }
 
 
@@ -252,7 +258,10 @@ class Server:
     def assert_nothing_broke(self, since: int = 0) -> None:
         """Nothing that nobody expected stands in its log after the first `since` characters."""
         log = self.log[since:]
-        for trouble in ("Traceback (most recent call last)", "never retrieved", "never awaited"):
+        for trouble in (
+            *("Traceback (most recent call last)", "never retrieved", "never awaited"),
+            "could not be written",
+        ):
             assert trouble not in log, f"{trouble!r} in the log of {self.backend}\n{log}"
 
 

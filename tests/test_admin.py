@@ -13,10 +13,12 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from agent import queries, transcripts, turns
 from agent.actor import Actor
-from agent.errors import ProviderTimeout
+from agent.completions import Source
+from agent.errors import ProviderRejected, ProviderTimeout
 from agent.models import Feedback, Message, Session, Turn
 from agent.protocol import Query
 from agent.sessions import Held
@@ -87,6 +89,30 @@ def count_queries(browser, address):
 
 
 # transcripts
+
+
+def test_staff_see_reasoning_sources_the_providers_status_and_why_there_is_no_text(staff):
+    refused = ProviderRejected()
+    refused.status = 402
+    facts = {"reasoning_ms": 1500, "reasoning_tokens": 1200, "cached_tokens": 3000}
+    thoughtful = said(
+        "It is 42.", reasoning="<i>Hm</i>", sources=(Source("javascript:x", "<b>"),), **facts
+    )
+    session_id = conversation(
+        ("one", thoughtful),
+        ("two", Outcome("", "length", reasoning_ms=5)),
+        ("three", Outcome(error=refused)),
+    )
+    html = page(staff, transcript_of(session_id))
+    assert "1.5 s, 1,200 tokens" in html
+    assert "3,000" in html
+    assert "&lt;i&gt;Hm&lt;/i&gt;" in html
+    assert 'href="javascript:' not in html
+    assert "&lt;b&gt;" in html
+    assert "used up its tokens while it was thinking" in html
+    assert "402" in html
+    turn = Turn.objects.get(error_code="provider_rejected")
+    assert "402" in page(staff, reverse("admin:agent_turn_change", args=[turn.pk]))
 
 
 def test_a_transcript_shows_who_said_what_with_the_facts_of_each_turn(staff):

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from agent import auth, db, queries, sessions, tokens, turns
 from agent.actor import Actor
+from agent.completions import Source
 from agent.errors import ProviderTimeout
 from agent.groups import group
 from agent.models import Message, Session, Turn
@@ -335,6 +336,24 @@ async def test_a_deletion_leaves_nothing_and_ends_every_connection():
 
 
 # export
+
+
+async def test_an_export_tells_reasoning_and_sources_and_why_there_is_no_text():
+    held = await db.transact(ann)
+    source = Source("https://example.org/", "An\n[example]")
+    facts = {"reasoning_ms": 1240, "reasoning_tokens": 3, "reasoning": "Let me see."}
+    outcome = Outcome("It is 42.", "stop", sources=(source,), **facts)
+    await db.transact(exchange, held, "What?", outcome)
+    await db.transact(exchange, held, "And?", Outcome("", "length", reasoning_ms=5))
+    _, text = await export(held, "md")
+    assert "*(reasoned for 1.2 s)*" in text
+    assert "An [example] <https://example.org/>" in text
+    assert "used up its tokens while it was thinking" in text
+    frames = json.loads((await export(held, "json"))[1])["frames"]
+    *_, told, empty = [frame for frame in frames if frame["type"] == "response"]
+    assert told["reasoning"] == {"ms": 1240, "tokens": 3, "content": "Let me see."}
+    assert told["sources"] == [{"url": "https://example.org/", "title": "An\n[example]"}]
+    assert "used up its tokens while it was thinking" in empty["content"]
 
 
 def with_everything():

@@ -1,5 +1,6 @@
 """Who is calling: tokens first and never passed over, cookies only from our own pages."""
 
+import re
 from uuid import uuid4
 
 import pytest
@@ -246,3 +247,40 @@ def test_a_login_of_a_former_key_stays_until_a_page_renews_it(settings):
     assert client.get("/").wsgi_request.user == user
     assert client.cookies["sessionid"].value not in login
     assert client.get("/").wsgi_request.user == user
+
+
+def test_a_caller_has_an_opaque_name_of_its_own_that_stays(settings):
+    callers = [
+        Actor(user_id=1),
+        Actor(user_id=11),
+        Actor(visitor="1"),
+        Actor(token_id=1),
+        Actor(session_id=uuid4()),
+    ]
+    names = [auth.caller_name(caller) for caller in callers]
+    assert names == [auth.caller_name(caller) for caller in callers]
+    assert len(set(names)) == len(callers)
+    assert all(re.fullmatch("[0-9a-f]{24}", name) for name in names)
+    assert auth.caller_name(Actor()) == ""
+    settings.SECRET_KEY = "another-secret-key-of-tests-only"
+    assert not {auth.caller_name(caller) for caller in callers} & set(names)
+
+
+def caller_of_page(client):
+    page = client.get("/").content.decode()
+    return re.search('data-caller="([0-9a-f]{24})"( data-caller-is-new)?', page).groups()
+
+
+@pytest.mark.django_db
+def test_the_page_names_who_calls_by_the_cookie_that_it_gives():
+    client = Client()
+    fresh, is_new = caller_of_page(client)
+    visitor = Signer(salt="agent.visitor").unsign(client.cookies[auth.VISITOR_COOKIE].value)
+    assert fresh == auth.caller_name(Actor(visitor=visitor))
+    assert is_new
+    assert caller_of_page(client) == (fresh, None)
+    user = get_user_model().objects.create_user("somebody")
+    client.force_login(user)
+    assert caller_of_page(client) == (auth.caller_name(Actor(user_id=user.pk)), None)
+    client.logout()
+    assert caller_of_page(client)[0] != auth.caller_name(Actor(user_id=user.pk))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,12 +17,12 @@ from agent.completions import (
     Decoder,
     Delta,
     Finish,
+    Reasoning,
     Usage,
     clean,
-    error_of_response,
-    request_body,
 )
-from agent.errors import AgentError, ProviderRejected, ProviderUnavailable
+from agent.errors import ProviderUnavailable
+from agent.event_stream import Document
 
 
 def event(content: object = "", finish: str | None = None, **more: Any) -> str:
@@ -29,9 +30,13 @@ def event(content: object = "", finish: str | None = None, **more: Any) -> str:
     return json.dumps({"choices": [choice], **more})
 
 
+def fed(decoder: Decoder, document: str) -> list[Chunk]:
+    return list(decoder.feed(Document(document)))
+
+
 def decoded(*documents: str) -> list[Chunk]:
     decoder = Decoder()
-    chunks = [chunk for document in documents for chunk in decoder.feed(document)]
+    chunks = [chunk for document in documents for chunk in fed(decoder, document)]
     return chunks + list(decoder.end())
 
 
@@ -55,7 +60,7 @@ def test_usage_before_an_error_is_told_before_it_is_raised() -> None:
     told = []
     document = event("", usage={"cost": 0.5}, error={"code": 502, "message": "no"})
     with pytest.raises(ProviderUnavailable):
-        for chunk in decoder.feed(document):
+        for chunk in decoder.feed(Document(document)):
             told.append(chunk)
     assert told == [Usage(None, None, Decimal("0.5"), None)]
 
@@ -64,7 +69,7 @@ def test_text_that_comes_with_an_error_is_kept() -> None:
     decoder = Decoder()
     told = []
     with pytest.raises(ProviderUnavailable):
-        for chunk in decoder.feed(event("last words", "error")):
+        for chunk in decoder.feed(Document(event("last words", "error"))):
             told.append(chunk)
     assert told == [Delta("last words")]
 
@@ -110,9 +115,11 @@ def test_numbers_that_are_none_are_unknown(document: str) -> None:
     "document",
     ["", "null", "[]", "1", '"x"', "{", "[" * 100_000, '{"a":' * 100_000, "9" * 5000],
 )
-def test_what_is_no_object_is_unavailable(document: str) -> None:
+def test_a_document_that_is_no_object_is_noise_and_no_answer(document: str) -> None:
+    decoder = Decoder()
+    assert fed(decoder, document) == []
     with pytest.raises(ProviderUnavailable) as caught:
-        list(Decoder().feed(document))
+        list(decoder.end())
     assert caught.value.__context__ is None
 
 
@@ -127,24 +134,36 @@ def test_what_is_no_object_is_unavailable(document: str) -> None:
         {"choices": ["x"]},
         {"choices": [{}]},
         {"choices": [{"delta": None}]},
-        {"choices": [{"delta": "x"}]},
-        {"choices": [{"delta": {"content": 5}}]},
         {"choices": [{"delta": {"content": None}, "finish_reason": None}]},
-        {"choices": [{"delta": {"content": [1, {"text": None}]}, "finish_reason": 5}]},
+        {"choices": [{"delta": {"content": [None, {"text": None}]}, "finish_reason": 5}]},
+        {"choices": [{"delta": {"content": {}}, "finish_reason": {"type": None}}]},
         {"usage": "x", "model": 5},
     ],
 )
 def test_odd_documents_are_no_token_and_no_error(document: Any) -> None:
     decoder = Decoder()
-    assert list(decoder.feed(json.dumps(document))) == []
+    assert fed(decoder, json.dumps(document)) == []
     with pytest.raises(ProviderUnavailable):
         list(decoder.end())
 
 
 @pytest.mark.parametrize("key", ["reasoning", "reasoning_content", "reasoning_details"])
-def test_reasoning_is_a_token_without_text(key: str) -> None:
-    document = {"choices": [{"delta": {"content": "", key: ["hm"]}}]}
-    assert list(Decoder().feed(json.dumps(document))) == [Delta("")]
+@pytest.mark.parametrize(
+    ("thought", "text"),
+    [
+        ("hm", "hm"),
+        (["hm"], "hm"),
+        ([{"type": "reasoning.summary", "summary": "hm"}], "hm"),
+        ({"content": [{"text": "hm"}]}, "hm"),
+        ([{"type": "reasoning.encrypted", "data": "gAAA"}], ""),
+        ([[[[[[[[[["hm"]]]]]]]]]], ""),
+    ],
+)
+def test_reasoning_is_a_token_whose_text_may_be_unreadable(
+    key: str, thought: object, text: str
+) -> None:
+    document = {"choices": [{"delta": {"content": "", key: thought}}]}
+    assert fed(Decoder(), json.dumps(document)) == [Reasoning(text)]
 
 
 def test_refusals_and_parts_are_text() -> None:
@@ -176,8 +195,8 @@ def test_however_a_text_is_cut_into_tokens_it_comes_out_clean(tokens: list[str])
 def test_an_answer_is_bounded() -> None:
     decoder = Decoder()
     piece = "x" * 300_000
-    chunks = [chunk for _ in range(4) for chunk in decoder.feed(event(piece))]
-    assert decoder.full
+    chunks = [chunk for _ in range(4) for chunk in fed(decoder, event(piece))]
+    assert decoder.is_full
     assert len(text_of(chunks)) == MAX_ANSWER_CHARS
     assert list(decoder.end()) == [Finish("length")]
 
@@ -188,16 +207,18 @@ def test_a_model_s_name_is_clean_and_short() -> None:
     assert usage.model == "m\ufffd" + "x" * 198
 
 
-def test_without_fallbacks_no_models_are_sent() -> None:
-    body = json.loads(request_body([], ["m"], 0.5, 10))
-    assert body["model"] == "m"
-    assert "models" not in body
+_NOTHING_LIKE_A_TAG = st.text(st.characters(exclude_characters="<", exclude_categories=["Cs"]))
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"\xff", b"[]", b"null", b'{"detail": "x"}', b'{"error": "x"}', b'{"error": []}', b"["],
-)
-def test_any_body_of_an_error_will_do(body: bytes) -> None:
-    error: AgentError = error_of_response(404, {}, body)
-    assert type(error) is ProviderRejected
+@given(_NOTHING_LIKE_A_TAG, _NOTHING_LIKE_A_TAG, st.data())
+def test_a_thinking_block_is_found_wherever_it_is_cut(
+    thought: str, answer: str, data: st.DataObject
+) -> None:
+    whole = f"<think>{thought}</think>{answer}"
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(whole) - 1), max_size=6)))
+    edges = [0, *cuts, len(whole)]
+    pieces = [whole[start:end] for start, end in pairwise(edges)]
+    chunks = decoded(*(event(piece) for piece in pieces), event("", "stop"))
+    reasoning = "".join(chunk.text for chunk in chunks if isinstance(chunk, Reasoning))
+    assert reasoning == clean(thought).lstrip("\n")
+    assert text_of(chunks) == clean(answer).lstrip()

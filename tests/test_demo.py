@@ -9,7 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from agent.demo import DemoProvider, answer
-from agent.provider import Delta, Finish, Usage
+from agent.provider import Delta, Finish, Reasoning, Usage
 
 QUESTION = {"role": "user", "content": "What is a WebSocket?"}
 
@@ -57,9 +57,28 @@ async def test_it_streams_word_by_word_and_costs_nothing() -> None:
     deltas = [chunk for chunk in chunks if isinstance(chunk, Delta)]
     assert len(deltas) == len(text.split())
     usages = [chunk for chunk in chunks if isinstance(chunk, Usage)]
-    assert usages[-1] == Usage(7, len(deltas), Decimal(0), "offline-demo")
+    assert usages[-1] == Usage(7, len(deltas), Decimal(0), "offline-demo", reasoning_tokens=0)
     assert isinstance(chunks[0], Usage)  # so that the model of a stopped answer is known
     assert chunks[0].model == "offline-demo"
+
+
+async def test_think_shows_reasoning_that_says_it_is_a_demonstration_before_the_answer() -> None:
+    text, chunks = await heard("Think about it, please")
+    kinds = [type(chunk) for chunk in chunks if isinstance(chunk, Delta | Reasoning)]
+    assert kinds == sorted(kinds, key=[Reasoning, Delta].index)
+    thought = "".join(chunk.text for chunk in chunks if isinstance(chunk, Reasoning))
+    assert "This is a demonstration" in thought
+    assert "no language model is attached" in thought
+    assert text == answer(asked("Think about it, please"))
+    usage = [chunk for chunk in chunks if isinstance(chunk, Usage)][-1]
+    assert usage.reasoning_tokens == kinds.count(Reasoning)
+    assert usage.completion_tokens == len(kinds)
+    assert "`think`" in answer(asked("help"))
+
+
+async def test_who_does_not_ask_for_reasoning_gets_none() -> None:
+    _, chunks = await heard("What did you rethink?")
+    assert not [chunk for chunk in chunks if isinstance(chunk, Reasoning)]
 
 
 def test_a_long_answer_has_several_hundred_words() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -34,18 +35,17 @@ def finish(claimed, text="done"):
     return change
 
 
-def text_of(claimed, seq, text):
-    """The text of a turn as it came from the process that runs it."""
-    return Answer(
-        claimed.turn_id, claimed.attempt, "", ELSEWHERE.worker, seq, text=text, whole=True
-    )
+def text_of(claimed, seq, text, reasoning=""):
+    """The texts of a turn as they came from the process that runs it."""
+    whole = {"text": text, "reasoning": reasoning, "whole": True}
+    return Answer(claimed.turn_id, claimed.attempt, "", ELSEWHERE.worker, seq, **whole)
 
 
 class Connection:
-    def __init__(self, held):
+    def __init__(self, held, *, stream=True):
         self.frames, self.news = [], asyncio.Event()
         access = Access(held.actor)
-        self.feed = Feed(held, access, self._send, stream=True, heartbeat=0.3)
+        self.feed = Feed(held, access, self._send, stream=stream, heartbeat=0.3)
 
     async def _send(self, text):
         self.frames.append(json.loads(text))
@@ -78,8 +78,8 @@ class Connection:
 
 
 @asynccontextmanager
-async def connected(held, last_seq=0):
-    connection = Connection(held)
+async def connected(held, last_seq=0, *, stream=True):
+    connection = Connection(held, stream=stream)
     welcome = lambda view, start: {"type": "notification", "event": "connected"}  # noqa: E731
     running = asyncio.create_task(connection.feed.run(last_seq, None, welcome))
     connection.running = running
@@ -205,6 +205,89 @@ async def test_text_that_comes_after_ready_begins_with_a_snapshot(held):
         mine.answer.text += " and more"
         mine.wake()
         assert "snapshot" not in await client.until(type="delta", content=" and more")
+
+
+async def test_reasoning_comes_before_the_answer_with_an_index_of_its_own(held):
+    done = await in_thread(ask, held)
+    mine = group(held.id)
+    async with connected(held) as client:
+        answer = mine.begin(text_of(done.claimed, 1, "", reasoning="Let me"))
+        mine.wake()
+        await client.until(type="reasoning", content="Let me")
+        answer.reasoning, answer.text = "Let me see.", "It is"
+        mine.wake()
+        await client.until(type="delta", content="It is")
+        answer.text = "It is 42."
+        mine.wake()
+        await client.until(type="delta", content=" 42.")
+        growth = [frame for frame in client.frames if "attempt" in frame and "first" in frame]
+        assert [(f["type"], f["first"], f["index"]) for f in growth] == [
+            ("reasoning", 0, 5),
+            ("reasoning", 6, 10),
+            ("delta", 0, 4),
+            ("delta", 5, 8),
+        ]
+        assert {(f["turn"], f["attempt"]) for f in growth} == {(str(done.turn_id), 1)}
+
+
+async def test_who_resumes_gets_a_snapshot_of_both_texts_before_ready(held):
+    done = await in_thread(ask, held)
+    mine = group(held.id)
+    mine.begin(text_of(done.claimed, 1, "It is", reasoning="Let me see."))
+    async with connected(held) as client:
+        *_, thinking, reasoning, delta, ready = client.frames[
+            : 1 + client.frames.index(await client.until(status="ready"))
+        ]
+        assert (thinking["status"], ready["status"]) == ("thinking", "ready")
+        assert (reasoning["type"], reasoning["content"]) == ("reasoning", "Let me see.")
+        assert (delta["type"], delta["content"]) == ("delta", "It is")
+        assert [(f["first"], f["snapshot"]) for f in (reasoning, delta)] == [(0, True)] * 2
+        client.feed.rewind(1, frames.Status(status="done", content="Done").frame())
+        await client.until(status="done")
+        await client.rest()
+        assert [f["snapshot"] for f in client.of("reasoning")] == [True, True]
+
+
+async def test_a_higher_attempt_begins_both_texts_anew(held):
+    done = await in_thread(ask, held)
+    mine = group(held.id)
+    async with connected(held) as client:
+        mine.begin(text_of(done.claimed, 1, "old", reasoning="old"))
+        mine.wake()
+        await client.until(type="delta", content="old")
+        again = replace(text_of(done.claimed, 1, "new", reasoning="newer"), attempt=2)
+        mine.begin(again)
+        mine.wake()
+        reasoning = await client.until(type="reasoning", attempt=2)
+        delta = await client.until(type="delta", attempt=2)
+        assert (reasoning["first"], reasoning["content"]) == (0, "newer")
+        assert (delta["first"], delta["content"]) == (0, "new")
+
+
+async def test_who_wants_no_deltas_gets_no_reasoning(held):
+    done = await in_thread(ask, held)
+    mine = group(held.id)
+    mine.begin(text_of(done.claimed, 1, "It is", reasoning="Let me see."))
+    async with connected(held, stream=False) as client:
+        mine.answer.reasoning += " So"
+        mine.wake()
+        await client.rest()
+        assert client.of("reasoning") == client.of("delta") == []
+
+
+async def test_no_reasoning_comes_after_the_end(held):
+    done = await in_thread(ask, held)
+    mine = group(held.id)
+    async with connected(held) as client:
+        mine.begin(text_of(done.claimed, 1, "", reasoning="Let me"))
+        change = await in_thread(finish, done.claimed)
+        mine.take(change.seq, change.frames, [])
+        await client.until(type="response")
+        mine.begin(text_of(done.claimed, 1, "", reasoning="Let me see"))
+        mine.wake()
+        await client.rest()
+        kinds = [frame["type"] for frame in client.frames]
+        assert "reasoning" not in kinds[kinds.index("response") :]
 
 
 def close(held):

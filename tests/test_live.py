@@ -184,6 +184,65 @@ async def test_who_asks_for_the_text_gets_all_of_it(session):
     task.cancel()
 
 
+def thought(start, content):
+    return {"start": start, "content": content}
+
+
+async def test_reasoning_is_put_together_beside_the_text(session):
+    turn = uuid4()
+    await hear(session, text=text(turn, 0, ""), reasoning=thought(0, "Let "))
+    await hear(session, text=text(turn, 0, ""), reasoning=thought(2, "t me"))
+    await until(lambda: session.answer and session.answer.reasoning == "Let me")
+    assert session.answer.whole
+    await hear(session, text=text(turn, 0, "It is"), reasoning=thought(6, " see"))
+    await hear(session, text=text(turn, 5, " 42"), reasoning=thought(10, ""))
+    await until(lambda: session.answer.text == "It is 42")
+    assert session.answer.reasoning == "Let me see"
+
+
+async def test_a_process_of_an_older_version_tells_of_text_alone(session):
+    await hear(session, text=text(uuid4(), 0, "Hello"))
+    await until(lambda: session.answer and session.answer.text == "Hello")
+    assert session.answer.reasoning == ""
+
+
+async def test_reasoning_that_was_missed_is_asked_for_as_text_is(session):
+    received, task = await other_process(session)
+    turn = uuid4()
+    await hear(session, text=text(turn, 0, "It is"), reasoning=thought(4, ""))
+    asked = {"type": "text", "session": session.session_id.hex}
+    await until(lambda: asked in received)
+    assert not session.answer.whole
+    await hear(session, text=text(turn, 0, "It is"), reasoning=thought(0, "Hmmm"))
+    await until(lambda: session.answer.whole)
+    assert (session.answer.text, session.answer.reasoning) == ("It is", "Hmmm")
+    task.cancel()
+
+
+async def test_what_is_told_of_a_growing_answer_can_be_read_by_older_processes_too(session):
+    received, task = await other_process(session)
+    answer = Answer(uuid4(), 1, "q1", relay.PROCESS, 1, whole=True)
+    session.begin(answer)
+    answer.reasoning = "Hmm"
+    live.grown(session, answer)
+    await until(lambda: answer.relayed_reasoning == 3)
+    answer.text = "Hello"
+    live.grown(session, answer)
+    await until(lambda: answer.relayed == 5)
+    await get_channel_layer().send(
+        relay.PROCESS, {"type": "text", "session": session.session_id.hex}
+    )
+    head = [answer.turn_id.hex, 1, "q1", relay.PROCESS, 1]
+    expected = [
+        ([*head, 0, ""], thought(0, "Hmm")),
+        ([*head, 0, "Hello"], thought(3, "")),
+        ([*head, 0, "Hello"], thought(0, "Hmm")),  # to who asked for all
+    ]
+    await until(lambda: len(received) == len(expected))
+    assert [(m["text"], m["reasoning"]) for m in received] == expected
+    task.cancel()
+
+
 async def test_an_end_that_comes_with_text_ends_the_answer(session):
     turn = uuid4()
     await hear(session, text=text(turn, 0, "Hi"))

@@ -72,9 +72,12 @@ def test_no_other_page_may(server, origin, host):
 
 
 async def test_a_cookie_counts_with_our_origin_alone(server):
-    cookies = visiting(server).cookies
+    person = visiting(server)
+    cookies = person.cookies
     async with server.connect(headers=cookies, origin=server.url) as mine:
         await mine.end(await mine.ask("say: mine"))
+        named = f'data-caller="{mine.transcript.welcome["caller"]}"'
+        assert named in person.http.get("/").text
         assert "resume_token" not in mine.transcript.welcome
         session = mine.transcript.session
     async with server.connect(headers=cookies) as program:

@@ -16,7 +16,9 @@ pytestmark = [
 ]
 
 
-async def test_the_demo_model_says_that_it_is_one(visitor: Visitors) -> None:
+async def test_the_demo_model_says_that_it_is_one_and_shows_how_reasoning_looks(
+    visitor: Visitors,
+) -> None:
     with Server("uvicorn") as server:
         chat = await (await visitor(server.url)).chat()
         badge = chat.page.get_by_text("Offline demo", exact=True)
@@ -24,6 +26,17 @@ async def test_the_demo_model_says_that_it_is_one(visitor: Visitors) -> None:
         await chat.ask("Hello?")
         await chat.answer_is("done")
         await expect(chat.text()).to_contain_text("offline demo model")
+
+        await chat.ask("What do you think?")
+        await expect(chat.text()).to_contain_text("offline demo model")
+        line, thoughts = chat.answers.last.locator("summary"), chat.page.locator(".thoughts").last
+        for _ in range(2):  # live, and after a reload
+            await chat.answer_is("done", 1)
+            await expect(line).to_contain_text("Thought for")
+            await expect(thoughts).to_be_hidden()
+            await line.click()
+            await expect(thoughts).to_contain_text("nobody is thinking here")
+            await chat.page.reload()
 
 
 async def test_a_real_model_is_named_and_wears_no_demo_badge(

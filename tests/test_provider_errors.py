@@ -16,7 +16,8 @@ from agent.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
-from agent.provider_errors import MAX_RETRY_AFTER, error_of
+from agent.provider_errors import error_of
+from agent.retry_after import MAX_RETRY_AFTER
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,10 @@ from agent.provider_errors import MAX_RETRY_AFTER, error_of
         ({"code": "context_length_exceeded"}, ContextTooLong),
         ({"code": 413}, ContextTooLong),
         ({"code": 400, "message": "Prompt is too long: 1 > 0"}, ContextTooLong),
-        ({"code": 502, "metadata": {"raw": "exceeds the context window"}}, ContextTooLong),
+        ({"code": 400, "metadata": {"raw": "exceeds the context window"}}, ContextTooLong),
+        ({"code": 502, "metadata": {"raw": "exceeds the context window"}}, ProviderUnavailable),
+        ({"code": 500, "message": "out of memory in the context window"}, ProviderUnavailable),
+        ({"code": "invalid_prompt", "message": "maximum context length"}, ProviderRejected),
     ],
 )
 def test_an_error_in_a_document_is_told_by_its_codes(

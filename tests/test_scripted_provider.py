@@ -8,7 +8,13 @@ import urllib.request
 
 import pytest
 
-from tests.scripted_provider import Script, ScriptedProvider, expected_text, scripted_process
+from tests.scripted_provider import (
+    Script,
+    ScriptedProvider,
+    expected_text,
+    newest_question,
+    scripted_process,
+)
 
 
 def ask(base_url: str, prompt: str) -> str:
@@ -32,6 +38,11 @@ def ask(base_url: str, prompt: str) -> str:
 )
 def test_the_expected_text_follows_from_the_prompt(prompt: str, text: str) -> None:
     assert expected_text(prompt) == text
+
+
+def test_the_newest_of_joined_questions_is_the_script() -> None:
+    assert newest_question("mode=hang\n\nwhat?\n\nsay: here") == "say: here"
+    assert newest_question("say: one\n\ntwo") == "say: one\n\ntwo"
 
 
 def test_tokens_are_words_with_their_spaces() -> None:

@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from agent.groups import Answer, Group
-from agent.told import Told
+from agent.told import Progress, Told
 
 
 @pytest.fixture
@@ -75,3 +75,39 @@ def test_what_is_kept_of_ended_turns_is_bounded(told):
     for _ in range(64):
         told.end(str(uuid4()))
     assert not told.has_ended(first, 1, 1)
+
+
+def pieces(progress, answer):
+    """What is sent next, as (type, first, index, content)."""
+    frames = list(progress.pieces(answer))
+    return [(f["type"], f["first"], f["index"], f["content"]) for f in frames]
+
+
+def test_reasoning_and_text_are_counted_apart_and_reasoning_comes_first():
+    progress, answer = Progress(), Answer(uuid4(), 1, "", "here", 1)
+    assert not progress.is_behind(answer)
+    answer.reasoning = "Hm"
+    assert progress.is_behind(answer)
+    assert pieces(progress, answer) == [("reasoning", 0, 1, "Hm")]
+    answer.reasoning, answer.text = "Hm, so", "It is"
+    assert pieces(progress, answer) == [("reasoning", 2, 5, ", so"), ("delta", 0, 4, "It is")]
+    assert not progress.is_behind(answer)
+    assert pieces(progress, answer) == []
+
+
+def test_each_text_begins_with_a_snapshot_where_that_is_asked_for():
+    progress, answer = Progress(), Answer(uuid4(), 1, "", "here", 1, text="a", reasoning="r")
+    progress.begin(snapshots=True)
+    assert [frame.get("snapshot") for frame in progress.pieces(answer)] == [True, True]
+    answer.text, answer.reasoning = "ab", "rs"
+    assert [frame.get("snapshot") for frame in progress.pieces(answer)] == [None, None]
+
+
+def test_a_copy_of_the_texts_that_begins_anew_is_waited_for():
+    progress, answer = Progress(), Answer(uuid4(), 1, "", "here", 1, text="abc", reasoning="rst")
+    pieces(progress, answer)
+    answer.text, answer.reasoning = "a", "r"
+    assert not progress.is_behind(answer)
+    assert pieces(progress, answer) == []
+    answer.text = "abcd"
+    assert pieces(progress, answer) == [("delta", 3, 3, "d")]

@@ -9,10 +9,11 @@ import pytest
 from django.db import OperationalError, transaction
 from django.db.models.functions import Now
 
-from agent import protocol, queries, relay, turns
+from agent import db, protocol, queries, relay, turns
 from agent.actor import Actor
 from agent.completions import Delta, Finish
 from agent.conf import conf
+from agent.db import transact
 from agent.models import Message, Turn
 from agent.sessions import Held
 from agent.turns import Lease
@@ -79,6 +80,17 @@ def _expire(held):
     Turn.objects.filter(session_id=held.id, state="running").update(lease_until=past)
 
 
+def _take_and_hand_back(held):
+    _expire(held)
+    with transaction.atomic():
+        turns.claim(held.id, Lease("agent.elsewhere", 60))
+        turns.hand_back("agent.elsewhere")
+
+
+def _running(held):
+    return Turn.objects.filter(session_id=held.id, state="running", worker=relay.PROCESS).count()
+
+
 def _ends(held):
     rows = Message.objects.filter(session_id=held.id, type__in=("response", "error"))
     return list(rows.values_list("type", "content", "data__finish_reason"))
@@ -98,12 +110,94 @@ async def test_a_wanted_turn_is_not_forgotten_when_the_database_is_away_for_a_mo
     assert list(worker._held) == [done.turn_id]
 
 
-async def test_a_process_that_slept_may_take_its_own_turn_again_and_ends_it_whole(worker, held):
-    """The second attempt runs in the process of the first, which does not know yet."""
+async def _commit_and_lose_the_connection(function, *arguments, **options):
+    """`db.transact` whose connection is lost between the commit and the word of it."""
+    await transact(function, *arguments, **options)
+    raise OperationalError("server closed the connection unexpectedly")
+
+
+async def test_a_turn_whose_commit_nobody_heard_of_runs_as_soon_as_the_database_answers(
+    worker, held, monkeypatch
+):
+    query = protocol.Query(type="query", content="hi", id="q1")
+    with monkeypatch.context() as patch:
+        patch.setattr(db, "transact", _commit_and_lose_the_connection)
+        with pytest.raises(OperationalError), worker.accepting(held.id, "caller") as lease:
+            await queries.accept_query(held, query, max_queue=20, lease=lease)
+        assert await in_thread(_running, held) == 1
+    held.stored = True
+    await worker.fill()  # the lease is far from its end
+    await worker.model.was_asked(1)
+    worker.model.asked[0].set()
+    await idle(worker)
+    assert await in_thread(_ends, held) == [("response", "half whole", "stop")]
+    again = await queries.accept_query(held, query, max_queue=20, lease=None)
+    assert again.state == "ended"
+
+
+async def test_a_claim_whose_commit_nobody_heard_of_runs_as_soon_as_the_database_answers(
+    worker, held, monkeypatch
+):
+    await in_thread(_ask, held, False)
+    worker.want(held.id, "caller")
+    with monkeypatch.context() as patch:
+        patch.setattr(db, "transact", _commit_and_lose_the_connection)
+        with pytest.raises(OperationalError):
+            await worker.fill()
+    await worker.fill()
+    await worker.model.was_asked(1)
+
+
+async def test_what_was_not_committed_is_looked_for_once_and_leaves_nothing(
+    worker, held, monkeypatch
+):
+    with pytest.raises(OperationalError), worker.accepting(held.id, "caller"):
+        raise OperationalError
+    await worker.fill()
+    assert not worker._doubtful
+    assert not worker._wanted
+    with worker.accepting(held.id, "caller") as lease:
+        assert lease
+
+
+async def test_a_claim_that_is_told_after_it_was_found_does_not_run_twice(worker, held):
+    done = await in_thread(_ask, held)
+    worker._doubt(held.id, "caller")
+    await worker.fill()
+    await worker.model.was_asked(1)
+    worker.start(done.claimed, 1, "caller")
+    assert worker._held[done.turn_id][0] == 2
+    worker.model.asked[0].set()
+    await idle(worker)
+    assert await in_thread(_ends, held) == [("response", "half whole", "stop")]
+    assert len(worker.model.asked) == 1
+
+
+@pytest.mark.parametrize("by", ["poll", "claim"])
+async def test_a_clock_that_jumps_restarts_no_answer_of_the_process_that_runs_it(
+    worker, held, monkeypatch, by
+):
+    """For the database, every lease has ended: a laptop that wakes, or a process that slept."""
     done = await in_thread(_ask, held)
     worker.start(done.claimed, 1, "caller")
     await worker.model.was_asked(1)
     await in_thread(_expire, held)
+    monkeypatch.setattr("agent.worker.POLL_SECONDS", 0)
+    await (worker.poll() if by == "poll" else worker._claim(held.id, "caller"))
+    assert await in_thread(turns.due, 10) == []  # for other processes, too, it is alive
+    worker.model.asked[0].set()
+    await idle(worker)
+    assert await in_thread(_ends, held) == [("response", "half whole", "stop")]
+    assert worker._held == {}
+    assert len(worker.model.asked) == 1
+
+
+async def test_a_later_attempt_of_the_same_process_stops_the_earlier_one(worker, held):
+    """Another process had taken the turn meanwhile, and has handed it back."""
+    done = await in_thread(_ask, held)
+    worker.start(done.claimed, 1, "caller")
+    await worker.model.was_asked(1)
+    await in_thread(_take_and_hand_back, held)
     await worker._claim(held.id, "caller")
     await worker.model.was_asked(2)
     first, second = worker.model.asked

@@ -45,6 +45,7 @@ _SCRIPTS = (
     (1, "mode=rst after=4 delay=0.02"),
     (1, "mode=stall after=6 delay=0.02"),
     (1, "mode=keepalives after=3 delay=0.02"),
+    (2, "mode=reasoning delay=0.05"),
 )
 
 

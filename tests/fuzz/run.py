@@ -121,7 +121,7 @@ async def _answered(peer: Raw, ref: str, report: Report) -> None:
                 return
             if got.get("code") == "internal_error":
                 raise Failure(f"{got}")
-            if got["type"] not in ("delta", "ping"):
+            if got["type"] not in ("delta", "reasoning", "ping"):
                 report.answers[got.get("code") or got.get("status") or got["type"]] += 1
 
 

@@ -619,3 +619,62 @@ test("stop does not give back a query that had begun to be answered meanwhile", 
   socket.receive(response(4, "t2", "r2", "a part", { finish_reason: "cancelled" }));
   assert.deepEqual(heard(client, "withdrawn"), []);
 });
+
+function callerOf(caller, fields = {}) {
+  return newClient({ caller, ...fields });
+}
+
+for (const session of [null, SESSION]) {
+  test(`what one caller did not send is never shown or sent as the next one's, in ${session}`, () => {
+    callerOf("ann", { session }).ask("from ann");
+    FakeSocket.last.drop();
+    const next = callerOf("ben", { session });
+    assert.deepEqual(next.outbox.entries, []);
+    assert.deepEqual(ready(welcome({ caller: "ben" })).queries(), []);
+    const again = callerOf("ann", { session });
+    assert.equal(again.outbox.entries.length, 1);
+    assert.equal(ready(welcome({ caller: "ann" })).queries().length, 1);
+  });
+}
+
+for (const [who, other] of [
+  ["somebody else", { caller: "ben" }],
+  ["nobody", { resume_token: "once" }],
+]) {
+  test(`a page that is ${who}'s now sends nothing of what was written before`, () => {
+    const client = callerOf("ann");
+    ready(welcome({ caller: "ann" }));
+    FakeSocket.last.drop();
+    client.ask("from ann");
+    clock.advance(500);
+    const socket = ready(welcome({ session: "another", ...other }));
+    assert.deepEqual(socket.queries(), []);
+    assert.deepEqual([client.connection.phase, client.connection.reason], ["stopped", "changed"]);
+    assert.equal(client.outbox.entries.length, 1);
+    clock.advance(3_600_000);
+    assert.equal(FakeSocket.all.length, 2);
+    assert.equal(callerOf("ann").outbox.entries.length, 1);
+  });
+}
+
+test("who was not named at first is the caller of the first welcome", () => {
+  const client = newClient();
+  ready(welcome({ caller: "ann" }));
+  FakeSocket.last.drop();
+  client.ask("from ann");
+  clock.advance(500);
+  assert.deepEqual(ready(welcome({ caller: "ben" })).queries(), []);
+  assert.equal(client.connection.reason, "changed");
+});
+
+test("a browser that takes no cookies, and a server that names nobody, are served", () => {
+  const client = callerOf("new", { callerIsNew: true });
+  ready(welcome({ resume_token: "once" }));
+  FakeSocket.last.drop();
+  clock.advance(500);
+  client.ask("by the token");
+  assert.equal(ready(welcome({ caller: "session" })).queries().length, 1);
+  const old = callerOf("ann");
+  old.ask("to an old server");
+  assert.equal(ready().queries().length, 1);
+});

@@ -121,6 +121,10 @@ export function delta(turn, first, index, content, fields = {}) {
   return { type: "delta", turn, attempt: 1, first, index, content, ...fields };
 }
 
+export function reasoning(turn, first, index, content, fields = {}) {
+  return { ...delta(turn, first, index, content, fields), type: "reasoning" };
+}
+
 export function note(seq, content, fields = {}) {
   return {
     ...{ type: "notification", event: "message", level: "info", id: `n${seq}`, seq, content },

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Transcript } from "../../agent/static/agent/client/transcript.js";
-import { delta, note, query, response, status, welcome } from "./fakes.mjs";
+import { delta, note, query, reasoning, response, status, welcome } from "./fakes.mjs";
 
 function transcriptOf(...frames) {
   const transcript = new Transcript();
@@ -73,6 +73,65 @@ test("a hole in deltas is told", () => {
   const transcript = transcriptOf(query(1, "t1", "r1"), delta("t1", 0, 0, "a"));
   assert.equal(transcript.apply(delta("t1", 2, 2, "c")), "hole");
   assert.equal(transcript.turn("t1").held.content, "a");
+});
+
+test("reasoning is held beside the answer, with an index of its own", () => {
+  const transcript = transcriptOf(query(1, "t1", "r1"), reasoning("t1", 0, 2, "Hmm"));
+  const turn = transcript.turn("t1");
+  assert.equal(turn.state, "running");
+  const { version } = turn;
+  assert.equal(transcript.apply(reasoning("t1", 3, 4, "!!")), "applied");
+  assert.ok(turn.version > version);
+  assert.equal(transcript.apply(delta("t1", 0, 1, "Hi")), "applied");
+  assert.equal(turn.heldReasoning.content, "Hmm!!");
+  assert.equal(turn.held.content, "Hi");
+});
+
+test("reasoning obeys the rules of deltas", () => {
+  const transcript = transcriptOf(query(1, "t1", "r1"), reasoning("t1", 0, 2, "abc"));
+  const turn = transcript.turn("t1");
+  assert.equal(transcript.apply(reasoning("t1", 1, 2, "bc")), "applied");
+  assert.equal(transcript.apply(reasoning("t1", 4, 4, "e")), "hole");
+  assert.equal(turn.heldReasoning.content, "abc");
+  transcript.apply(reasoning("t1", 0, 4, "abcde", { snapshot: true }));
+  assert.equal(turn.heldReasoning.content, "abcde");
+  transcript.apply(response(2, "t1", "r1"));
+  assert.equal(turn.heldReasoning.content, "");
+  assert.equal(transcript.apply(reasoning("t1", 5, 5, "f")), "repeated");
+});
+
+for (const [name, frame] of [
+  ["thinking", status("thinking", "t1", { attempt: 2 })],
+  ["a delta", delta("t1", 0, 0, "x", { attempt: 2 })],
+  ["reasoning", reasoning("t1", 0, 0, "x", { attempt: 2 })],
+]) {
+  test(`${name} of a higher attempt begins both texts anew`, () => {
+    const transcript = transcriptOf(query(1, "t1", "r1"));
+    transcript.apply(reasoning("t1", 0, 2, "old"));
+    transcript.apply(delta("t1", 0, 2, "old"));
+    transcript.apply(frame);
+    const { held, heldReasoning } = transcript.turn("t1");
+    assert.ok(!`${held.content}${heldReasoning.content}`.includes("old"));
+    assert.equal(transcript.apply(reasoning("t1", 3, 3, "!")), "applied");
+    assert.equal(heldReasoning, transcript.turn("t1").heldReasoning);
+  });
+}
+
+test("a response has the reasoning and the sources that the server tells, or none", () => {
+  const sources = [{ url: "https://example.org/", title: "Example" }];
+  const told = { reasoning: { ms: 1200, tokens: null, content: "Hmm" }, sources };
+  const frames = [query(1, "t1", "r1"), response(2, "t1", "r1", "Hi", told)];
+  const { answer } = transcriptOf(...frames).turn("t1");
+  assert.deepEqual(answer.reasoning, { ms: 1200, tokens: null, content: "Hmm" });
+  assert.deepEqual(answer.sources, sources);
+  const plain = transcriptOf(query(1, "t1", "r1"), response(2, "t1", "r1")).turn("t1").answer;
+  assert.equal(plain.reasoning, null);
+  assert.deepEqual(plain.sources, []);
+  const hidden = transcriptOf(
+    query(1, "t1", "r1"),
+    response(2, "t1", "r1", "", { reasoning: { ms: 5, tokens: 7 } }),
+  );
+  assert.equal(hidden.turn("t1").answer.reasoning.content, "");
 });
 
 test("a restarted turn forgets the text of the attempt before", () => {

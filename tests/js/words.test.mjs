@@ -24,6 +24,21 @@ test("every word that is asked for is in the catalogue, and every word there is 
   );
 });
 
+test("an answer that is not whole says why, and one without text has said so itself", () => {
+  const answer = { finishReason: "length", content: "Half of", isEmpty: false };
+  assert.match(words.endingWords({ answer }), /^Cut off/);
+  assert.equal(words.endingWords({ answer: { ...answer, isEmpty: true } }), "");
+});
+
+test("a span of thinking is told in seconds and minutes, if it is known", () => {
+  const spans = [null, 5, 1_400, 59_600, 75_000].map(words.thoughtWords);
+  const told = ["about it", "for 1 s", "for 1 s", "for 1 min 0 s", "for 1 min 15 s"];
+  assert.deepEqual(
+    spans,
+    told.map((span) => `Thought ${span}`),
+  );
+});
+
 test("a word is filled in, and has the form of its number", () => {
   assert.equal(t("queue", { n: 1 }), "1 message waiting");
   assert.equal(t("queue", { n: 2 }), "2 messages waiting");

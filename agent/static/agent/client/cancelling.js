@@ -1,11 +1,13 @@
 // @ts-check
 // Cancelling: everything (Stop), or one query that waits. Gives texts back that were never
 // answered, so that nothing that somebody wrote is lost. What could not be sent is sent on the next
-// connection.
+// connection. A query that went out and was not confirmed may have arrived or not: once stopped it is
+// not sent again, and wherever it turns up it is cancelled.
 
 /** @typedef {import("./entries.js").Frame} Frame */
 /** @typedef {import("./entries.js").Turn} Turn */
 /** @typedef {import("./outbox.js").Outbox} Outbox */
+/** @typedef {import("./outbox.js").Unsent} Unsent */
 /** @typedef {import("./transcript.js").Transcript} Transcript */
 
 /**
@@ -16,30 +18,43 @@
  */
 
 export class Cancelling {
+  #transcript;
+  #outbox;
   #cancel;
   #giveBack;
   /** Arguments of the commands that have to be sent. @type {Record<string, unknown>[]} */
   #due = [];
   /** @type {Return[]} */
   #returns = [];
+  /** Client ids of stopped queries that the server is being asked about. @type {Set<string>} */
+  #asked = new Set();
+  /** Those that had not arrived then; a dying socket may yet deliver them. @type {Set<string>} */
+  #missing = new Set();
 
   /**
+   * @param {Transcript} transcript
+   * @param {Outbox} outbox
    * @param {(args: Record<string, unknown>) => Promise<Frame | null>} cancel sends the command,
    *   gives its reply
    * @param {(texts: string[]) => void} giveBack
    */
-  constructor(cancel, giveBack) {
+  constructor(transcript, outbox, cancel, giveBack) {
+    this.#transcript = transcript;
+    this.#outbox = outbox;
     this.#cancel = cancel;
     this.#giveBack = giveBack;
   }
 
-  /** Ends the running turn and all that wait. @param {Transcript} transcript @param {Outbox} outbox */
-  all(transcript, outbox) {
-    const unsent = outbox.pending.filter(({ id }) => outbox.neverSent(id));
-    for (const { id } of unsent) outbox.remove(id);
-    const waiting = transcript.waiting().map(({ id }) => id);
-    this.#returns.push({ turns: new Set(waiting), texts: [], partial: false });
-    if (transcript.busy || outbox.pending.length > 0) this.#due.push({ all: true });
+  /** Ends the running turn and all that wait, there and here. */
+  all() {
+    const { pending } = this.#outbox;
+    const unsent = pending.filter(({ id }) => this.#outbox.neverSent(id));
+    for (const { id } of pending) this.#outbox.stop(id);
+    for (const { id } of unsent) this.#outbox.remove(id);
+    const replaced = new Set(pending.map(({ instead }) => instead)); // the same text
+    const waiting = this.#transcript.waiting().filter(({ id }) => !replaced.has(id));
+    this.#returns.push({ turns: new Set(waiting.map(({ id }) => id)), texts: [], partial: false });
+    if (this.#transcript.busy) this.#due.push({ all: true });
     if (unsent.length) this.#giveBack(unsent.map(({ content }) => content));
   }
 
@@ -54,13 +69,63 @@ export class Cancelling {
     this.one(turn);
   }
 
+  /**
+   * Ends the waiting turn in whose place a query is about to be sent.
+   *
+   * @param {Unsent} entry
+   * @returns {boolean} false: that turn began meanwhile, so there is nothing to ask
+   */
+  makeWay({ instead }) {
+    if (!instead) return true;
+    const turn = this.#transcript.turn(instead);
+    if (turn?.state === "running") return false;
+    if (turn?.state === "ended") return wasCancelled(turn, false);
+    void this.#cancel({ turn: instead }); // if it is lost, so is what is sent behind it
+    return true;
+  }
+
+  /**
+   * A query has arrived at the server.
+   *
+   * @param {string} ref its client id
+   * @param {string} turn
+   * @param {Unsent | undefined} entry that it was until now
+   */
+  arrived(ref, turn, entry) {
+    if (entry?.stopped) {
+      this.#returns.push({ turns: new Set([turn]), texts: [], partial: false });
+      this.one(turn);
+    } else if (this.#missing.delete(ref)) this.one(turn);
+  }
+
   /** Sends what is due. Call it whenever there is a connection. */
   async flush() {
     const due = this.#due;
     this.#due = [];
-    const replies = await Promise.all(due.map((args) => this.#cancel(args)));
+    const replies = due.map((args) => this.#cancel(args));
+    void this.#ask();
+    const settled = await Promise.all(replies);
     // lost on the way: again on the next connection
-    this.#due.push(...due.filter((_, i) => !replies[i]));
+    this.#due.push(...due.filter((_, i) => !settled[i]));
+  }
+
+  /** Cancels the stopped queries, wherever they are; gives back those that never arrived. */
+  async #ask() {
+    const stopped = this.#outbox.stopped.filter(({ id }) => !this.#asked.has(id));
+    for (const { id } of stopped) this.#asked.add(id);
+    const replies = await Promise.all(stopped.map(({ id }) => this.#cancel({ ref: id })));
+    /** @type {string[]} */
+    const texts = [];
+    stopped.forEach(({ id, content }, i) => {
+      this.#asked.delete(id);
+      const reply = replies[i];
+      const isMissing = reply?.type === "error" && reply.code === "not_found";
+      if (reply?.type === "error" ? !isMissing : !reply) return; // not known yet
+      if (!this.#outbox.remove(id) || !isMissing) return;
+      this.#missing.add(id);
+      texts.push(content);
+    });
+    if (texts.length) this.#giveBack(texts);
   }
 
   /** @param {Turn} turn that ended */

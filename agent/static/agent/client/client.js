@@ -5,7 +5,7 @@
 // every reconnect. The rules are in docs/protocol.md, and how to use this in docs/client.md.
 
 import { Cancelling } from "./cancelling.js";
-import { Commands, newId } from "./commands.js";
+import { Commands } from "./commands.js";
 import { Connection, SYSTEM_CLOCK } from "./connection.js";
 import { Events } from "./events.js";
 import { Healing } from "./healing.js";
@@ -13,7 +13,7 @@ import { History } from "./history.js";
 import { Identity } from "./identity.js";
 import { Outbox } from "./outbox.js";
 import { excessOf, Sending } from "./sending.js";
-import { memoryStore } from "./storage.js";
+import { memoryStore, ownStore } from "./storage.js";
 import { Transcript } from "./transcript.js";
 
 export const VERSION = "1.0.0";
@@ -40,9 +40,9 @@ export class AgentClient extends Events {
   /** @param {Options} options */
   constructor(options) {
     super();
-    this.#identity = new Identity(options.session ?? null, options.token ?? null);
-    const { local = memoryStore(), tab = memoryStore(), clock } = options;
-    this.outbox = new Outbox(local, tab, this.session);
+    this.#identity = new Identity(options);
+    const { local = memoryStore(), tab = memoryStore(), caller = "", clock } = options;
+    this.outbox = new Outbox(ownStore(local, caller), ownStore(tab, caller), this.session);
     this.#connection = new Connection({
       url: () => this.#identity.url(options.url, this.transcript.lastSeq, options.tail ?? 0),
       protocols: () => this.#identity.protocols,
@@ -60,6 +60,8 @@ export class AgentClient extends Events {
     );
     this.#history = new History(this.transcript, (args) => this.command("history", args));
     this.#cancelling = new Cancelling(
+      this.transcript,
+      this.outbox,
       (args) => this.command("cancel", args),
       (texts) => this.emit("withdrawn", texts),
     );
@@ -68,6 +70,7 @@ export class AgentClient extends Events {
       (frame) => this.#connection.send(frame),
       clock ?? SYSTEM_CLOCK,
       () => this.#flush(),
+      (entry) => this.#cancelling.makeWay(entry),
     );
   }
 
@@ -117,9 +120,7 @@ export class AgentClient extends Events {
   ask(content, options = {}) {
     if (!content.trim()) throw new RangeError("A query needs content.");
     if (this.excess(content) > 0) throw new RangeError("The query is too long.");
-    const id = newId();
-    const timestamp = new Date().toISOString();
-    this.outbox.add({ id, content, timestamp, options, refusal: null });
+    const id = this.#sending.add({ content, options });
     this.#flush();
     return id;
   }
@@ -144,7 +145,7 @@ export class AgentClient extends Events {
 
   /** Ends the running turn and all waiting ones; `withdrawn` returns the texts of those. */
   stop() {
-    this.#cancelling.all(this.transcript, this.outbox);
+    this.#cancelling.all();
     this.#flush();
   }
 
@@ -162,11 +163,8 @@ export class AgentClient extends Events {
 
   /** Asks a waiting query again, before everything else. @param {string} turn */
   sendNow(turn) {
-    const question = this.transcript.turn(turn)?.question;
-    if (!question) return;
-    const { content, replaces } = question;
-    this.#cancelling.one(turn); // goes out first: the queue may be full
-    this.ask(content, { on_busy: "interrupt", ...(replaces ? { replaces } : {}) });
+    this.#sending.addInstead(turn, this.transcript.turn(turn)?.question);
+    this.#flush();
   }
 
   /**
@@ -187,8 +185,7 @@ export class AgentClient extends Events {
    * @param {"up" | "down" | null} rating null: withdrawn
    */
   judge(target, rating, comment = "") {
-    const frame = { type: "human_feedback", target, rating };
-    return this.#commands.request(comment ? { ...frame, content: comment } : frame);
+    return this.#commands.judge(target, rating, comment);
   }
 
   /** Loads a page of what came before; false: there is nothing, or it could not be had now. */
@@ -231,7 +228,7 @@ export class AgentClient extends Events {
   /** @param {Frame} frame */
   #receive(frame) {
     if (frame.type === "notification") this.#notified(frame);
-    if (frame.type === "status" && frame.status === "received") this.#received(frame);
+    if (frame.type === "status" && frame.status === "received") this.#arrived(frame);
     const known = this.#commands.settle(frame);
     const isProblem =
       frame.type === "error" && !frame.seq && !known && !this.#sending.refused(frame);
@@ -247,13 +244,21 @@ export class AgentClient extends Events {
     const watched = !frame.replay || this.transcript.turn(frame.turn)?.state === "running";
     const outcome = this.transcript.apply(frame);
     if (outcome === "hole") this.#healing.ask(frame);
-    if (outcome !== "hole" && frame.type === "query") this.outbox.remove(frame.ref);
+    if (outcome !== "hole" && frame.type === "query") this.#arrived(frame);
     if (outcome !== "applied" || !frame.seq) return;
     this.#keepSession();
     const turn = this.transcript.turn(frame.turn ?? frame.id);
     if (turn?.state !== "ended") return;
     this.#cancelling.ended(turn);
     if (watched) this.emit("ended", turn);
+  }
+
+  /** @param {Frame} frame a query, or that it was received */
+  #arrived(frame) {
+    const entry = this.outbox.remove(frame.ref);
+    if (frame.type === "status" && entry && !entry.stopped) this.transcript.expect(frame, entry);
+    this.#cancelling.arrived(frame.ref, frame.turn, entry);
+    if (this.#connection.ready) void this.#cancelling.flush();
   }
 
   /** @param {Frame} frame */
@@ -267,6 +272,7 @@ export class AgentClient extends Events {
 
   /** @param {Frame} welcome */
   #welcomed(welcome) {
+    if (this.#identity.isOther(welcome)) return this.#connection.stop("changed");
     if (this.#identity.welcomed(welcome)) this.transcript.forget();
     this.welcome = welcome;
     this.transcript.begin(welcome);
@@ -280,12 +286,6 @@ export class AgentClient extends Events {
     this.#identity.kept = true;
     this.outbox.moveTo(this.session);
     this.emit("session", this.session);
-  }
-
-  /** @param {Frame} received */
-  #received(received) {
-    const entry = this.outbox.remove(received.ref);
-    if (entry) this.transcript.expect(received, entry);
   }
 
   /** Sends what has to be sent, if it can now. */

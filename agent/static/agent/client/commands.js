@@ -35,6 +35,16 @@ export class Commands {
     });
   }
 
+  /**
+   * @param {string} target message id of an answer
+   * @param {"up" | "down" | null} rating
+   * @param {string} comment
+   */
+  judge(target, rating, comment) {
+    const frame = { type: "human_feedback", target, rating };
+    return this.request(comment ? { ...frame, content: comment } : frame);
+  }
+
   /** @param {Frame} frame @returns {boolean} it was the reply to one */
   settle(frame) {
     const isReply =

@@ -97,6 +97,13 @@ export class Connection {
     this.#become({ phase: "idle", reason: null, words: "", lostAt: null, retryAt: null });
   }
 
+  /** Closes until `open`, for a reason that no close code has. @param {FinalReason} reason */
+  stop(reason) {
+    this.#discard(1000);
+    const lostAt = this.#clock.now();
+    this.#become({ phase: "stopped", reason, words: "", lostAt, retryAt: null }, LOST);
+  }
+
   /** Gives up the present socket and resumes on a new one. */
   restart() {
     if (this.#socket) this.#lost(LOST, "");

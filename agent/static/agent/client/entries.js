@@ -20,16 +20,30 @@ import { nothingOf } from "./deltas.js";
  * @property {number | null} prompt_tokens
  * @property {number | null} completion_tokens
  * @property {number | null} cost in the provider's credits
+ * @property {number | null} [reasoning_tokens] absent in answers of older servers
+ * @property {number | null} [cached_tokens]
  */
+
+/**
+ * @typedef {object} Reasoning what the model did before it answered; null for unknown
+ * @property {number | null} ms from its first reasoning to its first text, or to the end
+ * @property {number | null} tokens
+ * @property {string} content the reasoning itself; empty where the server does not show it
+ */
+
+/** @typedef {{url: string, title: string}} Source a page that an answer is based on */
 
 /**
  * @typedef {object} Answer
  * @property {string | null} id message id
  * @property {string} content
+ * @property {boolean} isEmpty the model gave no text: `content` is what the server says of that
  * @property {string} timestamp
  * @property {string} finishReason `stop`, `length`, `content_filter`, `cancelled`, `interrupted`
  * @property {string | null} model
  * @property {Usage | null} usage
+ * @property {Reasoning | null} reasoning null: the model did not reason, or nobody is to know
+ * @property {Source[]} sources
  * @property {string} author `agent` or `staff`
  * @property {"up" | "down" | null} rating
  * @property {string} comment that came with the rating
@@ -45,6 +59,7 @@ import { nothingOf } from "./deltas.js";
  * @property {string} timestamp
  * @property {string | null} model
  * @property {Usage | null} usage
+ * @property {Reasoning | null} reasoning
  */
 
 /**
@@ -58,6 +73,7 @@ import { nothingOf } from "./deltas.js";
  * @property {"waiting" | "running" | "ended"} state
  * @property {number | null} position 1: next
  * @property {Held} held the running answer so far
+ * @property {Held} heldReasoning the model's reasoning for it so far
  * @property {Answer | null} answer
  * @property {Failure | null} failure
  */
@@ -94,10 +110,19 @@ export function newTurn(key, id, ref) {
     question: null,
     state: "waiting",
     position: null,
-    held: nothingOf(0),
+    ...begun(0),
     answer: null,
     failure: null,
   };
+}
+
+/**
+ * What a turn holds when an attempt begins.
+ *
+ * @param {number} attempt
+ */
+export function begun(attempt) {
+  return { held: nothingOf(attempt), heldReasoning: nothingOf(attempt) };
 }
 
 /** @param {Frame} frame a `query` @returns {Question} */
@@ -106,14 +131,18 @@ export function questionOf({ id, seq, content, timestamp, replaces = null }) {
 }
 
 /** @param {Frame} frame a `response` @returns {Answer} */
-export function answerOf({ id = null, content, timestamp, finish_reason, model, usage, author }) {
+export function answerOf(frame) {
+  const { id = null, content, timestamp, finish_reason, model, usage, author } = frame;
   return {
     id,
     content,
+    isEmpty: Boolean(frame.empty),
     timestamp,
     finishReason: finish_reason ?? "stop",
     model: model ?? null,
     usage: usage ?? null,
+    reasoning: reasoningOf(frame),
+    sources: frame.sources ?? [],
     author: author ?? "agent",
     rating: null,
     comment: "",
@@ -125,8 +154,15 @@ export function failureOf(frame) {
   const { id = null, code, content, retryable, partial, timestamp, model, usage } = frame;
   return {
     ...{ id, code, content, timestamp, retryable: Boolean(retryable), partial: partial ?? "" },
-    ...{ model: model ?? null, usage: usage ?? null },
+    ...{ model: model ?? null, usage: usage ?? null, reasoning: reasoningOf(frame) },
   };
+}
+
+/** @param {Frame} frame @returns {Reasoning | null} */
+function reasoningOf({ reasoning }) {
+  if (!reasoning) return null;
+  const { ms = null, tokens = null, content } = reasoning;
+  return { ms, tokens, content: content ?? "" };
 }
 
 /** @param {Frame} frame a `notification` @returns {Note} */

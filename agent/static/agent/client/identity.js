@@ -1,6 +1,6 @@
 // @ts-check
 // Which session a client is in and how it may come back to it: the session's id, the token, and
-// whether there is anything to come back to.
+// whether there is anything to come back to. And whether it is still the same caller who does.
 
 /** @typedef {import("./entries.js").Frame} Frame */
 
@@ -14,9 +14,14 @@ export class Identity {
   #ownToken;
   /** @type {string | null} */
   #token;
+  /** Who it was so far; empty: not known. */
+  #caller;
+  #callerIsNew;
 
-  /** @param {string | null} session @param {string | null} token */
-  constructor(session, token) {
+  /** @param {import("./options.js").Options} options */
+  constructor({ session = null, token = null, caller = "", callerIsNew = false }) {
+    this.#caller = caller;
+    this.#callerIsNew = callerIsNew;
     this.session = session;
     this.named = session !== null;
     this.#ownToken = this.#token = token;
@@ -39,6 +44,21 @@ export class Identity {
     if (lastSeq || !tail) query.set("last_seq", String(lastSeq));
     else query.set("tail", String(tail));
     return `${base}?${query}`;
+  }
+
+  /**
+   * Whether somebody signed in or out since: the cookie is another's. A token is one caller's.
+   *
+   * @param {Frame} welcome
+   */
+  isOther({ caller, resume_token }) {
+    if (this.#token) return false;
+    if (caller) {
+      this.#caller ||= caller;
+      return caller !== this.#caller;
+    }
+    const isNobody = Boolean(resume_token); // an old server names nobody at all
+    return isNobody && this.#caller !== "" && !this.#callerIsNew;
   }
 
   /** @param {Frame} welcome @returns {boolean} it is another session than before */

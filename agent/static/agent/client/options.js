@@ -12,6 +12,9 @@
  * @property {number} [tail] how many durable frames to load of a session that is not held yet;
  *   `loadOlder` gets more; none: all
  * @property {string | null} [token] a bearer token, for pages of another origin and programs
+ * @property {string} [caller] who calls, as page and welcome name them: unsent queries are kept
+ *   under it, and go out on no connection whose welcome names another; none: as the first welcome
+ * @property {boolean} [callerIsNew] a cookie that may not have been taken makes them this caller
  * @property {Store} [local] where unsent queries outlive the page
  * @property {Store} [tab] where they are before the session has a name
  * @property {typeof WebSocket} [WebSocket]

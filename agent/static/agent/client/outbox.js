@@ -16,6 +16,9 @@
  * @property {string} timestamp ISO 8601
  * @property {{priority?: string, on_busy?: string, replaces?: string}} options
  * @property {{code: string, content: string} | null} refusal why the server did not take it
+ * @property {boolean} [stopped] it went out and was stopped: it is not sent again, and the server is
+ *   asked whether it arrived
+ * @property {string} [instead] the waiting turn in whose place it is asked
  */
 
 export class Outbox {
@@ -42,9 +45,14 @@ export class Outbox {
     this.#load();
   }
 
-  /** The queries to send: those that the server has not refused. */
+  /** The queries to send: those that the server has not refused and nobody stopped. */
   get pending() {
-    return this.entries.filter((entry) => !entry.refusal);
+    return this.entries.filter((entry) => !entry.refusal && !entry.stopped);
+  }
+
+  /** The queries that were stopped, of which nobody knows yet whether they arrived. */
+  get stopped() {
+    return this.entries.filter((entry) => entry.stopped);
   }
 
   /** @param {string} id */
@@ -82,6 +90,14 @@ export class Outbox {
   /** The server cannot have seen this one. @param {string} id */
   neverSent(id) {
     return !this.#everSent.has(id);
+  }
+
+  /** It is not to be sent again, also by the next page. @param {string} id */
+  stop(id) {
+    const entry = this.get(id);
+    if (!entry) return;
+    entry.stopped = true;
+    this.#save(entry);
   }
 
   /**

@@ -3,7 +3,7 @@
 // tries so far and of what the server asked for. Opens no socket, sets no timer.
 
 /** @typedef {"lost" | "restarting" | "limited"} PassingReason */
-/** @typedef {"closed" | "broken" | "signed_out" | "forbidden" | "gone"} FinalReason */
+/** @typedef {"closed" | "broken" | "signed_out" | "forbidden" | "gone" | "changed"} FinalReason */
 /** @typedef {{again: true, reason: PassingReason, delayMs: number}} Again */
 /** @typedef {{again: false, reason: FinalReason}} Never */
 

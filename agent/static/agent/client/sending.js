@@ -1,10 +1,13 @@
 // @ts-check
-// Sends what is in the outbox, oldest first, and waits when the server asks for time. A query
-// leaves the outbox when the server has it; one that the server refused stays until somebody
+// Puts queries into the outbox and sends what is there, oldest first; waits when the server asks for
+// time. A query leaves the outbox when the server has it; one that the server refused stays until somebody
 // decides.
+
+import { newId } from "./commands.js";
 
 /** @typedef {import("./connection.js").Clock} Clock */
 /** @typedef {import("./entries.js").Frame} Frame */
+/** @typedef {import("./entries.js").Question} Question */
 /** @typedef {import("./outbox.js").Outbox} Outbox */
 /** @typedef {import("./outbox.js").Unsent} Unsent */
 
@@ -19,6 +22,7 @@ export class Sending {
   #send;
   #clock;
   #due;
+  #makeWay;
   /** @type {any} */
   #timer = null;
 
@@ -27,12 +31,40 @@ export class Sending {
    * @param {(frame: Frame) => boolean} send false: not connected
    * @param {Clock} clock
    * @param {() => void} due it is time to call `flush` again
+   * @param {(entry: Unsent) => boolean} makeWay is called before one is sent; false: not needed
    */
-  constructor(outbox, send, clock, due) {
+  constructor(outbox, send, clock, due, makeWay) {
     this.#outbox = outbox;
     this.#send = send;
     this.#clock = clock;
     this.#due = due;
+    this.#makeWay = makeWay;
+  }
+
+  /**
+   * Puts a new query into the outbox.
+   *
+   * @param {Pick<Unsent, "content" | "options" | "instead">} query
+   * @returns {string} its client id
+   */
+  add(query) {
+    const id = newId();
+    this.#outbox.add({ ...query, id, timestamp: new Date().toISOString(), refusal: null });
+    return id;
+  }
+
+  /**
+   * Puts the question of a waiting turn into the outbox, before everything else; once.
+   *
+   * @param {string} turn
+   * @param {Question | null | undefined} question
+   */
+  addInstead(turn, question) {
+    const isThere = this.#outbox.entries.some(({ instead }) => instead === turn);
+    if (!question || isThere) return;
+    const { content, replaces } = question;
+    const options = { on_busy: "interrupt", ...(replaces ? { replaces } : {}) };
+    this.add({ content, options, instead: turn });
   }
 
   /** What is to be sent now. */
@@ -43,7 +75,12 @@ export class Sending {
 
   /** Sends what waits. Call it only on a connection that is ready. */
   flush() {
-    for (const { id, content, timestamp, options } of this.waiting) {
+    for (const entry of this.waiting) {
+      const { id, content, timestamp, options } = entry;
+      if (!this.#makeWay(entry)) {
+        this.#outbox.remove(id);
+        continue;
+      }
       const query = { type: "query", id, content, timestamp, ...options };
       if (this.#send(query)) this.#outbox.markSent(id);
     }
@@ -65,9 +102,10 @@ export class Sending {
    * @returns {boolean} it was about a query of the outbox
    */
   refused({ ref, code, content, retry_after }) {
-    if (!ref || !this.#outbox.get(ref)) return false;
+    const entry = this.#outbox.get(ref);
+    if (!entry) return false;
     if (code === "rate_limited") this.#hold(ref, retry_after ?? LIMITED_SECONDS);
-    else this.#outbox.refuse(ref, { code, content });
+    else if (!entry.stopped) this.#outbox.refuse(ref, { code, content });
     return true;
   }
 

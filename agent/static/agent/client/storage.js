@@ -23,6 +23,24 @@ export function memoryStore() {
 }
 
 /**
+ * The part of a store that is one caller's, so that nobody gets what another one typed.
+ *
+ * @param {Store} store
+ * @param {string} caller opaque name; empty: the store as it is
+ * @returns {Store}
+ */
+export function ownStore(store, caller) {
+  if (!caller) return store;
+  const own = `agent.of.${caller}/`;
+  return {
+    get: (key) => store.get(own + key),
+    set: (key, value) => store.set(own + key, value),
+    remove: (key) => store.remove(own + key),
+    keys: (prefix) => store.keys(own + prefix).map((key) => key.slice(own.length)),
+  };
+}
+
+/**
  * A store over `localStorage` or `sessionStorage`. What the browser refuses to keep lives as long
  * as the page.
  *

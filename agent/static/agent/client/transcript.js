@@ -5,8 +5,8 @@
 // and index, statuses only change turns that have not ended.
 // The order of the entries is `sequence.js`'s.
 
-import { assemble, nothingOf } from "./deltas.js";
-import { answerOf, failureOf, newTurn, noteOf, questionOf } from "./entries.js";
+import { assemble } from "./deltas.js";
+import { answerOf, begun, failureOf, newTurn, noteOf, questionOf } from "./entries.js";
 import { Sequence } from "./sequence.js";
 
 /** @typedef {import("./entries.js").Frame} Frame */
@@ -167,7 +167,9 @@ export class Transcript {
       case "status":
         return this.#status(frame);
       case "delta":
-        return this.#delta(frame);
+        return this.#grow(frame, "held");
+      case "reasoning":
+        return this.#grow(frame, "heldReasoning");
       case "response":
         return this.#response(frame);
       case "error":
@@ -200,20 +202,28 @@ export class Transcript {
       this.#sequence.moved();
     } else {
       this.#start(turn);
-      if (attempt > turn.held.attempt) turn.held = nothingOf(attempt);
+      if (attempt > turn.held.attempt) Object.assign(turn, begun(attempt));
     }
     turn.version += 1;
     return "applied";
   }
 
-  /** @param {Frame} frame @returns {Outcome} */
-  #delta(frame) {
+  /**
+   * A piece of the running answer, or of the reasoning before it.
+   *
+   * @param {Frame} frame
+   * @param {"held" | "heldReasoning"} part
+   * @returns {Outcome}
+   */
+  #grow(frame, part) {
     const turn = this.#turn(frame.turn, frame.ref);
     if (turn.state === "ended") return "repeated";
     this.#start(turn);
-    const { held, hole } = assemble(turn.held, /** @type {any} */ (frame));
-    if (held !== turn.held) turn.version += 1;
-    turn.held = held;
+    const before = turn[part];
+    if (frame.attempt > turn.held.attempt) Object.assign(turn, begun(frame.attempt));
+    const { held, hole } = assemble(turn[part], /** @type {any} */ (frame));
+    if (held !== before) turn.version += 1;
+    turn[part] = held;
     return hole ? "hole" : "applied";
   }
 
@@ -292,7 +302,7 @@ export class Transcript {
     if (this.running === turn) this.running = null;
     turn.state = "ended";
     turn.position = null;
-    turn.held = nothingOf(0);
+    Object.assign(turn, begun(0));
     turn.version += 1;
     this.#sequence.moved();
     return "applied";

@@ -7,6 +7,8 @@ import { FootView, VersionsView } from "./foot-view.js";
 import { t } from "./i18n.js";
 import { JudgementView } from "./judgement-view.js";
 import { MarkdownView } from "./markdown.js";
+import { ReasoningView } from "./reasoning-view.js";
+import { SourcesView } from "./sources-view.js";
 import { endingWords, usageDetails, usageWords, waitingWords } from "./words.js";
 
 /** @typedef {import("../client/entries.js").Turn} Turn */
@@ -15,10 +17,13 @@ import { endingWords, usageDetails, usageWords, waitingWords } from "./words.js"
 /**
  * @typedef {object} AnswerDeeds
  * @property {(exchange: Exchange) => void} retry
+ * @property {() => void} goOn with the newest answer, which was cut off
  * @property {(exchange: Exchange, index: number) => void} showAnswer
  * @property {import("./judgement-view.js").Judge} judge
  */
 
+/** @type {import("../client/entries.js").Source[]} */
+const NO_SOURCES = [];
 const VERSION_WORDS = { label: "answerVersion", back: "previousAnswer", forth: "nextAnswer" };
 
 export class AnswerView {
@@ -26,7 +31,8 @@ export class AnswerView {
   #author = make("p", { class: "author" });
   #text = make("div", { class: "markdown" });
   #markdown = new MarkdownView(this.#text);
-  #thinking = make("p", { class: "thinking" }, t("thinking"));
+  #reasoning = new ReasoningView();
+  #sources = new SourcesView();
   #failure = new FailureView(() => this.#retry());
   #foot = new FootView();
   #usage = make("span", { class: "usage" });
@@ -38,8 +44,7 @@ export class AnswerView {
   #copy;
   #again;
   #judgement;
-  /** When this answer was first seen to be awaited, ms since the epoch. */
-  #since = 0;
+  #goOn;
 
   /** @param {string} agentName @param {AnswerDeeds} deeds */
   constructor(agentName, deeds) {
@@ -51,7 +56,8 @@ export class AnswerView {
     this.#copy = makeCopyButton(t("copy"), () => textOf(this.#exchange?.turn));
     this.#again = makeIconButton("retry", t("retry"), () => this.#retry());
     this.#judgement = new JudgementView(deeds.judge);
-    this.#foot.words.after(this.#usage);
+    this.#goOn = makeButton(t("continue"), () => deeds.goOn(), "link go-on");
+    this.#foot.words.after(this.#goOn, this.#usage);
     this.#foot.actions.append(
       this.#versions.element,
       this.#copy,
@@ -59,7 +65,8 @@ export class AnswerView {
       this.#judgement.element,
     );
     const foot = this.#foot.element;
-    this.element.append(this.#author, this.#text, this.#thinking, this.#failure.element, foot);
+    const below = [this.#failure.element, this.#sources.element, foot];
+    this.element.append(this.#author, ...this.#reasoning.elements, this.#text, ...below);
   }
 
   /** The answer as it is read, for those who hear it. */
@@ -82,19 +89,17 @@ export class AnswerView {
     this.#author.hidden = answer?.author !== "staff";
     setText(this.#author, author);
     this.#tell(turn, author);
-    this.#thinking.hidden = Boolean(answer ?? failure) || text !== "";
+    this.#reasoning.show(turn, text !== "");
+    const isBare = Boolean(answer) && text === "" && !this.#reasoning.isShown;
+    setAttribute(this.element, "data-bare", isBare ? "" : null);
     this.#failure.show(turn);
+    this.#sources.show(answer?.sources ?? NO_SOURCES);
     this.#showFoot(exchange);
-    this.tick();
   }
 
   /** Another second has passed. */
   tick() {
-    if (this.#thinking.hidden) this.#since = 0;
-    else this.#since ||= Date.now();
-    const seconds = Math.floor((Date.now() - this.#since) / 1000);
-    const words = this.#since && seconds >= 2 ? t("thinkingFor", { seconds }) : t("thinking");
-    setText(this.#thinking, words);
+    this.#reasoning.tick();
   }
 
   #retry() {
@@ -121,6 +126,8 @@ export class AnswerView {
     this.#copy.hidden = !end || textOf(turn) === "";
     const isLast = turns.every(({ state }) => state === "ended");
     this.#again.hidden = !end || !current || !isLast || Boolean(failure);
+    const isCutOff = answer?.finishReason === "length" && !answer.isEmpty;
+    this.#goOn.hidden = !isCutOff || !current || !isLast;
     this.#judgement.show(answer?.content ? answer : null);
     if (!end) return;
     const waits = turns.find(({ state }) => state === "waiting");

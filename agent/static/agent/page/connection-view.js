@@ -94,7 +94,7 @@ function offers({ phase, reason }, signInPath) {
   if (phase !== "stopped") return [];
   if (reason === "closed") return ["continue", "newChat"];
   if (reason === "signed_out") return [...(signInPath ? ["signIn"] : []), "tryAgain"];
-  if (reason === "broken") return ["reload"];
+  if (reason === "broken" || reason === "changed") return ["reload"];
   return ["newChat"];
 }
 

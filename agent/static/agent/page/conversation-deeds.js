@@ -35,6 +35,7 @@ export function messageDeeds({ client, reading, composer, ask, tell, say, redraw
       redraw();
       return fine;
     },
+    goOn: () => ask(t("goOn")),
     edit({ first }) {
       const { id, content = "" } = first.question ?? {};
       if (!id) return;

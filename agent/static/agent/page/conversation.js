@@ -4,6 +4,7 @@
 
 import { AgentClient } from "../client/client.js";
 import { Reading } from "../client/reading.js";
+import { ownStore } from "../client/storage.js";
 import { Composer } from "./composer.js";
 import { ConnectionView } from "./connection-view.js";
 import { messageDeeds } from "./conversation-deeds.js";
@@ -30,6 +31,8 @@ import { secondsUntil } from "./words.js";
  * @property {Parts} parts
  * @property {string} url of the WebSocket
  * @property {string} signInPath
+ * @property {string} caller who types here
+ * @property {boolean} callerIsNew
  * @property {Store} local
  * @property {Store} tab
  * @property {() => void} newChat
@@ -43,7 +46,7 @@ import { secondsUntil } from "./words.js";
  */
 
 /** Reasons for which nothing can be typed. */
-const LOCKING = new Set(["signed_out", "forbidden", "gone", "broken"]);
+const LOCKING = new Set(["signed_out", "forbidden", "gone", "broken", "changed"]);
 /** Those of them after which the session cannot be reached any more. */
 const TAKEN = new Set(["forbidden", "gone"]);
 /** How many frames of a long session are loaded before somebody scrolls up. */
@@ -78,16 +81,17 @@ export class Conversation {
 
   /** @param {string | null} session @param {Surroundings} around */
   constructor(session, around) {
-    const { parts, url, local, tab } = around;
+    const { parts, url, caller, callerIsNew, local, tab } = around;
     this.#loading = session !== null;
     this.#around = around;
     this.#parts = parts;
-    this.#client = new AgentClient({ url, session, local, tab, tail: TAIL });
+    const stores = { caller, callerIsNew, local, tab };
+    this.#client = new AgentClient({ url, session, ...stores, tail: TAIL });
     this.#reading = new Reading(this.#client.transcript);
     const deeds = this.#messageDeeds();
     this.#transcript = new TranscriptView(parts.list, parts.agent.textContent ?? "", deeds);
     this.#queue = new QueueView(parts.queue, deeds);
-    this.#drafts = new Drafts(local, tab, session);
+    this.#drafts = new Drafts(ownStore(local, caller), ownStore(tab, caller), session);
     this.#composer = new Composer(parts.form, this.#composerDeeds(), this.#drafts);
     this.#notice = new NoticeView(parts.notice, () => this.#toLatest());
     this.#older = new Older(parts.scroller, parts.list, () => this.#client.loadOlder());
@@ -222,9 +226,9 @@ export class Conversation {
   #showMessages() {
     const { transcript, outbox } = this.#client;
     const items = this.#reading.items();
-    const { queued, unsent } = splitOutbox(outbox, transcript.busy);
     this.#split.update(items);
-    const { listed, waiting } = this.#split;
+    const { listed } = this.#split;
+    const { queued, unsent, waiting } = splitOutbox(outbox, this.#split.waiting, transcript.busy);
     const show = () => this.#transcript.show(listed, unsent, outbox.sent);
     if (this.#firstSeq > transcript.firstSeq) this.#older.keepPlace(show);
     else show();

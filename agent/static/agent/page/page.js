@@ -7,7 +7,7 @@
 // nothing to come back to.
 
 import { Sessions } from "../client/sessions.js";
-import { browserStore } from "../client/storage.js";
+import { browserStore, ownStore } from "../client/storage.js";
 import { Conversation } from "./conversation.js";
 import { setText } from "./dom.js";
 import { followEnd } from "./follow.js";
@@ -27,6 +27,8 @@ const {
   sessionsPath = "",
   signInPath = "",
   csrfToken = "",
+  caller = "",
+  callerIsNew,
 } = document.body.dataset;
 const local = browserStore(() => window.localStorage);
 const tab = browserStore(() => window.sessionStorage);
@@ -58,6 +60,8 @@ function open(session) {
     parts,
     url: socketAddress(),
     signInPath,
+    caller,
+    callerIsNew: callerIsNew !== undefined,
     local,
     tab,
     newChat,
@@ -139,6 +143,12 @@ function exportAs(session, format) {
   link.click();
 }
 
+/** What somebody typed and did not send goes when they go. */
+function forgetTab() {
+  const own = ownStore(tab, caller);
+  for (const key of own.keys("")) own.remove(key);
+}
+
 function sessionInAddress() {
   return new URLSearchParams(location.search).get("session");
 }
@@ -153,6 +163,10 @@ parts.newChat.addEventListener("click", newChat);
 for (const starter of document.querySelectorAll("#empty button")) {
   starter.addEventListener("click", () => conversation.ask(starter.textContent?.trim() ?? ""));
 }
+parts.signOut?.addEventListener("submit", () => {
+  // after the draft was kept for a page that comes back
+  window.addEventListener("pagehide", forgetTab, { once: true });
+});
 window.addEventListener("popstate", () => {
   if (sessionInAddress() !== shown) followAddress(); // else a link led to a place within the page
 });

@@ -21,6 +21,8 @@ export const parts = {
   title: find("#title", HTMLElement),
   model: find("#model", HTMLElement),
   demo: find("#demo", HTMLElement),
+  /** Only for who is signed in. @type {HTMLFormElement | null} */
+  signOut: document.querySelector("form#sign-out"),
   newChat: find("#new-chat", HTMLButtonElement),
   theme: find("#theme", HTMLButtonElement),
   bell: find("#bell", HTMLButtonElement),

@@ -5,6 +5,7 @@ import { makeCopyButton } from "./clipboard.js";
 import { make, makeButton, makeIconButton, setAttribute, setText } from "./dom.js";
 import { FootView, VersionsView } from "./foot-view.js";
 import { t } from "./i18n.js";
+import { unsentState } from "./words.js";
 
 /** @typedef {import("../client/reading.js").Exchange} Exchange */
 /** @typedef {import("../client/outbox.js").Unsent} Unsent */
@@ -61,12 +62,14 @@ export class QuestionView {
   }
 
   /** @param {Unsent} entry @param {boolean} onItsWay it went out on this connection */
-  showUnsent({ id, content, timestamp, refusal }, onItsWay) {
+  showUnsent(entry, onItsWay) {
+    const { id, content, timestamp, refusal } = entry;
     const question = { id: null, turn: null, content, timestamp };
     this.#versions.show({ index: 0, count: 1 });
     this.#edit.hidden = true;
     if (!refusal) {
-      this.#show(question, onItsWay ? "sending" : "unsent", t(onItsWay ? "sending" : "unsent"));
+      const state = unsentState(entry, onItsWay);
+      this.#show(question, state, t(state));
       return;
     }
     this.#show(question, "refused", t("notSent", { reason: refusal.content }));

@@ -3,7 +3,7 @@
 
 import { make, makeIconButton, setAttribute, setText } from "./dom.js";
 import { t } from "./i18n.js";
-import { waitingWords } from "./words.js";
+import { unsentState, waitingWords } from "./words.js";
 
 /** @typedef {import("../client/reading.js").Exchange} Exchange */
 /** @typedef {import("../client/outbox.js").Unsent} Unsent */
@@ -69,9 +69,10 @@ export class QueueView {
   }
 
   /** @param {Unsent} entry @param {boolean} sent */
-  #unsent({ id, content }, sent) {
-    const chip = this.#chips.get(id) ?? this.#make();
-    this.#fill(chip, sent ? "sending" : "unsent", "·", content, t(sent ? "sending" : "unsent"));
+  #unsent(entry, sent) {
+    const chip = this.#chips.get(entry.id) ?? this.#make();
+    const state = unsentState(entry, sent);
+    this.#fill(chip, state, "·", entry.content, t(state));
     return chip;
   }
 

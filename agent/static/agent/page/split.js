@@ -29,12 +29,19 @@ function waits(item) {
 }
 
 /**
- * Queries of the outbox: what will have to wait is shown where it will wait.
+ * Queries of the outbox: what will have to wait is shown where it will wait, and what will take the
+ * place of a waiting one is shown in its place.
  *
  * @param {Outbox} outbox
+ * @param {Exchange[]} waiting
  * @param {boolean} busy the agent is
  */
-export function splitOutbox({ entries }, busy) {
+export function splitOutbox({ entries }, waiting, busy) {
   const queued = entries.filter(({ refusal }) => !refusal && busy);
-  return { queued, unsent: entries.filter((entry) => !queued.includes(entry)) };
+  const replaced = new Set(entries.map(({ instead }) => instead));
+  return {
+    queued,
+    unsent: entries.filter((entry) => !queued.includes(entry)),
+    waiting: waiting.filter(({ first }) => !replaced.has(first.id)),
+  };
 }

@@ -94,7 +94,7 @@ export class TranscriptView {
   /** @param {Unsent} entry @param {boolean} sent */
   #unsent(entry, sent) {
     const row = this.#row(entry.id, null);
-    const version = sent ? 1 : 0;
+    const version = entry.stopped ? 2 : Number(sent);
     if (row.item === entry.refusal && row.version === version) return row;
     row.view?.showUnsent(entry, sent);
     row.item = entry.refusal;

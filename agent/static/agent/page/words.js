@@ -41,6 +41,8 @@ export function connectionWords(state, unsent, now) {
       return state.words || t("forbidden");
     case "gone":
       return t("gone");
+    case "changed":
+      return t("changed");
     case "broken":
       return t("broken");
     default:
@@ -77,8 +79,21 @@ export function waitingWords(position) {
   return position === 1 ? t("nextInLine") : t("numberInLine", { position });
 }
 
+/**
+ * Where a query is that the server has not confirmed: the state of its element, which is also the
+ * name of the word for it.
+ *
+ * @param {import("../client/outbox.js").Unsent} entry
+ * @param {boolean} onItsWay it went out on this connection
+ */
+export function unsentState({ stopped }, onItsWay) {
+  if (stopped) return "stopping";
+  return onItsWay ? "sending" : "unsent";
+}
+
 /** Why an answer is not whole, if it is not. @param {Turn} turn */
 export function endingWords({ answer }) {
+  if (answer?.isEmpty) return ""; // its content says why
   switch (answer?.finishReason) {
     case "cancelled":
       return t(answer.content ? "stopped" : "neverAnswered");
@@ -91,6 +106,19 @@ export function endingWords({ answer }) {
     default:
       return answer?.content === "" ? t("emptyAnswer") : "";
   }
+}
+
+/** A span of time. @param {number} seconds whole ones */
+export function spanWords(seconds) {
+  const minutes = Math.floor(seconds / 60);
+  if (!minutes) return t("seconds", { seconds });
+  return t("minutes", { minutes, seconds: seconds % 60 });
+}
+
+/** How long the model thought. @param {number | null} ms null: nobody knows */
+export function thoughtWords(ms) {
+  if (ms === null) return t("thought");
+  return t("thoughtFor", { time: spanWords(Math.max(1, Math.round(ms / 1000))) });
 }
 
 /** Tokens and cost in short, if they are known. @param {Usage | null} usage */

@@ -10,7 +10,14 @@ export const WORDS = {
 
   // an answer
   thinking: "Thinking…",
-  thinkingFor: "Thinking… {seconds} s",
+  thinkingFor: "Thinking… {time}",
+  thoughtFor: "Thought for {time}",
+  thought: "Thought about it",
+  seconds: "{seconds} s",
+  minutes: "{minutes} min {seconds} s",
+  reasoningTokens: { one: "{n} token", other: "{n} tokens" },
+  sources: "Sources",
+  goOn: "Continue where you stopped.",
   stopped: "Stopped",
   neverAnswered: "Stopped before it was answered",
   interrupted: "Interrupted by the next message",
@@ -64,6 +71,7 @@ export const WORDS = {
   // sending
   sending: "Sending…",
   unsent: "Waiting for the connection",
+  stopping: "Stopping…",
   notSent: "Not sent. {reason}",
   sendAgain: "Send again",
   sendNow: "Send now",
@@ -95,6 +103,7 @@ export const WORDS = {
   signInToContinue: "Sign in to continue",
   forbidden: "You may not use this conversation.",
   gone: "This conversation does not exist, or it is not yours.",
+  changed: "Somebody signed in or out in this browser. Reload the page to continue as them.",
   broken: "This page does not understand the server any more. Reload it to continue.",
   staffJoined: "Staff joined",
   retryNow: "Retry now",
