@@ -12,7 +12,7 @@ COPY manage.py ./
 COPY agentsite agentsite
 COPY agent agent
 # A key for this step alone; collectstatic signs nothing.
-RUN SECRET_KEY=only-while-building /venv/bin/python manage.py collectstatic --noinput --verbosity 0 \
+RUN SECRET_KEY=only-while-building-only-while-building-only-while-building /venv/bin/python manage.py collectstatic --noinput --verbosity 0 \
     && /venv/bin/python -m compileall -q agent agentsite
 
 

@@ -11,11 +11,10 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.admin.models import DELETION, LogEntry
+from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import User
-from django.contrib.contenttypes.models import ContentType
+from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
@@ -28,8 +27,8 @@ from django.utils.text import smart_split, unescape_string_literal
 from django.utils.timezone import localtime
 
 from . import errors, expiry, transcripts, turn_facts
-from .admin_accounts import ApiTokenAdmin, UserAdmin
-from .admin_lists import ReadOnlyAdmin
+from .admin_accounts import ApiTokenAdmin, GroupAdmin, UserAdmin
+from .admin_lists import ReadOnlyAdmin, log_deletions
 from .models import ApiToken, Feedback, Message, Session, Turn
 
 #: Words of a search that count; each is looked for in every message.
@@ -86,6 +85,8 @@ class FeedbackFilter(_Filter):
 admin.site.register(ApiToken, ApiTokenAdmin)
 admin.site.unregister(User)
 admin.site.register(User, UserAdmin)
+admin.site.unregister(Group)
+admin.site.register(Group, GroupAdmin)
 
 
 @admin.register(Session)
@@ -182,7 +183,7 @@ class SessionAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         if session is None:
             return super().change_view(request, object_id)  # Django says that it does not exist
-        number = request.GET.get("p", "")
+        number, first = _number(request, "p", 1), _number(request, "from", 0)
         context = {
             **self.admin_site.each_context(request),
             "title": str(session),
@@ -193,7 +194,7 @@ class SessionAdmin(ReadOnlyAdmin):
             "state": transcripts.state(session),
             "totals": transcripts.totals(session),
             "unfinished": transcripts.unfinished(session),
-            "page": transcripts.page(session, int(number) if number.isdecimal() else 1),
+            "page": transcripts.page(session, number, first),
             "may_delete": self.has_delete_permission(request, session),
         }
         return TemplateResponse(request, "admin/agent/session/transcript.html", context)
@@ -202,7 +203,7 @@ class SessionAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).select_related("owner", "token")
 
     # Deleting. Django would load every message and turn to name it on the page that asks, and
-    # write a session's title, its user's own words, into the log of deletions.
+    # write a session's title, its user's own words, into the log of deletions. See `expiry.delete`.
 
     def get_deleted_objects(
         self, objs: Iterable[Session], request: HttpRequest
@@ -216,24 +217,13 @@ class SessionAdmin(ReadOnlyAdmin):
         return [_named(session) for session in sessions], counts, set(), []
 
     def log_deletions(self, request: HttpRequest, queryset: Iterable[Session]) -> list[LogEntry]:
-        kind = ContentType.objects.get_for_model(Session)
-        return LogEntry.objects.bulk_create(
-            LogEntry(
-                user_id=request.user.pk or 0,
-                content_type=kind,
-                object_id=str(session.pk),
-                object_repr=str(session.pk),
-                action_flag=DELETION,
-            )
-            for session in queryset
-        )
+        return log_deletions(request, list(queryset))
 
     def delete_model(self, request: HttpRequest, obj: Session) -> None:
-        expiry.delete(Session.objects.filter(pk=obj.pk))
+        expiry.delete_all(Session.objects.filter(pk=obj.pk))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
-        for key in list(queryset.values_list("pk", flat=True)):
-            expiry.delete(Session.objects.filter(pk=key))
+        expiry.delete_all(queryset)
 
 
 class ErrorCodeFilter(admin.SimpleListFilter):
@@ -280,6 +270,9 @@ class TurnAdmin(ReadOnlyAdmin):
     )
     readonly_fields = ("id", "transcript", *_MODEL, *_SPANS, *_DETAILS)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Turn]:
+        return super().get_queryset(request).filter(session__deleted_at=None)
+
     def rows(self, keys: Sequence[Any]) -> QuerySet[Turn]:
         return Turn.objects.filter(pk__in=keys).select_related("query").defer(*_WORDS_OF_QUERY)
 
@@ -308,6 +301,11 @@ class TurnAdmin(ReadOnlyAdmin):
     def transcript(self, turn: Turn) -> SafeString:
         """Leads to the question in its transcript."""
         return _link(_message_address(turn.session_id, turn.query.seq), _short(turn.session_id))
+
+
+def _number(request: HttpRequest, name: str, default: int) -> int:
+    text = request.GET.get(name, "")
+    return int(text) if text.isdecimal() and len(text) < 10 else default
 
 
 def _words(search_term: str) -> list[str]:

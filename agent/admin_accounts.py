@@ -1,4 +1,4 @@
-"""Who may come, as staff see it: API tokens, which are made and revoked here, and users.
+"""Who may come, as staff see it: API tokens, which are made and revoked here, users and groups.
 
 A token is shown in the answer to the form that made it, and nowhere else: not in the list, not in
 a message that a cookie would carry, not in the log of changes.
@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_permission_codename
+from django.contrib.auth.admin import GroupAdmin as DjangosGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangosUserAdmin
-from django.contrib.auth.models import User
-from django.db.models import ForeignKey, Model, QuerySet
+from django.contrib.auth.models import Permission, User
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import ForeignKey, Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from . import tokens
-from .admin_lists import ReadOnlyAdmin
+from . import expiry, tokens
+from .admin_lists import ReadOnlyAdmin, log_deletions
 from .models import ApiToken, Session
 
 if TYPE_CHECKING:
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     _TokenForm = forms.ModelForm[ApiToken]
 else:
     _UserAdmin, _TokenForm = DjangosUserAdmin, forms.ModelForm
+
+#: Of an account: what superusers alone give.
+_RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 class TokenForm(_TokenForm):
@@ -142,7 +148,23 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
 
 class UserAdmin(_UserAdmin):
-    """Django's. Its page that asks before deleting would load, and name, every message."""
+    """Django's, in which nobody but a superuser gives rights, or takes over who has more.
+
+    With Django's own, `change user` is every right there is: one makes oneself a superuser, or
+    gives a superuser another password.
+    """
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = tuple(super().get_readonly_fields(request, obj))
+        return fields if request.user.is_superuser else (*fields, *_RIGHTS)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and not _has_more(obj, request.user)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and not _has_more(obj, request.user)
+
+    # Django's page that asks before deleting would load, and name, every message.
 
     def get_deleted_objects(
         self, objs: Iterable[User], request: HttpRequest
@@ -154,5 +176,43 @@ class UserAdmin(_UserAdmin):
             "sessions": sessions,
             "API tokens": ApiToken.objects.filter(user__in=people).count(),
         }
-        allowed = not sessions or request.user.has_perm("agent.delete_session")
-        return [str(one) for one in people], counts, set() if allowed else {"session"}, []
+        lacking = set()
+        if sessions and not request.user.has_perm("agent.delete_session"):
+            lacking.add("session")
+        if any(_has_more(one, request.user) for one in people):
+            lacking.add("user with more rights")
+        return [str(one) for one in people], counts, lacking, []
+
+    def log_deletions(self, request: HttpRequest, queryset: Iterable[User]) -> list[LogEntry]:
+        """Log ids alone; earlier entries about these users lose the names too."""
+        people = list(queryset)
+        of_users = LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(User))
+        for one in people:
+            of_users.filter(object_id=str(one.pk)).update(object_repr=str(one.pk))
+        return log_deletions(request, people)
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        expiry.delete_account(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        for one in queryset:
+            expiry.delete_account(one)
+
+
+class GroupAdmin(DjangosGroupAdmin):
+    """Django's, in which superusers alone give rights to those who are in a group."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return super().has_add_permission(request) and request.user.is_superuser
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and request.user.is_superuser
+
+
+def _has_more(user: User | None, than: Any) -> bool:
+    """Whether an account has a right that another lacks, or would have it if it were active."""
+    if user is None or than.is_superuser:
+        return False
+    rights = Permission.objects.filter(Q(user=user) | Q(group__user=user))
+    names = rights.values_list("content_type__app_label", "codename")
+    return user.is_superuser or not all(than.has_perm(f"{app}.{name}") for app, name in names)

@@ -15,7 +15,7 @@ from ninja.responses import Status
 from pydantic import BaseModel, ConfigDict, Field
 
 from . import __version__, archive, expiry, exports, http, notifications, sessions, transcripts
-from .api_docs import Docs
+from .api_docs import Docs, made_once
 from .frames import rfc3339
 from .http import CALLER, SENDER
 from .notifications import Notice, Receipt
@@ -30,6 +30,7 @@ api = NinjaAPI(
     openapi_url="/api/openapi.json",
     docs_url="/api/docs",
     docs=Docs(),
+    docs_decorator=made_once,
     parser=http.StrictJson(),
     urls_namespace="api",
 )
@@ -103,6 +104,7 @@ async def notify_websocket(request: Any, body: OriginalNotificationIn) -> Any:
 
 
 async def _notify(request: Any, session_id: str, notice: Notice) -> Any:
+    await http.count_notification(request)
     sender = request.auth.actor
     receipt = await notifications.notify(session_id, notice, of_user=sender.user_id)
     return NotificationOut.of(receipt)
@@ -167,7 +169,8 @@ async def list_sessions(
     """The one with the newest message first. `q`: only those with this text in their title or in
     a message. `cursor`: `next` of the page before; what happens meanwhile moves no page."""
     found, following = await archive.page(request.auth.actor, cursor=cursor, limit=limit, text=q)
-    return SessionsOut(sessions=[SessionOut.of(session) for session in found], next=following)
+    page = SessionsOut(sessions=[SessionOut.of(session) for session in found], next=following)
+    return await http.json_response(page.model_dump(mode="json"))
 
 
 @api.get(
@@ -182,11 +185,12 @@ async def get_session(
     before: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
     limit: Limit = 50,
 ) -> Any:
-    """Its newest durable frames, or those before the number `before`."""
+    """Its newest durable frames, or those before the number `before`. Long frames make a page
+    shorter than `limit`: `has_more` tells whether there are older ones."""
     held = await sessions.find(request.auth.actor, session_id)
     frames, has_more = await sessions.history(held, before, limit)
-    facts = SessionOut.of(await archive.get(held.id))
-    return TranscriptOut(**facts.model_dump(), frames=frames, has_more=has_more)
+    facts = SessionOut.of(await archive.get(held.id)).model_dump(mode="json")
+    return await http.json_response({**facts, "frames": frames, "has_more": has_more})
 
 
 @api.get(
@@ -206,7 +210,7 @@ async def export_session(
     session = await archive.get(held.id)
     facts = SessionOut.of(session).model_dump(mode="json")
     return StreamingHttpResponse(
-        exports.export(session, facts, format),
+        exports.export(session, facts, format, request.auth),
         content_type=exports.CONTENT_TYPES[format],
         headers={"Content-Disposition": f'attachment; filename="session-{held.id}.{format}"'},
     )
@@ -219,7 +223,8 @@ async def export_session(
     summary="Rename one session",
 )
 async def rename_session(request: Any, session_id: SessionId, body: RenameIn) -> Any:
-    """Its connections are told `renamed`."""
+    """Its connections are told `renamed`, unless it has that title already."""
+    await http.count_write(request)
     held = await sessions.find(request.auth.actor, session_id)
     await sessions.rename(held, body.title)
     return SessionOut.of(await archive.get(held.id))
@@ -233,6 +238,7 @@ async def rename_session(request: Any, session_id: SessionId, body: RenameIn) ->
 )
 async def delete_session(request: Any, session_id: SessionId) -> Any:
     """With everything in it. What runs in it is stopped; its connections are closed with 4404."""
+    await http.count_write(request)
     held = await sessions.find(request.auth.actor, session_id)
     await expiry.delete_now(held.id)
     return Status(204, None)

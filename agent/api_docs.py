@@ -1,13 +1,19 @@
-"""The page of the HTTP API, made of its OpenAPI document: no script, nothing of another host."""
+"""The page of the HTTP API, made of its OpenAPI document: no script, nothing of another host.
+
+Both are the same for everybody and take long to make, so each is made once in a process.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import get_script_prefix
+from django.utils.cache import get_conditional_response
 from django.utils.safestring import SafeString
 from ninja import NinjaAPI
 from ninja.openapi.docs import DocsBase
@@ -15,6 +21,10 @@ from ninja.openapi.docs import DocsBase
 from .markdown import to_html
 
 Schema = dict[str, Any]
+View = Callable[..., HttpResponse]
+
+#: Base paths for which answers are kept; more come only from clients that make them up.
+_MOST_BASE_PATHS = 8
 
 _BOUNDS = {
     "minimum": "from",
@@ -46,6 +56,29 @@ class Operation:
     parameters: list[Row]
     body: str
     answers: list[Row]
+
+
+def made_once(view: View) -> View:
+    """A view whose answer depends on the base path alone, made at the first request for it.
+
+    Whoever has the answer already, by its `ETag`, is told so with 304.
+    """
+    made: dict[str, tuple[bytes, str, str]] = {}
+
+    def answer(request: HttpRequest, **kwargs: Any) -> HttpResponse | None:
+        base_path = get_script_prefix()
+        if base_path not in made:
+            response = view(request, **kwargs)
+            if len(made) >= _MOST_BASE_PATHS:
+                made.clear()
+            content = response.content
+            made[base_path] = content, response["Content-Type"], sha256(content).hexdigest()
+        content, kind, digest = made[base_path]
+        headers = {"ETag": f'"{digest}"', "Cache-Control": "no-cache"}
+        full = HttpResponse(content, content_type=kind, headers=headers)
+        return get_conditional_response(request, etag=headers["ETag"], response=full)
+
+    return answer  # type: ignore[return-value]  # None only without a response
 
 
 class Docs(DocsBase):

@@ -12,11 +12,17 @@ class AgentAppConfig(AppConfig):
     verbose_name = "Agent WebSocket"
 
     def ready(self) -> None:
-        from . import checks, db, expiry
+        from django.contrib.auth.signals import user_logged_in
+
+        from . import checks, db, expiry, gate
 
         register(checks.deployment, deploy=True)
+        register(checks.cookies, deploy=True)
         register(checks.everywhere)
-        pre_delete.connect(
-            expiry.delete_with_user, django_setting("AUTH_USER_MODEL"), dispatch_uid="agent.user"
-        )
+        for kind, uid in (
+            (django_setting("AUTH_USER_MODEL"), "agent.user"),
+            ("agent.ApiToken", "agent.token"),
+        ):
+            pre_delete.connect(expiry.delete_with_owner, kind, dispatch_uid=uid)
+        user_logged_in.connect(gate.note_sign_in, dispatch_uid="agent.gate")
         post_migrate.connect(db.use_write_ahead_log, dispatch_uid="agent.wal")

@@ -29,7 +29,7 @@ from .conf import conf, django_setting
 from .errors import Forbidden, Unauthenticated
 from .logins import SessionStore
 
-VISITOR_COOKIE = "agent_visitor"
+VISITOR_COOKIE: str = django_setting("VISITOR_COOKIE_NAME")
 _CALLER_CHARS = 24
 _VISITOR_SECONDS = 365 * 24 * 3600
 #: One answer for every token that does not count, so that nothing can be learnt from it.
@@ -200,6 +200,9 @@ def _by_cookie(cookies: Mapping[str, str]) -> Access:
     if key := cookies.get(django_setting("SESSION_COOKIE_NAME")):
         request = HttpRequest()
         request.session = SessionStore(key)
+        # A login that a former SECRET_KEY signed would get another id here, of which the browser is
+        # not told. The next page does that.
+        request.session.cycle_key = lambda: None  # type: ignore[method-assign]
         user = get_user(request)
         if user.is_authenticated:
             return Access(
@@ -229,6 +232,7 @@ def give_visitor_cookie(request: HttpRequest, response: HttpResponse) -> str:
         VISITOR_COOKIE,
         _signer("visitor").sign(visitor),
         max_age=_VISITOR_SECONDS,
+        path=django_setting("SESSION_COOKIE_PATH"),
         httponly=True,
         secure=django_setting("SECURE_COOKIES"),
         samesite="Lax",

@@ -22,8 +22,10 @@ REASONING_EFFORTS = ("minimal", "low", "medium", "high")
 _PATH = "/chat/completions"
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 #: What may be left out, in the order in which an error's words are searched.
-_OPTIONAL = (*_TOKEN_LIMITS, "temperature", "stream_options", "reasoning_effort", "reasoning")
-_OPTIONAL += ("models", "stream")
+_OPTIONAL = (
+    *_TOKEN_LIMITS,
+    *("temperature", "stream_options", "reasoning_effort", "reasoning", "models", "stream"),
+)
 _SYSTEM_ROLE = re.compile(r"system|roles must alternate")
 _TOO_MUCH = re.compile(r"too (large|high|big)|exceed|at most|greater|less than")
 
@@ -61,12 +63,14 @@ class Adaptation:
 class Endpoint:
     """Where a provider is asked.
 
-    `credentials` are those of the address, as a header's value; the address has none of them.
+    `credentials` are those of the address, as a header's value; the address has none of them. The
+    `secrets` are what no log line may show.
     """
 
     url: str
     host: str
     credentials: str = ""
+    secrets: tuple[str, ...] = ()
 
 
 def endpoint(base_url: str) -> Endpoint:
@@ -77,10 +81,11 @@ def endpoint(base_url: str) -> Endpoint:
     """
     try:
         parts = urlsplit(base_url.strip())
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        is_usable = parts.scheme in ("http", "https") and parts.port != 0
+        name = parts.hostname if is_usable else None
     except ValueError:  # `port` looks at its range, and would tell what the address is
-        usable = False
-    if not usable:
+        name = None
+    if not name:
         raise ValueError("The provider's base URL is not an http(s) address.")
     if parts.fragment or any(char.isspace() for char in base_url.strip()):
         raise ValueError("The provider's base URL has a fragment or blanks.")
@@ -88,12 +93,13 @@ def endpoint(base_url: str) -> Endpoint:
     if not path.endswith(_PATH):
         path += _PATH
     host = parts.netloc.rpartition("@")[2]
-    credentials = ""
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        credentials = f"Basic {base64.b64encode(pair.encode()).decode()}"
     url = urlunsplit((parts.scheme, host, path, parts.query, ""))
-    return Endpoint(url, parts.hostname, credentials)
+    if parts.username is None:
+        return Endpoint(url, name)
+    password = unquote(parts.password or "")
+    packed = base64.b64encode(f"{unquote(parts.username)}:{password}".encode()).decode()
+    secrets = (packed, password, parts.password or "")
+    return Endpoint(url, name, f"Basic {packed}", secrets)
 
 
 def headers_of(api_key: str, credentials: str, title: str, referer: str) -> dict[str, str]:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, Warning
+from django.core.checks import CheckMessage, Error, Info, Warning
 from django.db import connection
 
 from .conf import conf, django_setting
+
+#: A random key has many more; so many has a word.
+_DISTINCT_CHARS = 5
 
 
 def everywhere(**_: Any) -> list[CheckMessage]:
@@ -25,6 +28,14 @@ def everywhere(**_: Any) -> list[CheckMessage]:
                 id="agent.W001",
             )
         )
+    found += [
+        Warning(
+            f"{place}: {name} is not a variable of ours, and has no effect.",
+            hint=f"Did you mean {meant}?",
+            id="agent.W005",
+        )
+        for place, name, meant in django_setting("MISSPELT_VARIABLES")
+    ]
     return found
 
 
@@ -56,6 +67,14 @@ def deployment(**_: Any) -> list[CheckMessage]:
                 id="agent.E002",
             )
         )
+    if _is_weak(django_setting("SECRET_KEY")):
+        found.append(
+            Error(
+                "SECRET_KEY can be guessed: it is an example, or repeats few characters.",
+                hint="Set it to the output of: openssl rand -hex 32",
+                id="agent.E004",
+            )
+        )
     if settings.demo and not django_setting("DEBUG"):
         found.append(
             Warning(
@@ -82,3 +101,20 @@ def deployment(**_: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+def cookies(**_: Any) -> list[CheckMessage]:
+    """What HTTPS_ONLY=0 leaves open, which Django would repeat as four warnings."""
+    if django_setting("SECURE_COOKIES") or django_setting("HTTPS_ONLY"):
+        return []
+    return [
+        Info(
+            "Cookies are sent over plain HTTP.",
+            hint="Where a proxy has a certificate, set SECURE_COOKIES=1.",
+            id="agent.I001",
+        )
+    ]
+
+
+def _is_weak(key: str) -> bool:
+    return len(set(key)) < _DISTINCT_CHARS or key.startswith("django-insecure-")

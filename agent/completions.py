@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 from .errors import AnswerUnreadable, ProviderRejected, ProviderUnavailable
 from .event_stream import Document
 from .finish_reasons import Ending, ending_of
-from .message_parts import parts_of
+from .message_parts import Parts, parts_of
 from .provider_errors import error_in, error_of, identifier, parsed
 from .thinking import ThinkingSplitter
 
@@ -91,6 +91,7 @@ class Decoder:
         self.tokens = 0  # documents with text or reasoning so far
         self._ending: Ending | None = None
         self._was_wrong = False  # the answer went on after a reason to end
+        self._is_late = False  # something came after the last token: the reason, or usage
         self._has_text = self._has_delta = self._is_refusal = self._is_damaged = False
         self._usage = Usage(None, None, None, None)
         self._told = self._usage
@@ -105,6 +106,11 @@ class Decoder:
         if self._ending is None or self._was_wrong:
             return False
         return self._has_text or self._ending is not Ending.STOP
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether only usage may follow; a reason in the last token's own document is no proof."""
+        return self.is_complete and self._is_late
 
     def feed(self, document: Document) -> Iterator[Chunk]:
         """Decode one document: an event of a stream, or a whole answer.
@@ -122,12 +128,19 @@ class Decoder:
             return
         choice = _choice_of(fields)
         error = None if self.is_complete else error_in(fields, is_marked=document.is_error)
+        if document.is_whole and error is None and not choice:
+            raise AnswerUnreadable
+        tokens, usage = self.tokens, self._usage
         if isinstance(fields, dict):
             self._note_usage(fields, choice)
         yield from self._chunks(choice)
         if error is not None:
             raise error_of(error)
+        ending = self._ending
         self._note_reason(choice)
+        self._is_late = self.tokens == tokens and (
+            self._is_late or self._ending is not ending or self._usage != usage
+        )
 
     def end(self) -> Iterator[Chunk]:
         """The last chunks of a complete answer.
@@ -158,13 +171,15 @@ class Decoder:
 
     def _note_noise(self, document: Document, data: str) -> None:
         """A document that is no JSON object: a keepalive, an error in words, or a broken one."""
+        if document.is_whole:
+            raise AnswerUnreadable
         if document.is_error and not self.is_complete:
             raise error_of(data)
         self._is_damaged = self._is_damaged or (data.startswith("{") and '"content"' in data)
 
     def _chunks(self, choice: Mapping[str, Any]) -> Iterator[Chunk]:
         self._has_delta = self._has_delta or choice.get("delta") is not None
-        parts = parts_of(choice, only_delta=self._has_delta)
+        parts = self._parts(choice)
         if parts.text or parts.is_reasoning:
             self._was_wrong = self._was_wrong or self._ending is not None
             self._ending = None
@@ -180,6 +195,17 @@ class Decoder:
         yield from self._new_sources(parts.annotations)
         if parts.calls_tools:
             raise _unwanted_tools()
+
+    def _parts(self, choice: Mapping[str, Any]) -> Parts:
+        """What a choice holds; after the end only what shows that it was none."""
+        try:
+            parts = parts_of(choice, only_delta=self._has_delta)
+        except AnswerUnreadable:
+            if not self.is_complete:
+                raise
+            return Parts()
+        parts.calls_tools = parts.calls_tools and not self.is_complete
+        return parts
 
     def _note_reason(self, choice: Mapping[str, Any]) -> None:
         names = ("finish_reason", "finishReason", "native_finish_reason")

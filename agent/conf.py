@@ -45,14 +45,23 @@ class Conf:
     max_frame_bytes: int
     heartbeat_interval: float  # seconds
     max_connections_per_user: int  # of a caller, at once
+    max_connections_per_address: int  # at once
     max_connects_per_minute: int  # from an address
+    max_requests_per_user: int  # unfinished ones of a caller, in this process
+    max_requests_per_address: int  # unfinished ones, in this process
     max_queries_per_minute: int  # of a caller
+    max_writes_per_minute: int  # of a caller
+    max_anonymous_writes_per_hour: int  # of all anonymous callers of an address
+    max_session_messages: int
+    max_sign_ins_per_minute: int  # tries from an address
+    max_wrong_passwords_per_minute: int  # for a user name
     max_frames_per_second: int  # of a caller
     allow_anonymous: bool
     allowed_origins: tuple[str, ...]
     metrics_token: str  # empty: only loopback may read the metrics
     # facts about the deployment that the app only looks at
     demo: bool  # the offline demo model answers
+    trusted_proxies: tuple[str, ...]
     redis_url: str
     generated_key: bool  # SECRET_KEY was made and kept in a file
 

@@ -41,6 +41,7 @@ from .errors import (
     RateLimited,
     Restarting,
     SessionGone,
+    StorageUnavailable,
     TooLarge,
     Unauthenticated,
     UnknownCommand,
@@ -104,9 +105,9 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             self.access = await auth.authenticate(self.scope)
             auth.require(self.access, CHAT)
             self.actor = self.access.actor
-            self.caller = caller_of(self.actor, address)
+            self.caller, self.address = caller_of(self.actor, address), address
             self.crowd = address if self.actor.visitor else ""
-            self._place = await self.limits.open(self.caller)
+            self._place = await self.limits.open(self.caller, address)
             asked_for = options.get("session", "") or _implied(self.actor)
             self.held = await sessions.open_session(self.actor, asked_for)
         except AgentError as error:
@@ -214,7 +215,8 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             case protocol.Command():
                 await self._command(content)
             case protocol.HumanFeedback():
-                await _whole(sessions.give_feedback(self.held, content))
+                await self._count_write()
+                await _whole(self._feedback(content))
             case protocol.Ping():
                 self._tell(frames.Heartbeat(type="pong", ref=content.id))
             case protocol.Pong():
@@ -246,7 +248,16 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         else:
             self.worker.want(self.held.id, self.held.actor.key)
 
+    async def _feedback(self, feedback: protocol.HumanFeedback) -> None:
+        if answer := await sessions.give_feedback(self.held, feedback):
+            self._tell(answer)
+
+    async def _count_write(self) -> None:
+        await self.limits.write(self.caller, self.address, self.crowd)
+
     async def _command(self, command: protocol.Command) -> None:
+        if isinstance(command.args, protocol.Close | protocol.Clear | protocol.Rename):
+            await self._count_write()
         match command.args:
             case protocol.Help():
                 self._tell(_done(command, content=protocol.help_text()))
@@ -362,6 +373,10 @@ def _done(command: protocol.Command, content: str = "Done", **fields: Any) -> St
 
 
 def _internal(error: Exception, *, retry_after: float | None = None) -> InternalError:
+    if isinstance(error, db.DATABASE_ERRORS):
+        unavailable = StorageUnavailable(retry_after=retry_after or live.comeback_seconds())
+        log.info("a frame was refused", incident=unavailable.incident, reason=db.reason(error))
+        return unavailable
     internal = InternalError(retry_after=retry_after)
     log.error(
         "a frame could not be handled",

@@ -3,12 +3,12 @@
     AgentError
     ├── InvalidJson (NotJson), InvalidMessage (MethodNotAllowed), UnknownType,
     │   UnknownCommand, TooLarge                                             bad input
-    ├── RateLimited, QueueFull, Busy, Conflict                               not now
+    ├── RateLimited, QueueFull, Busy (Overloaded), Conflict                  not now
     ├── NotFound (SessionGone), Unauthenticated, Forbidden                                 not you
     ├── ProviderUnavailable (AnswerUnreadable), ProviderTimeout,
     │   ProviderRateLimited                                                  the model's side
     ├── ProviderRejected, ContextTooLong
-    └── InternalError (Restarting)                                           ours
+    └── InternalError (Restarting, StorageUnavailable)                        ours
 
 The message of an error is read by people: it says what to do, and never holds a stack trace,
 a provider's words, a key, a path or somebody else's data. No imports, no I/O.
@@ -94,6 +94,12 @@ class Busy(AgentError):
     words = "The agent is still busy in this session. Try again when it has answered."
 
 
+class Overloaded(Busy):
+    """This process does as much for requests as it can."""
+
+    words = "The server is busy. Try again in a moment."
+
+
 class Conflict(AgentError):
     code = "conflict"
     words = "This id was already used for another message. Choose a new id."
@@ -165,6 +171,12 @@ class InternalError(AgentError):
         self.incident = incident or secrets.token_hex(6)
         words = f"{message or self.words} (incident {self.incident})"
         super().__init__(words, retry_after=retry_after)
+
+
+class StorageUnavailable(InternalError):
+    """The database cannot be reached, or takes no writes."""
+
+    words = "Messages cannot be stored at the moment, so this was not done. Try again in a moment."
 
 
 class Restarting(InternalError):

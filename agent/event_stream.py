@@ -26,11 +26,13 @@ _LONGEST_FIELD = max(map(len, _FIELDS))
 class Document:
     """One document: the data of an event, or JSON that stands alone.
 
-    `is_error` tells that the server marked it as an error, by the event's name or its field.
+    `is_error` tells that the server marked it as an error, by the event's name or its field;
+    `is_whole` that it is all of the body.
     """
 
     data: str
     is_error: bool = False
+    is_whole: bool = False
 
 
 class _Form(Enum):
@@ -77,14 +79,14 @@ class EventStream:
         Raises:
             AnswerUnreadable: the body is neither events nor JSON.
         """
-        if self._form is _Form.WHOLE:
-            return [Document(self._rest.decode(errors="replace"))]
         if self._form is _Form.UNKNOWN:
             self._rest = self._rest.strip()
             if self._rest[:1] in (b"{", b"["):
-                return [Document(self._rest.decode(errors="replace"))]
-            if self._rest and not _begins_with_field(self._rest + b"\n"):
+                self._form = _Form.WHOLE
+            elif self._rest and not _begins_with_field(self._rest + b"\n"):
                 raise AnswerUnreadable
+        if self._form is _Form.WHOLE:
+            return [Document(self._rest.decode(errors="replace"), is_whole=True)]
         self._form, self._rest = _Form.EVENTS, self._rest + b"\n\n"
         return self._lines()
 

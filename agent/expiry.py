@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -17,13 +18,15 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
-from . import db, frames, live, sessions, stops, turns
+from . import db, frames, live, removal, sessions, stops, turns
 from .errors import NotFound
 from .groups import group
-from .models import Session, Turn
+from .models import ApiToken, Session, Turn
 from .numbering import Change, advance
 
 _IDLE_WORDS = "Session closed due to inactivity"
+#: Sessions that one transaction deletes.
+_AT_ONCE = 200
 
 
 def idle(timeout_minutes: float, among: Collection[UUID] | None = None) -> Any:
@@ -68,36 +71,75 @@ def expired(retention_days: float) -> Any:
 
 def delete_expired(ids: list[UUID], retention_days: float) -> int:
     """Delete those of the sessions that are still expired; returns how many."""
-    return delete(expired(retention_days).filter(id__in=ids))[0]
+    return len(delete(expired(retention_days).filter(id__in=ids)).session_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What a transaction deleted: sessions, and running turns with the process that runs each."""
+
+    session_ids: list[UUID]
+    stopped: list[tuple[UUID, str]]
 
 
 @transaction.atomic
-def delete(rows: Any) -> tuple[int, list[tuple[UUID, str]]]:
-    """Delete sessions with all that is in them.
+def delete(rows: Any) -> Deleted:
+    """Delete sessions: after the commit nobody finds them, and their turns have ended.
 
-    Each is locked before its turns, as everywhere, so that nothing is added meanwhile.
+    That takes a moment however long the sessions are: it marks them and takes them from their
+    owners; `removal` removes their rows. Each session is locked before its turns, as everywhere, so
+    that nothing is added meanwhile.
 
-    Returns:
-        how many there were, and their running turns with the processes that run these.
+    Args:
+        rows: not more sessions than one transaction shall lock; see `delete_all`.
     """
-    ids = list(rows.select_for_update().values_list("id", flat=True))
-    running = Turn.objects.filter(session_id__in=ids, state=Turn.State.RUNNING)
+    locked = rows.select_for_update(of=("self",)).order_by("id")
+    ids = list(locked.values_list("id", flat=True))
+    unfinished = Turn.objects.filter(session_id__in=ids).exclude(state=Turn.State.ENDED)
+    running = unfinished.filter(state=Turn.State.RUNNING)
     stopped = list(running.values_list("id", "worker"))
-    Session.objects.filter(id__in=ids).delete()
-    return len(ids), stopped
+    unfinished.update(state=Turn.State.ENDED, ended_at=Now(), finish_reason="cancelled")
+    Session.objects.filter(id__in=ids).update(
+        deleted_at=Now(), owner=None, token=None, visitor="", title=""
+    )
+    return Deleted(ids, stopped)
 
 
-def delete_with_user(instance: Any, **_: object) -> None:
-    """Delete the sessions of a user who is deleted; Django would not lock them first."""
-    delete(Session.objects.filter(owner=instance))
+def delete_all(rows: Any) -> int:
+    """Delete however many sessions, some at a time; returns how many."""
+    total = 0
+    while ids := list(rows.values_list("id", flat=True)[:_AT_ONCE]):
+        total += len(delete(Session.objects.filter(id__in=ids)).session_ids)
+    if total:
+        removal.begin()
+    return total
+
+
+def delete_account(user: Any) -> None:
+    """Delete a user and whatever is theirs; from the first statement on nothing is done for them.
+
+    Their connections are closed as those of somebody who was deactivated.
+    """
+    type(user)._default_manager.filter(pk=user.pk).update(is_active=False)
+    for token in ApiToken.objects.filter(user=user):
+        delete_all(Session.objects.filter(token=token))
+    delete_all(Session.objects.filter(owner=user))
+    user.delete()
+
+
+def delete_with_owner(instance: Any, **_: object) -> None:
+    """Delete the sessions of a user or token that is deleted; Django would not stop their turns."""
+    who = "token" if isinstance(instance, ApiToken) else "owner"
+    delete_all(Session.objects.filter(**{who: instance}))
 
 
 async def delete_now(session_id: UUID) -> None:
     """Delete a session, stop what runs in it, and tell its connections."""
-    _, stopped = await db.transact(delete, Session.objects.filter(id=session_id))
-    for turn_id, worker in stopped:
+    deleted = await db.transact(delete, Session.objects.filter(id=session_id))
+    for turn_id, worker in deleted.stopped:
         live.stop(turn_id, worker, stops.LOST)
     live.deleted(session_id)
+    await db.apart(removal.begin)
 
 
 def batches(rows: Any, size: int) -> Iterator[list[UUID]]:

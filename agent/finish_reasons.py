@@ -34,6 +34,7 @@ _WORDS = {
     },
     Ending.LENGTH: {
         "limit",
+        "incomplete",
         "too_long",
         "model_context_window_exceeded",
         "context_window_exceeded",
@@ -51,7 +52,7 @@ _PARTS = (
     (
         Ending.ABORTED,
         r"error|abort|cancel|network|insufficient|resource|time_?out|timed|overload|fail"
-        r"|unavailable|interrupt|disconnect|malformed|exception|crash|preempt|evict",
+        r"|unavailable|interrupt|disconnect|malformed|exception|crash|preempt|evict|kill|shut_?down|terminat",
     ),
     (Ending.LENGTH, r"length|max.*token|token.*(limit|max)"),
     (Ending.TOOLS, r"tool|function"),

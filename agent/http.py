@@ -6,8 +6,10 @@ may end with (Django's own pages for 400, 404, 405 and 500) becomes JSON too.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import structlog
@@ -20,9 +22,9 @@ from ninja.parser import Parser
 from ninja.security.base import AuthBase
 from ninja.utils import check_csrf
 
-from . import auth, db, server
+from . import auth, db, exports, live, server
 from .actor import CHAT, NOTIFY, Access, Scope
-from .conf import conf
+from .conf import conf, django_setting
 from .errors import (
     AgentError,
     Conflict,
@@ -33,7 +35,9 @@ from .errors import (
     MethodNotAllowed,
     NotFound,
     NotJson,
+    Overloaded,
     RateLimited,
+    StorageUnavailable,
     TooLarge,
     Unauthenticated,
 )
@@ -45,6 +49,12 @@ log = structlog.get_logger(__name__)
 #: Where errors are JSON.
 PATHS = ("/api/", "/functions/v1/notify_websocket")
 _SAFE = ("GET", "HEAD", "OPTIONS")
+#: How long an unfinished request waits until its address or caller has finished another.
+_WAIT_SECONDS = 10.0
+#: Of a response that is sent in one go.
+_PART_BYTES = 64 * 1024
+#: Where a request's scope has the places that it takes.
+_PLACES = "agent.places"
 #: The first class that fits counts.
 _STATUSES: tuple[tuple[type[AgentError], int], ...] = (
     (NotJson, 415),
@@ -57,6 +67,7 @@ _STATUSES: tuple[tuple[type[AgentError], int], ...] = (
     (Conflict, 409),
     (TooLarge, 413),
     (RateLimited, 429),
+    (Overloaded, 503),
 )
 #: What Django answers by itself.
 _ERRORS_OF_DJANGO: dict[int, type[AgentError]] = {
@@ -102,13 +113,20 @@ def answer_exception(request: HttpRequest, error: Any) -> HttpResponse:
         case RequestDataTooBig():
             return error_response(TooLarge())
         case _:
-            status = 503 if isinstance(error, db.DATABASE_ERRORS) else 500
-            return error_response(_internal(error), status=status)
+            if isinstance(error, db.DATABASE_ERRORS):
+                return error_response(_unavailable(error), status=503)
+            return error_response(_internal(error))
 
 
 def _invalid(problem: dict[str, Any]) -> InvalidMessage:
     name = str(problem["loc"][-1])
     return InvalidMessage(f"The field {name} is wrong: {problem['msg'].lower()}.")
+
+
+def _unavailable(error: Exception) -> StorageUnavailable:
+    unavailable = StorageUnavailable(retry_after=live.comeback_seconds())
+    log.info("a request was refused", incident=unavailable.incident, reason=db.reason(error))
+    return unavailable
 
 
 def _internal(error: Exception) -> InternalError:
@@ -134,7 +152,7 @@ class ErrorsAsJson:
 
     async def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response: HttpResponseBase = await self._get_response(request)
-        if not request.path.startswith(PATHS):
+        if not request.path_info.startswith(PATHS):
             return response
         if response.status_code >= 400 and not _is_json(response):
             response = _translated(response)
@@ -157,6 +175,12 @@ def _translated(response: HttpResponseBase) -> HttpResponse:
     if "Allow" in response.headers:
         answer["Allow"] = response.headers["Allow"]
     return answer
+
+
+async def json_response(value: Any) -> HttpResponse:
+    """An answer that may be long, encoded off the event loop."""
+    text = await asyncio.to_thread(json.dumps, value, ensure_ascii=False, separators=(",", ":"))
+    return HttpResponse(text, content_type="application/json; charset=utf-8")
 
 
 # bodies
@@ -182,8 +206,9 @@ class StrictJson(Parser):
 class Bounded:
     """ASGI middleware: neither a body without an end nor an answer that nobody reads is kept.
 
-    Django writes bodies to a file before it looks at their size, and daphne takes whatever it is
-    given to send.
+    Django writes bodies to a file before it looks at their size, and both servers take whatever
+    they are given to send. An address has a bounded number of unfinished requests; one is finished
+    when its client has taken the response, which it has to do at some pace.
 
     Args:
         application: what is bounded.
@@ -200,6 +225,19 @@ class Bounded:
             await _refuse_body(send)
             return
 
+        address = address_of(scope)
+        try:
+            places = [await limits().request("address", address, _WAIT_SECONDS)]
+        except RateLimited as error:
+            await _refuse(send, 429, error)
+            return
+        try:
+            await self._within({**scope, _PLACES: places}, receive, send)
+        finally:
+            for place in places:
+                await limits().end_request(place)
+
+    async def _within(self, scope: Any, receive: Any, send: Any) -> None:
         left = self._max_bytes
 
         async def counted() -> Any:
@@ -211,13 +249,34 @@ class Bounded:
             return message
 
         async def paced(message: Any) -> None:
-            await server.writable(send)
-            await send(message)
+            for part in _parts(message):
+                await server.taken(send)
+                await send(part)
 
         try:
             await self._application(scope, counted, paced)
+            await server.taken(send)
         except _BodyTooLarge:
             await _refuse_body(send)
+        except exports.Ended as ended:
+            log.info("an export was cut off", reason=str(ended))
+            server.abort(send)
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        except server.TooSlow:
+            log.info("a response was not read")
+
+
+def _parts(message: Any) -> Iterator[Any]:
+    """A message of a response in pieces, so that the next is held back until one is taken."""
+    body = message.get("body", b"")
+    if len(body) <= _PART_BYTES:
+        yield message
+        return
+    for start in range(0, len(body), _PART_BYTES):
+        last = start + _PART_BYTES >= len(body)
+        more = message.get("more_body", False) or not last
+        yield {**message, "body": body[start : start + _PART_BYTES], "more_body": more}
 
 
 class _BodyTooLarge(Exception):
@@ -225,11 +284,16 @@ class _BodyTooLarge(Exception):
 
 
 async def _refuse_body(send: Any) -> None:
-    error = TooLarge("This body is too large. Send a smaller one.")
+    await _refuse(send, 413, TooLarge("This body is too large. Send a smaller one."))
+
+
+async def _refuse(send: Any, status: int, error: AgentError) -> None:
     body = json.dumps({"error": {"code": error.code, "message": error.message}}).encode()
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
     headers.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    if error.retry_after is not None:
+        headers.append((b"retry-after", str(math.ceil(error.retry_after)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -248,39 +312,65 @@ class Token(AuthBase):
     async def __call__(self, request: HttpRequest) -> Access | None:
         if "Authorization" not in request.headers:
             return None
+        address = address_of_request(request)
+        await limits().trying_token(address)
         try:
             access = await db.transact(auth.authenticate_request, request)
-        except Unauthenticated:  # who guesses is slowed down as who connects again and again
-            await limits().connecting(_address(request))
+        except Unauthenticated:
+            await limits().bad_token(address)
             raise
         if access.by_cookie or not access.credential:  # the header was no bearer token
             return None
         auth.require(access, self._scope)
-        _count(request, access)
+        await _count(request, access)
         return access
 
 
 class Cookie(AuthBase):
     """A browser: somebody who signed in, or a visitor. Changes need Django's CSRF token."""
 
-    openapi_type, openapi_in, openapi_name = "apiKey", "cookie", "sessionid"
+    openapi_type, openapi_in = "apiKey", "cookie"
+    openapi_name = django_setting("SESSION_COOKIE_NAME")
 
     async def __call__(self, request: HttpRequest) -> Access | None:
         access = await db.read(auth.authenticate_request, request)
         if not access.by_cookie:
             return None
-        _count(request, access)
+        await _count(request, access)
         if request.method not in _SAFE and check_csrf(request):
             raise Forbidden("Send the CSRF token of this site in X-CSRFToken.")
         return access
 
 
-def _count(request: HttpRequest, access: Access) -> None:
-    """A request counts as a frame of its caller does."""
-    limits().frame(caller_of(access.actor, _address(request)))
+async def _count(request: Any, access: Access) -> None:
+    """A request counts as a frame of its caller does, and as one of its unfinished ones."""
+    caller = caller_of(access.actor, address_of_request(request))
+    limits().frame(caller)
+    if places := getattr(request, "scope", {}).get(_PLACES):
+        places.append(await limits().request("caller", caller, _WAIT_SECONDS))
 
 
-def _address(request: HttpRequest) -> str:
+async def count_write(request: Any) -> None:
+    """Count a request that changes a session, as a frame that does.
+
+    Raises:
+        RateLimited: too many.
+    """
+    actor, address = request.auth.actor, address_of_request(request)
+    await limits().write(caller_of(actor, address), address, address if actor.visitor else "")
+
+
+async def count_notification(request: Any) -> None:
+    """Count a notification.
+
+    Raises:
+        RateLimited: too many.
+    """
+    await limits().notification(caller_of(request.auth.actor, address_of_request(request)))
+
+
+def address_of_request(request: HttpRequest) -> str:
+    """The client's address as it is counted."""
     return address_of({"client": (request.META.get("REMOTE_ADDR", ""), 0)})
 
 

@@ -1,10 +1,10 @@
-"""How much a caller may do: connections, connects, queries and frames.
+"""What a caller or an address may do: counts against the limits of `limit_table`.
 
-Counted here first, and over all processes where Redis is there. Redis is never waited for longer
-than `SHARED_SECONDS`, and left alone for a while after a failure: then, and without Redis, this
-process's own counts hold, so that a caller may do as much again in each process (open on purpose:
-an outage of Redis must not be one of the service). What is refused is `RateLimited`, always with
-`retry_after`, and a caller that stays below a limit is never refused.
+What counts over processes is counted here first, then in Redis where it is there. Redis is never
+waited for longer than `SHARED_SECONDS`, and left alone for a while after a failure: then, and
+without Redis, this process's own counts hold, so that a caller may do as much again in each process
+(open on purpose: an outage of Redis must not be one of the service). What is refused is
+`RateLimited`, always with `retry_after`, and a caller that stays below a limit is never refused.
 """
 
 from __future__ import annotations
@@ -12,33 +12,20 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
 from ipaddress import IPv6Address, ip_address
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakKeyDictionary
-
-import structlog
-from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage, RedisStorage
-from limits.aio.strategies import MovingWindowRateLimiter
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from .actor import Actor
 from .conf import Conf, conf
+from .counts import SHARED_SECONDS, Rate, Shared
 from .errors import RateLimited
+from .limit_table import HOUR, MINUTE, Limit, What, Who, table
 from .places import LEASE_SECONDS, RENEW_SECONDS, Place, Places
-from .rates import SHARE_SECONDS, WINDOW_SECONDS, Frames
+from .rates import SHARE_SECONDS, Frames
 
-log = structlog.get_logger(__name__)
+__all__ = ["SHARED_SECONDS", "Limits", "address_of", "caller_of", "limits"]
 
-T = TypeVar("T")
-
-#: The longest wait for Redis, and how long it is left alone after a failure.
-SHARED_SECONDS = 0.25
-_LEFT_ALONE_SECONDS = 5.0
-_REDIS_CONNECTIONS = 8
 _IPV6_SUBSCRIBER_BITS = 64
 _LONGEST_ADDRESS = 64
 
@@ -69,50 +56,69 @@ def caller_of(actor: Actor, address: str) -> str:
     return f"address:{address}" if is_nobody else actor.key
 
 
-#: How many times the queries of one visitor those of an address may ask together: a visitor is a
-#: cookie, of which anybody can have as many as they like.
-_CROWD = 10
+#: Not a limit: one hit says that a user name signed in from an address within the hour.
+_KNOWN = Limit("sign-ins", "user name", 1, HOUR, "")
 
 
 class Limits:
     """The limits of this process."""
 
     def __init__(self, conf: Conf) -> None:
-        self._conf = conf
-        self._shared = _Shared(conf.redis_url)
+        self._shared = Shared(conf.redis_url)
+        self._limits = {(limit.what, limit.who): limit for limit in table(conf)}
+        self._rates = {
+            (limit.what, limit.who): Rate(limit, self._shared)
+            for limit in self._limits.values()
+            if limit.seconds >= MINUTE
+        }
         self._frames = Frames(conf.max_frames_per_second, conf.max_connections_per_user)
-        self._connects = _Rate(RateLimitItemPerMinute(conf.max_connects_per_minute), self._shared)
-        self._queries = _Rate(RateLimitItemPerMinute(conf.max_queries_per_minute), self._shared)
-        crowd = min(_CROWD * conf.max_queries_per_minute, 2**31 - 1)
-        self._crowds = _Rate(RateLimitItemPerMinute(crowd), self._shared)
-        self._places = Places(conf.max_connections_per_user, self._shared.redis)
+        self._places = Places(self._shared.redis)
+        self._requests = Places()
+        self._left = asyncio.Condition()
+        self._known = Rate(_KNOWN, self._shared)
+
+    # connections
 
     async def connecting(self, address: str) -> None:
         """Count a new connection from an address.
 
         Raises:
-            RateLimited: there were MAX_CONNECTS_PER_MINUTE already.
+            RateLimited: there were MAX_CONNECTS_PERMINUTE already.
         """
-        if wait := await self._connects.hit(f"connects:{address}"):
-            raise _refused("Too many new connections from your network. Wait a moment.", wait)
+        await self._count("connects", "address", address)
 
-    async def open(self, caller: str) -> Place:
-        """Take one of the caller's MAX_CONNECTIONS_PER_USER; give it back with `close`.
+    async def open(self, caller: str, address: str = "") -> Place:
+        """Take one of the caller's MAX_CONNECTIONS_PER_USER, and one of its address's.
+
+        Give both back with `close`.
 
         Raises:
             RateLimited: all are taken.
         """
-        place = self._places.take(caller)
+        of_address = await self._open("address", f"from:{address}") if address else None
+        try:
+            return await self._open("caller", caller, of_address)
+        except RateLimited:
+            if of_address:
+                await self.close(of_address)
+            raise
+
+    async def _open(self, who: Who, key: str, beside: Place | None = None) -> Place:
+        limit = self._limits["connections", who]
+        place = self._places.take(key, limit.most, beside)
         if place and await self._shared.ask(lambda: self._places.share(place)) is not False:
             return place
         if place:
             self._places.forget(place)
-        raise _refused("Too many connections at once. Close another one first.", LEASE_SECONDS)
+        raise _refused(limit, LEASE_SECONDS)
 
     async def close(self, place: Place) -> None:
-        """Give a connection's place back."""
-        self._places.forget(place)
-        await self._shared.ask(lambda: self._places.unshare(place))
+        """Give a connection's places back."""
+        for one in filter(None, (place, place.beside)):
+            self._places.forget(one)
+            await self._shared.ask(lambda one=one: self._places.unshare(one))  # type: ignore[misc]
+
+    # what is sent on them
 
     def frame(self, caller: str) -> None:
         """Count a frame; waits for nothing.
@@ -121,7 +127,7 @@ class Limits:
             RateLimited: there were MAX_FRAMES_PER_SECOND already.
         """
         if wait := self._frames.hit(caller, time.monotonic()):
-            raise _refused("Too many messages at once. Wait a moment and try again.", wait)
+            raise _refused(self._limits["frames", "caller"], wait)
 
     async def query(self, caller: str, crowd: str = "") -> None:
         """Count something that asks the model.
@@ -131,14 +137,120 @@ class Limits:
             crowd: of a visitor the address; together they may ask ten times as often as one.
 
         Raises:
-            RateLimited: there were MAX_QUERIES_PER_MINUTE already.
+            RateLimited: there were MAX_QUERIES_PERMINUTE already.
         """
-        wait = await self._queries.hit(f"queries:{caller}")
-        if not wait and crowd:
-            wait = await self._crowds.hit(f"visitors:{crowd}")
-        if wait:
-            seconds = math.ceil(wait)
-            raise _refused(f"Too many questions in a minute. Try again in {seconds} s.", wait)
+        await self._count("queries", "caller", caller)
+        await self._count("queries", "visitors' address", crowd)
+        await self._count("writes", "anonymous address", _anonymous(caller, crowd))
+
+    async def write(self, caller: str, address: str = "", crowd: str = "") -> None:
+        """Count something else that writes a row: a title, a judgement, a deletion.
+
+        Args:
+            caller: who does it.
+            address: where it comes from.
+            crowd: as for `query`.
+
+        Raises:
+            RateLimited: there were MAX_WRITES_PERMINUTE already, or ten times as many from there.
+        """
+        await self._count("writes", "caller", caller)
+        await self._count("writes", "address", address)
+        await self._count("writes", "anonymous address", _anonymous(caller, crowd))
+
+    async def notification(self, caller: str) -> None:
+        """Count a notification from outside.
+
+        Raises:
+            RateLimited: there were ten times MAX_WRITES_PERMINUTE already.
+        """
+        await self._count("notifications", "caller", caller)
+
+    # plain HTTP
+
+    async def request(self, who: Who, key: str, wait_seconds: float) -> Place:
+        """Wait for a place for an unfinished request; give it back with `end_request`.
+
+        Raises:
+            RateLimited: nobody gave one back in time.
+        """
+        limit = self._limits["requests under way", who]
+        name = f"{who}:{key}"
+        if place := self._requests.take(name, limit.most):
+            return place
+        try:
+            async with asyncio.timeout(wait_seconds), self._left:
+                while True:
+                    if place := self._requests.take(name, limit.most):
+                        return place
+                    await self._left.wait()
+        except TimeoutError:
+            raise _refused(limit, wait_seconds) from None
+
+    async def end_request(self, place: Place) -> None:
+        self._requests.forget(place)
+        async with self._left:
+            self._left.notify_all()
+
+    async def trying_token(self, address: str) -> None:
+        """Refuse to look a token up for an address that sent too many bad ones, good or not.
+
+        Raises:
+            RateLimited: there were MAX_CONNECTS_PERMINUTE bad ones.
+        """
+        limit, rate = self._of("bad tokens", "address")
+        if wait := await rate.full(address):
+            raise _refused(limit, wait)
+
+    async def bad_token(self, address: str) -> None:
+        """Count a bad token.
+
+        Raises:
+            RateLimited: as `trying_token`.
+        """
+        await self._count("bad tokens", "address", address)
+
+    # signing in
+
+    async def signing_in(self, address: str) -> None:
+        """Count a try to sign in.
+
+        Raises:
+            RateLimited: there were MAX_SIGN_INS_PERMINUTE from there already.
+        """
+        await self._count("sign-ins", "address", address)
+
+    async def guessing(self, address: str, name: str) -> None:
+        """Count a try for a user name, which `signed_in` takes back.
+
+        An address from which this name signed in within the last hour has a count of its own:
+        somebody who guesses elsewhere locks nobody out of the place where they work.
+
+        Raises:
+            RateLimited: there were MAX_WRONG_PASSWORDS_PERMINUTE wrong ones already.
+        """
+        await self._count("wrong passwords", "user name", await self._name_here(address, name))
+
+    async def signed_in(self, address: str, name: str) -> None:
+        """The password was right."""
+        _, rate = self._of("wrong passwords", "user name")
+        await rate.forget(await self._name_here(address, name))
+        await self._known.hit(f"{name}:{address}")
+
+    async def _name_here(self, address: str, name: str) -> str:
+        here = f"{name}:{address}"
+        return here if await self._known.full(here) else name
+
+    # how
+
+    def _of(self, what: What, who: Who) -> tuple[Limit, Rate]:
+        return self._limits[what, who], self._rates[what, who]
+
+    async def _count(self, what: What, who: Who, key: str) -> None:
+        """Count one, unless there is nobody to count it for."""
+        limit, rate = self._of(what, who)
+        if key and (wait := await rate.hit(key)):
+            raise _refused(limit, wait)
 
     async def aclose(self) -> None:
         """Let go of Redis."""
@@ -163,77 +275,16 @@ class Limits:
                 self._frames.note_total(caller, total, time.monotonic())
 
 
-def _refused(words: str, seconds: float) -> RateLimited:
-    return RateLimited(words, retry_after=math.ceil(seconds * 10) / 10)
+def _anonymous(caller: str, crowd: str) -> str:
+    """The address of a caller that did not sign in; empty for all others."""
+    kind, _, address = caller.partition(":")
+    return crowd or (address if kind == "address" else "")
 
 
-class _Shared:
-    """Redis, as far as it answers."""
-
-    def __init__(self, url: str) -> None:
-        self._left_alone_until = 0.0
-        self.redis: Redis | None = None
-        self.rates: MovingWindowRateLimiter | None = None
-        if url:
-            pool = BlockingConnectionPool.from_url(
-                url,
-                max_connections=_REDIS_CONNECTIONS,
-                timeout=SHARED_SECONDS,
-                socket_connect_timeout=1,
-                socket_timeout=5,
-                retry=Retry(NoBackoff(), 0),
-            )
-            self.redis = Redis(connection_pool=pool)
-            self._storage = RedisStorage(
-                f"async+{url}",
-                implementation="redispy",
-                key_prefix="agent.limits",
-                connection_pool=pool,  # type: ignore[arg-type]
-            )
-            self.rates = MovingWindowRateLimiter(self._storage)
-
-    async def ask(self, question: Callable[[], Awaitable[T]]) -> T | None:
-        """The answer, or None when there is none in time."""
-        if not self.redis or time.monotonic() < self._left_alone_until:
-            return None
-        try:
-            async with asyncio.timeout(SHARED_SECONDS):
-                return await question()
-        except Exception as error:  # whatever Redis' client raises, RuntimeError of uvloop too
-            log.warning("limits are counted here alone", error=type(error).__name__)
-            self._left_alone_until = time.monotonic() + _LEFT_ALONE_SECONDS
-            return None
-
-    async def add(self, caller: str, number: int) -> int:
-        """Count frames of a caller; returns those of all processes in the present window."""
-        return await self._storage.incr(f"frames:{caller}", WINDOW_SECONDS, number)
-
-
-class _Rate:
-    """So many in any minute, here and, where Redis answers, over all processes."""
-
-    def __init__(self, item: RateLimitItem, shared: _Shared) -> None:
-        self._item = item
-        self._shared = shared
-        self._here = MovingWindowRateLimiter(MemoryStorage())
-
-    async def hit(self, key: str) -> float:
-        """Count one; returns 0, or the seconds to wait when it was refused and not counted."""
-        if not await self._here.test(self._item, key):
-            return await self._wait(self._here, key)
-        everywhere = self._shared.rates
-        if everywhere:
-            wait = await self._shared.ask(lambda: self._hit(everywhere, key))
-            if wait:
-                return wait
-        return await self._hit(self._here, key)
-
-    async def _hit(self, rates: MovingWindowRateLimiter, key: str) -> float:
-        return 0.0 if await rates.hit(self._item, key) else await self._wait(rates, key)
-
-    async def _wait(self, rates: MovingWindowRateLimiter, key: str) -> float:
-        stats = await rates.get_window_stats(self._item, key)
-        return max(stats.reset_time - time.time(), 0.1)
+def _refused(limit: Limit, seconds: float) -> RateLimited:
+    seconds = max(math.ceil(seconds * 10) / 10, 0.1)
+    when = f" Try again in {math.ceil(seconds)} s." if limit.seconds >= MINUTE else ""
+    return RateLimited(limit.words + when, retry_after=seconds)
 
 
 _limits: WeakKeyDictionary[asyncio.AbstractEventLoop, Limits] = WeakKeyDictionary()

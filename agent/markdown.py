@@ -14,10 +14,11 @@ from django.utils.safestring import SafeString
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 
-#: Longer texts are shown as they are: reading them takes too long for one request.
-MAX_CHARS = 50_000
-#: So are those whose tables might have more cells: the parser fills up short rows.
-MAX_CELLS = 10_000
+from .markup import is_costly, marks
+
+#: Above what the answers of a page have, even long ones.
+MARKS_OF_PAGE = 30_000
+AS_WRITTEN = "Shown as it was written: it is too long, or has too much markup."
 
 _SCHEMES = {"http", "https", "mailto"}
 _TAGS = {
@@ -49,9 +50,33 @@ _ATTRIBUTES = {"a": {"href", "title"}, "ol": {"start"}}
 
 
 def to_html(text: str) -> SafeString:
-    """The Markdown `text` as safe HTML; headings start at level 4, links open a new tab."""
-    if len(text) > MAX_CHARS or _most_cells(text) > MAX_CELLS:
-        return format_html("<pre>{}</pre>", text)
+    """The Markdown `text` as safe HTML; headings start at level 4, links open a new tab.
+
+    What would take too long to read is shown as it was written.
+    """
+    return as_written(text) if is_costly(text) else _rendered(text)
+
+
+def as_written(text: str) -> SafeString:
+    return format_html("<p><em>{}</em></p><pre>{}</pre>", AS_WRITTEN, text)
+
+
+class Budget:
+    """Markdown for one page: no more of it is rendered than one request may take.
+
+    Args:
+        marks: how much that is; see `markup.marks`.
+    """
+
+    def __init__(self, marks: int = MARKS_OF_PAGE) -> None:
+        self._left = marks
+
+    def to_html(self, text: str) -> SafeString:
+        self._left -= marks(text)
+        return as_written(text) if self._left < 0 else to_html(text)
+
+
+def _rendered(text: str) -> SafeString:
     return SafeString(
         nh3.clean(
             _parser.render(text),
@@ -63,17 +88,6 @@ def to_html(text: str) -> SafeString:
             set_tag_attribute_values={"a": {"target": "_blank"}},
         )
     )
-
-
-def _most_cells(text: str) -> int:
-    """How many cells the tables of a text can have at most; a table ends at an empty line."""
-    cells = widest = rows = 0
-    for line in [*text.splitlines(), ""]:
-        if line.strip():
-            rows, widest = rows + 1, max(widest, line.count("|"))
-        else:
-            cells, rows, widest = cells + rows * widest, 0, 0
-    return cells
 
 
 class _Parser(MarkdownIt):

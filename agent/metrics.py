@@ -55,6 +55,8 @@ frames_in = _counter("frames_received", "Valid frames of clients", "type")
 refusals = _counter("errors_sent", "Errors about a frame or connection of a client", "code")
 deltas = _counter("deltas_sent", "Delta and reasoning frames, to all connections")
 
+overloads = _counter("overloads", "Requests that found no free place in time")
+
 # turns
 
 durable = _counter("frames_stored", "Durable frames that this process committed", "type")

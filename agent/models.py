@@ -21,6 +21,19 @@ from .conf import conf, django_setting
 from .frames import ServerFrame, current, rfc3339, words
 
 
+def leave_deleted(collector: Any, field: Any, rows: Any, using: str) -> None:
+    """`on_delete` of a session's owner and token: its sessions are deleted ones from then on.
+
+    Their rows go later, in small transactions (see `removal`); with CASCADE they would all be
+    loaded, and go in one.
+    """
+    collector.add_field_update(Session._meta.get_field("deleted_at"), Now(), rows)
+    collector.add_field_update(field, None, rows)  # last: by it the rows are found
+
+
+leave_deleted.lazy_sub_objs = True  # type: ignore[attr-defined]  # Django then loads none of them
+
+
 class SessionQuerySet(models.QuerySet["Session"]):
     def reachable_by(self, actor: Actor) -> SessionQuerySet:
         """The sessions that this caller may use; every lookup for a caller goes through here."""
@@ -39,6 +52,19 @@ class SessionQuerySet(models.QuerySet["Session"]):
         return self.filter(changed_at__gt=Now() - timedelta(seconds=seconds))
 
 
+class _SessionManager(models.Manager["Session"]):
+    """The sessions that there are; a deleted one whose rows are not removed yet is none."""
+
+    def get_queryset(self) -> SessionQuerySet:
+        return SessionQuerySet(self.model, using=self._db).filter(deleted_at=None)
+
+    def reachable_by(self, actor: Actor) -> SessionQuerySet:
+        return self.get_queryset().reachable_by(actor)
+
+    def changed_within(self, seconds: float) -> SessionQuerySet:
+        return self.get_queryset().changed_within(seconds)
+
+
 class Session(models.Model):
     """A conversation. Its row is written with its first durable frame."""
 
@@ -47,14 +73,14 @@ class Session(models.Model):
         django_setting("AUTH_USER_MODEL"),
         null=True,
         blank=True,
-        on_delete=models.CASCADE,
+        on_delete=leave_deleted,
         related_name="agent_sessions",
     )
     token = models.ForeignKey(
         "ApiToken",
         null=True,
         blank=True,
-        on_delete=models.CASCADE,
+        on_delete=leave_deleted,
         db_index=False,  # see Meta
         related_name="sessions",
         help_text="the program that it belongs to, when that acts for no user",
@@ -72,8 +98,13 @@ class Session(models.Model):
     changed_at = models.DateTimeField(default=timezone.now, help_text="newest message")
     last_activity_at = models.DateTimeField(default=timezone.now)
     closed_at = models.DateTimeField(null=True, blank=True)
+    deleted_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="nobody reaches it; its rows go later"
+    )
 
-    objects: ClassVar[Any] = SessionQuerySet.as_manager()
+    objects: ClassVar[Any] = _SessionManager()
+    #: With the deleted ones; only for what removes them.
+    with_deleted: ClassVar[Any] = models.Manager()
 
     class Meta:
         ordering = ("-changed_at",)
@@ -83,6 +114,11 @@ class Session(models.Model):
             models.Index(fields=("owner", "-changed_at"), name="session_owner"),
             models.Index(fields=("token", "-changed_at"), name="session_token"),
             models.Index(fields=("visitor", "-changed_at"), name="session_visitor"),
+            models.Index(
+                fields=("deleted_at",),
+                condition=Q(deleted_at__isnull=False),
+                name="session_deleted",
+            ),
         )
 
     def __str__(self) -> str:
@@ -377,3 +413,13 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class WriteCheck(models.Model):
+    """What a process writes to see whether the database takes writes; means nothing else."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True)
+    checked_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return str(self.checked_at)

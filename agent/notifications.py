@@ -22,7 +22,7 @@ from .errors import Conflict, NotFound, TooLarge
 from .groups import Presence
 from .models import Message, Session
 from .numbering import Change
-from .sessions import Held, advance_or_create, as_uuid
+from .sessions import Held, advance_or_create, as_uuid, require_room
 
 
 class Notice(BaseModel):
@@ -100,6 +100,7 @@ def _write(
     if notice.id and (known := _known(session_id, notice.id)):
         transaction.set_rollback(True)  # gives the number back
         return _repeated(known, notice), Change(session_id)
+    require_room(numbers)
     frame = frames.Notification(
         event="message", level=notice.level, id=notice.id, content=notice.content
     )

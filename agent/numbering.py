@@ -74,6 +74,7 @@ def advance(
     ]
     sql = (
         f"UPDATE agent_session SET {', '.join(filter(None, changes))} WHERE id = %s"  # noqa: S608
+        " AND deleted_at IS NULL"
         " RETURNING last_seq, enqueued, started, cleared_seq, closing"
     )
     key = Session._meta.pk.get_db_prep_value(session_id, connection)

@@ -13,8 +13,8 @@ from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import reactor as _reactor
 from twisted.internet import tcp
 
-from .conf import conf
-from .intake import BODY_BYTES, REQUEST_SECONDS, Intake, most_descriptors
+from .crowd import crowd
+from .intake import BODY_BYTES, REQUEST_SECONDS, Intake
 
 reactor: Any = _reactor  # the module becomes the reactor when it is installed
 
@@ -26,9 +26,14 @@ class Connection(tcp.Server):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        if self.fileno() >= most_descriptors(conf().max_concurrent_turns):
-            reactor.callLater(0, self.abortConnection)
+        crowd().arrive(self._host(), self.fileno(), self, self._drop)
         self.expect()
+
+    def _host(self) -> str:
+        return str(getattr(self.getPeer(), "host", ""))
+
+    def _drop(self) -> None:
+        reactor.callLater(0, self.abortConnection)  # a new one is not set up yet
 
     def expect(self) -> None:
         """A request is to be here soon."""
@@ -42,6 +47,7 @@ class Connection(tcp.Server):
 
     def connectionLost(self, reason: Any) -> None:
         self.expect_nothing()
+        crowd().leave(self._host(), self)
         super().connectionLost(reason)
 
 

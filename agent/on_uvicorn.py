@@ -9,8 +9,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets import http11
 
-from .conf import conf
-from .intake import BODY_BYTES, HEAD_BYTES, REQUEST_SECONDS, Intake, most_descriptors
+from .crowd import crowd
+from .intake import BODY_BYTES, HEAD_BYTES, REQUEST_SECONDS, Intake
 
 # A handshake is parsed twice, and HTTP has let it pass: cookies that a page may come with, its
 # WebSocket may come with too.
@@ -26,13 +26,13 @@ class Http(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        most = most_descriptors(conf().max_concurrent_turns)
-        if transport.get_extra_info("socket").fileno() >= most:
-            transport.abort()
+        descriptor = transport.get_extra_info("socket").fileno()
+        crowd().arrive(_host(transport), descriptor, transport, transport.abort)
         self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_nothing()
+        crowd().leave(_host(self.transport), self.transport)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -81,6 +81,7 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._shaken.cancel()
+        crowd().leave(_host(self.transport), self.transport)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -141,6 +142,12 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def drop(self) -> None:
         self.transport.abort()
+
+
+def _host(transport: Any) -> str:
+    """The address that TCP knows; a Unix socket's peer has none."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) and peer else ""
 
 
 def _is_utf8(pieces: list[bytes]) -> bool:

@@ -1,8 +1,9 @@
-"""How many connections each caller has: a place for each, here and, as leases, in Redis.
+"""How many of something a caller or an address has at once: a place for each, here and in Redis.
 
-Redis has a sorted set per caller: a member per connection, its score the end of its lease by
-Redis's clock. A process renews the leases of its connections; those of one that died end by
-themselves, so nothing leaks, and what Redis forgot comes back with the next renewal.
+Connections are counted over all processes. Redis has a sorted set for each caller and address, with
+a member per connection, its score the end of its lease by Redis's clock. A process renews the
+leases of its connections; those of one that died end by themselves, so nothing leaks, and what
+Redis forgot comes back with the next renewal.
 """
 
 from __future__ import annotations
@@ -45,9 +46,18 @@ end
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """One connection of a caller."""
+    """One connection or request.
+
+    Args:
+        caller: whose it is; or an address.
+        most: how many of them there may be.
+        member: tells it from the others.
+        beside: the place that it takes among those of its address.
+    """
 
     caller: str
+    most: int
+    beside: Place | None = None
     member: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
@@ -56,27 +66,25 @@ class Place:
 
 
 class Places:
-    """The connections of this process.
+    """The places that are taken in this process.
 
     Args:
-        most: of one caller.
         redis: counts over all processes, or None.
     """
 
-    def __init__(self, most: int, redis: Redis | None) -> None:
-        self._most = most
+    def __init__(self, redis: Redis | None = None) -> None:
         self._redis = redis
         self._here: dict[str, set[Place]] = {}
         if redis:
             self._share: Any = redis.register_script(_SHARE)
             self._renew: Any = redis.register_script(_RENEW)
 
-    def take(self, caller: str) -> Place | None:
-        """A place in this process, or None when the caller has all of its places here."""
+    def take(self, caller: str, most: int, beside: Place | None = None) -> Place | None:
+        """A place in this process, or None when the caller has all of its `most` places here."""
         held = self._here.setdefault(caller, set())
-        if len(held) >= self._most:
+        if len(held) >= most:
             return None
-        place = Place(caller)
+        place = Place(caller, most, beside)
         held.add(place)
         return place
 
@@ -98,7 +106,7 @@ class Places:
     async def share(self, place: Place) -> bool:
         """Take the place over all processes; whether there was one."""
         return bool(
-            await self._share(keys=[place.key], args=[self._most, LEASE_SECONDS, place.member])
+            await self._share(keys=[place.key], args=[place.most, LEASE_SECONDS, place.member])
         )
 
     async def unshare(self, place: Place) -> None:

@@ -14,20 +14,17 @@ from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q
 
-from .errors import ContextTooLong, ProviderRejected
 from .models import Message, Turn
 
 ChatMessage = dict[str, str]
 
 #: How many ended questions are looked at, newest first, for those that the model is to see.
 _LOOK = 200
-#: Errors of a question that the provider will not take, now or later.
-_REFUSED_CODES = (ProviderRejected.code, ContextTooLong.code)
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A question that ended, with the newest answer that there was; empty: none."""
+    """A question that ended, with the newest answer that there was; empty: it was interrupted."""
 
     question: str
     answer: str
@@ -45,9 +42,9 @@ def prompt(
     """The messages for the model: the system prompt, what ended before, and the query.
 
     Exchanges come in the order in which they first ended, with the newest answer that there was
-    (a partial one of a failed or stopped turn too). Those that an edit dropped have no part of the
-    missing, and neither have unanswered questions that no attempt was made for or that the provider
-    refused: in a prompt they would spoil the later ones.
+    (a partial one of a failed or stopped turn too). Left out are questions that an edit dropped,
+    and those without an answer: they were taken back, or would fail again within each later
+    prompt. Only a question that the next one interrupted belongs to it.
 
     Args:
         query_id: message id of the query to answer.
@@ -90,25 +87,22 @@ def _exchanges(ended: Any, until: int, *, page_size: int) -> Iterator[Exchange |
 
 
 def _answers(query_ids: list[UUID], until: int) -> dict[UUID, str]:
-    """The newest text that each query was answered with; none at all for one to leave out."""
+    """The newest text that each query was answered with; empty for one that was interrupted."""
     rows = Message.objects.filter(
         turn__query__in=query_ids,
         turn__attempt__gt=0,
         type__in=(Message.Type.RESPONSE, Message.Type.ERROR),
         seq__lte=until,
     )
-    of_text = ("turn__query_id", "type", "content", "partial")
-    of_end = ("turn__error_code", "turn__finish_reason")
+    names = ("turn__query_id", "type", "content", "partial", "turn__finish_reason")
     answers: dict[UUID, str] = {}
-    refused = set()
-    for query_id, kind, content, partial, code, reason in rows.order_by("seq").values_list(
-        *of_text, *of_end
-    ):
+    unanswered = set()
+    for query_id, kind, content, partial, reason in rows.order_by("seq").values_list(*names):
         text = content if kind == Message.Type.RESPONSE else partial
+        if not text.strip() and reason != "interrupted":
+            unanswered.add(query_id)
         answers[query_id] = text if text.strip() else answers.get(query_id, "")
-        if code in _REFUSED_CODES or reason == "content_filter":
-            refused.add(query_id)
-    return {key: text for key, text in answers.items() if text or key not in refused}
+    return {key: text for key, text in answers.items() if text or key not in unanswered}
 
 
 def _kept(newest_first: Iterable[Exchange], room: int) -> list[Exchange]:
@@ -123,7 +117,7 @@ def _kept(newest_first: Iterable[Exchange], room: int) -> list[Exchange]:
 
 
 def _in_turn(exchanges: Iterable[Exchange]) -> Iterator[ChatMessage]:
-    """Exchanges as messages; questions without an answer become part of the next one."""
+    """Exchanges as messages; interrupted questions become part of the next one."""
     unanswered: list[str] = []
     for exchange in exchanges:
         unanswered.append(exchange.question)

@@ -200,7 +200,7 @@ class Provider:
                 if decoder.is_done:
                     await _finish_reading(reads)
                     break
-                if decoder.is_complete:
+                if decoder.is_settled:
                     deadline = min(deadline, loop.time() + GRACE_SECONDS)
                 elif decoder.tokens > tokens:  # from here on: what its reader did does not count
                     deadline = min(loop.time() + self.token_timeout, total)

@@ -13,6 +13,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .error_words import (
+    NOT_TOO_LONG_CODES,
+    STATUS_OF,
+    TOO_LONG_CODES,
+    Cause,
+    cause_of,
+    says_too_long,
+)
 from .errors import (
     AgentError,
     ContextTooLong,
@@ -23,84 +31,22 @@ from .errors import (
 )
 from .retry_after import retry_after
 
-#: Codes, types and statuses by which servers name an error, in place of an HTTP status.
-_STATUSES = {
-    408: ("timeout", "request_timeout"),
-    504: ("deadline_exceeded", "gateway_timeout"),
-    429: (
-        *("rate_limit_exceeded", "rate_limit_error", "rate_limited", "too_many_requests"),
-        *("resource_exhausted", "ratelimiterror", "throttling", "throttlingexception"),
-        *("1302", "1303", "1304", "1305"),  # Zhipu
-    ),
-    402: (
-        *("insufficient_quota", "billing_error", "insufficient_balance", "insufficient_credits"),
-        *("billing_hard_limit_reached", "billing_not_active", "credit_limit", "payment_required"),
-        *("quota_exceeded", "1113"),
-    ),
-    401: (
-        *("invalid_api_key", "authentication_error", "unauthenticated", "unauthorized"),
-        *("api_key_invalid", "invalid_authentication", "1000", "1001", "1002", "1003", "1004"),
-    ),
-    403: (
-        *("permission_error", "permission_denied", "forbidden", "access_denied"),
-        *("content_filter", "content_policy_violation", "moderation", "data_inspection_failed"),
-        *("responsibleaipolicyviolation", "content_moderation", "moderation_blocked"),
-        *("content_filter_error", "1301"),
-    ),
-    404: (
-        *("model_not_found", "not_found_error", "not_found", "notfounderror", "1211"),
-        *("deploymentnotfound", "unknown_model", "invalid_model", "model_not_available"),
-    ),
-    503: ("unavailable", "overloaded_error", "service_unavailable", "model_overloaded"),
-    500: ("internal", "server_error", "internal_error", "internal_server_error", "api_error"),
-    400: (
-        *("invalid_request", "invalid_request_error", "invalid_prompt", "invalid_argument"),
-        *("badrequesterror", "bad_request", "invalid_parameter", "validation", "1210", "1261"),
-    ),
-}
-_STATUS_OF = {name: status for status, names in _STATUSES.items() for name in names}
-_TOO_LONG_CODES = {
-    *("context_length_exceeded", "request_too_large", "exceed_context_size_error", "1261"),
-    *("string_above_max_length", "context_window_exceeded", "context_too_long", "input_too_long"),
-    *("contextwindowexceedederror", "prompt_too_long", "max_context_length_exceeded"),
-}
-#: Codes after which words say nothing of the conversation's length.
-_NOT_TOO_LONG_CODES = {"invalid_prompt"} | {
-    name for name, status in _STATUS_OF.items() if status != 400
-}
-_TOO_LONG_WORDS = re.compile(
-    r"(maximum|max|model'?s?|available|allowed) (context|model|prompt|input) (length|size|window)"
-    r"|context (length|window|size|limit)\b.*(exceed|overflow|too (long|large|small))"
-    r"|(exceed\w*|longer than|greater than|larger than|more than|beyond|over)\b[^.]{0,60}"
-    r"\bcontext (length|window|size|limit)"
-    r"|(prompt|input|conversation|request|message\w*) (is|are) too (long|large)"
-    r"|too many (input |prompt )?tokens|reduce the length"
-    r"|exceed\w*( the)? (maximum|max)( allowed)?( number of)?( input)? (input )?tokens"
-    r"|maximum number of( input)? tokens|input token count"
-    r"|inputs?`? (must have less than|tokens \+ `?max_new_tokens)"
-    r"|longer than the maximum (model|context|input) length",
-    re.DOTALL,
-)
-#: What is told of a length that the operator chose, and not of the conversation's.
-_OUTPUT_TOO_LONG = re.compile(
-    r"max(_completion|_output|_new)?_tokens['`\"]?( or ['`\"]?max\w*['`\"]?)? "
-    r"(is|are|was) (too (large|high|big)|greater|above|more)"
-)
-_MODERATION = {
-    *("content_filter", "content_policy_violation", "moderation", "data_inspection_failed", "1301"),
-    *("responsibleaipolicyviolation", "content_moderation", "moderation_blocked", "safety"),
-    *("content_filter_error", "flagged_input"),
-}
-_CREDIT_WORDS = re.compile(r"\b(credits?|balance|billing|payment|quota|spending|funds)\b")
 _OPERATOR = "Only the operator of this site can mend that."
-_REJECTIONS = {
+_REJECTIONS: Mapping[Cause, str] = {
     "key": f"The model's provider did not accept the API key of this site. {_OPERATOR}",
     "credit": f"The credit of this site at the model's provider is used up. {_OPERATOR}",
     "model": f"The model of this site is not known to its provider. {_OPERATOR}",
+    "address": "This site's model was not found: its name, or its provider's address, is wrong."
+    f" {_OPERATOR}",
     "moderation": "The model's provider refused this message for its content. Ask in another way.",
     "": "",
 }
 _TIMED_OUT, _LIMITED, _BAD_REQUEST = {408, 504, 522, 524}, 429, (400, 413, 422)
+#: A failed dependency (TGI: the model's process fell over), and a request too early: the same one
+#: may be answered a little later.
+_PASSING = {424, 425}
+#: Of a message, in characters: moderation errors repeat the prompt, and patterns take time.
+_MAX_WORDS, _MAX_MESSAGE = 8000, 4000
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,64}\Z")
 _DEEPEST = 6
 
@@ -123,18 +69,16 @@ class ProviderError:
     @property
     def identifiers(self) -> str:
         """Its codes, types and parameters that are plain names: they hold no text of a user."""
-        names = sorted(self.names | self.parameters)
+        names = sorted((self.names | self.parameters) - {str(self.status)})
         return " ".join(found for name in names[:8] if (found := identifier(name)))
 
     def is_too_long(self) -> bool:
         """Whether the conversation does not fit the model: codes count before words."""
-        if self.names & _TOO_LONG_CODES or self.status == 413:
+        if self.names & TOO_LONG_CODES or self.status == 413:
             return True
-        if self.names & _NOT_TOO_LONG_CODES or self.status not in (None, *_BAD_REQUEST):
+        if self.names & NOT_TOO_LONG_CODES or self.status not in (None, *_BAD_REQUEST):
             return False  # moderation errors repeat the prompt: its words decide nothing
-        if _OUTPUT_TOO_LONG.search(self.words):
-            return False
-        return bool(_TOO_LONG_WORDS.search(self.words))
+        return says_too_long(self.words)
 
     def as_error(self) -> AgentError:
         """The error of ours that this is."""
@@ -154,20 +98,17 @@ class ProviderError:
             return ProviderRateLimited(retry_after=self.wait)
         if status in _TIMED_OUT:
             return ProviderTimeout(retry_after=self.wait)
-        if 300 <= status < 500:  # a redirect is not followed: it would take the key elsewhere
+        if (
+            300 <= status < 500 and status not in _PASSING
+        ):  # a redirect is not followed: it would take the key elsewhere
             return ProviderRejected(_REJECTIONS[self._cause(status)])
         return ProviderUnavailable(retry_after=self.wait)
 
-    def _cause(self, status: int) -> str:
+    def _cause(self, status: int) -> Cause:
         """Why a request was refused, for words that tell who can mend it."""
-        statuses = {status} | {_STATUS_OF[name] for name in self.names if name in _STATUS_OF}
-        if self.is_moderation or self.names & _MODERATION:
+        if self.is_moderation:
             return "moderation"
-        if 402 in statuses or (status == 403 and _CREDIT_WORDS.search(self.words)):
-            return "credit"
-        if statuses & {401, 403}:
-            return "key"
-        return "model" if 404 in statuses else ""
+        return cause_of(status, self.names, self.words)
 
 
 def provider_error(
@@ -184,8 +125,8 @@ def provider_error(
     details = list(_details(error))
     for detail in details:
         _note(found, detail)
-    found.words = found.words.lower()
-    named = sorted(_STATUS_OF[name] for name in found.names if name in _STATUS_OF)
+    found.words = found.words[:_MAX_WORDS].lower()
+    named = sorted(STATUS_OF[name] for name in found.names if name in STATUS_OF)
     found.named_status = named[-1] if named else None
     found.wait = retry_after(headers or {}, [d for d in details if isinstance(d, dict)])
     return found
@@ -219,20 +160,45 @@ def error_in(fields: dict[str, Any] | list[Any], *, is_marked: bool = False) -> 
 
 def _reports_error(fields: Mapping[str, Any]) -> bool:
     """Whether a document without a choice is an error in one of its other envelopes."""
-    words = fields.get("message") or fields.get("msg")
-    return bool(
-        fields.get("errors")
-        or fields.get("detail")
-        or "error" in (fields.get("object"), fields.get("type"))
-        or fields.get("success") is False
-        or (words and (fields.get("code") or fields.get("status") or fields.get("statusCode")))
+    if fields.get("errors") or fields.get("detail") or fields.get("success") is False:
+        return True
+    if "error" in (fields.get("object"), fields.get("type")):
+        return True
+    if not (fields.get("message") or fields.get("msg")):
+        return False
+    codes = (_word(fields.get(name)) for name in ("code", "error_code"))
+    statuses = (_word(fields.get(name)) for name in _STATUS_FIELDS)
+    return any(word not in _GOOD and not _is_success(word) for word in codes) or any(
+        _status(word) or word in _FAILED for word in statuses
     )
+
+
+def _word(code: object) -> str:
+    return str(code or "").strip().lower()
+
+
+def _is_success(word: str) -> bool:
+    return len(word) == 3 and word.isdecimal() and word < "400"
+
+
+class _Decimal(float):
+    """A number that is written as its server wrote it: it may be text of an answer."""
+
+    def __new__(cls, literal: str) -> _Decimal:
+        number = super().__new__(cls, literal)
+        number.literal = literal
+        return number
+
+    literal: str
+
+    def __repr__(self) -> str:
+        return self.literal
 
 
 def parsed(data: str | bytes) -> Any:
     """A JSON document of a provider; None when it is none."""
     try:
-        return json.loads(data)
+        return json.loads(data, parse_float=_Decimal)
     except (ValueError, RecursionError):  # not JSON, not UTF-8, or nested without end
         return None
 
@@ -244,13 +210,16 @@ def identifier(name: object) -> str:
 
 
 def _credit(names: set[str]) -> bool:
-    return any(_STATUS_OF.get(name) == 402 for name in names)
+    return any(STATUS_OF.get(name) == 402 for name in names)
 
 
 _NESTED = ("error", "errors", "metadata", "raw", "innererror", "details", "detail", "body", "cause")
 _WORDS = ("message", "msg", "detail", "error_message", "error_description", "raw", "title", "error")
 _NAMES = ("code", "type", "status", "error_type", "error_code", "reason", "limit_source")
-_NUMBERS = ("status", "status_code", "statusCode", "http_status", "code", "error_code")
+_STATUS_FIELDS = ("status", "status_code", "statusCode", "http_status")
+_NUMBERS = (*_STATUS_FIELDS, "code", "error_code")
+#: Codes that are no error, and statuses that are one: other statuses tell of progress.
+_GOOD, _FAILED = {"", "0", "ok", "success"}, {"error", "fail", "failed", "failure"}
 
 
 def _details(error: object, depth: int = 0) -> Iterator[object]:
@@ -278,7 +247,7 @@ def _is_nested(value: object) -> bool:
 
 def _note(found: ProviderError, detail: object) -> None:
     if isinstance(detail, str):
-        found.words += f" {detail}"
+        found.words += f" {detail[:_MAX_MESSAGE]}"
     if not isinstance(detail, dict):
         found.status = found.status or _status(detail)
         return
@@ -290,18 +259,15 @@ def _note(found: ProviderError, detail: object) -> None:
             found.names.add(str(value)[:200].lower())
     for name in _WORDS:
         if isinstance(value := detail.get(name), str):
-            found.words += f" {value}"
+            found.words += f" {value[:_MAX_MESSAGE]}"
     location = detail.get("loc")  # FastAPI and pydantic: ["body", "temperature"]
-    for parameter in (detail.get("param"), location[-1] if _is_path(location) else None):
+    last = location[-1] if isinstance(location, list) and location else None
+    for parameter in (detail.get("param"), last):
         if isinstance(parameter, str):
             found.parameters.add(parameter)
     found.is_moderation = found.is_moderation or bool(
         detail.get("flagged_input") or detail.get("content_filter_result")
     )
-
-
-def _is_path(location: object) -> bool:
-    return isinstance(location, list) and bool(location)
 
 
 def _status(code: object) -> int | None:

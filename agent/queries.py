@@ -15,7 +15,7 @@ from . import db, frames, live, protocol, turns
 from .errors import Busy, Conflict, NotFound, QueueFull, SessionGone
 from .models import Message, Session, Turn
 from .numbering import Change
-from .sessions import Held, advance_or_create, advance_stored, as_uuid
+from .sessions import Held, advance_or_create, advance_stored, as_uuid, require_room
 from .turns import Claimed, Lease, Outcome
 from .waiting import Queue
 
@@ -58,7 +58,7 @@ async def accept_query(
 
     Raises:
         Conflict: its id was used for something else.
-        Busy, QueueFull, NotFound: as the protocol says; its id stays free.
+        Busy, QueueFull, NotFound, TooLarge: as the protocol says; its id stays free.
     """
     return await db.transact(_accept, held, query, max_queue, lease)
 
@@ -103,6 +103,7 @@ def _accept(held: Held, query: protocol.Query, max_queue: int, lease: Lease | No
     if query.id and (known := _known(held.id, query.id)):
         transaction.set_rollback(True)  # gives the numbers back
         return _same_query(known, query)
+    require_room(numbers)
     queue = Queue.of(held.id, numbers.started)
     _check_room(queue, max_queue, reject=query.on_busy == "reject")
     if query.replaces:
@@ -178,6 +179,7 @@ def _retry(
     siblings = Turn.objects.filter(session_id=held.id, query_id=target.query_id)
     if siblings.exclude(state=Turn.State.ENDED).exists():
         raise Busy
+    require_room(numbers)
     queue = Queue.of(held.id, numbers.started)
     _check_room(queue, max_queue, reject=False)
     turn = Turn(

@@ -84,8 +84,6 @@ class Run:
                     self.usage = chunk
                 case Finish(reason):
                     self.finish_reason = reason
-                case Reasoning() | Source():
-                    pass
 
     def _reason(self, text: str) -> None:
         if self._reasons_since is None:

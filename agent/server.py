@@ -7,13 +7,19 @@ takes private attributes of both servers: how much is unsent, and how to drop it
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import socket
 import sys
+import termios
+import threading
+import time
+from ipaddress import ip_address
 from typing import Any
 
 import structlog
 import uvicorn
+from django.urls import get_script_prefix
 
 from . import on_uvicorn, worker
 from .conf import conf, django_setting
@@ -24,8 +30,19 @@ _BACKLOG = 4096
 #: Unacknowledged data, or silence in spite of probes, after which TCP gives a peer up.
 _DEAD_PEER_SECONDS = 30
 _PING_SECONDS = 20
+#: How long a process may take to end after its drain; the servers' own end takes up to 5 s of it.
+_END_SECONDS = 8.0
 #: Bytes on their way to a client above which nothing is added.
 _UNSENT_BYTES = 256 * 1024
+#: The same of an HTTP response; below what makes uvicorn wait by itself, without an end.
+_HTTP_UNSENT_BYTES = 16 * 1024
+#: Who has not taken so much of a response in so many seconds is gone or trickles.
+_PACE_SECONDS, _PACE_BYTES = 20.0, 20 * 1024
+
+_OPEN = (
+    "WARNING: DEBUG is on, and others than this machine can connect: they need no account, and\n"
+    "  errors show them this server's inside. Set DEBUG=0, or HOST=127.0.0.1."
+)
 
 
 def serve(server: str, host: str, port: int) -> None:
@@ -47,9 +64,21 @@ def _banner(host: str, port: int) -> None:
     settings = conf()
     shown = f"[{host}]" if ":" in host else host
     mode = "offline demo model (set OPENROUTER_API_KEY for a real one)"
-    print(f"Agent WebSocket on http://{shown}:{port}/", flush=True)
+    print(f"Agent WebSocket on http://{shown}:{port}{get_script_prefix()}", flush=True)
     print(f"  model:  {mode if settings.demo else settings.model}", flush=True)
-    print(f"  staff:  {_command()} createsuperuser, then open /admin/", flush=True)
+    print(
+        f"  staff:  {_command()} createsuperuser, then open {get_script_prefix()}admin/", flush=True
+    )
+    if django_setting("DEBUG") and not _is_loopback(host):
+        print(f"  {_OPEN}", flush=True)
+        log.warning("DEBUG is on and others can connect", host=host)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _command() -> str:
@@ -72,7 +101,25 @@ class _Uvicorn(uvicorn.Server):
             await asyncio.wait({draining}, timeout=0.1)
         if draining.done() and (error := draining.exception()):
             log.error("drain failed", error=type(error).__name__)
+        _end_in_any_case()
         await super().shutdown(sockets)
+
+
+def _end_in_any_case() -> None:
+    """Let the process end soon, also when threads hang in a database that does not answer.
+
+    Python waits for its threads, without a bound, and nothing can stop one of them.
+    """
+
+    def end() -> None:
+        log.warning("ended without waiting for threads", seconds=_END_SECONDS)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(0)
+
+    timer = threading.Timer(_END_SECONDS, end)
+    timer.daemon = True
+    timer.start()
 
 
 def _serve_uvicorn(host: str, port: int) -> None:
@@ -158,6 +205,7 @@ def _serve_daphne(host: str, port: int) -> None:
                 port.stopListening()
             drained = defer.Deferred.fromFuture(asyncio.ensure_future(worker.drain()))
             drained.addErrback(lambda failure: log.error("drain failed", error=str(failure.type)))
+            drained.addCallback(lambda _: _end_in_any_case())
             drained.addCallback(lambda _: Server.kill_all_applications(self))
             return drained
 
@@ -177,6 +225,56 @@ def _serve_daphne(host: str, port: int) -> None:
 
 
 # transports
+
+
+class TooSlow(Exception):
+    """A client takes less of a response than it has to; its connection is dropped."""
+
+
+async def taken(send: Any) -> None:
+    """Wait until a client has taken nearly all of what it was sent of an HTTP response.
+
+    Raises:
+        TooSlow: in `_PACE_SECONDS` it took less than `_PACE_BYTES`, and nothing of it waits longer.
+    """
+    left, since, pause = _untaken(send), time.monotonic(), 0.005
+    while _buffered(send) > _HTTP_UNSENT_BYTES:  # the kernel's buffer costs us nothing
+        if time.monotonic() - since > _PACE_SECONDS:
+            now = _untaken(send)
+            if left - now < _PACE_BYTES:
+                abort(send)
+                raise TooSlow
+            left, since = now, time.monotonic()
+        await asyncio.sleep(pause)  # neither server tells when it is read
+        pause = min(2 * pause, 0.1)
+
+
+def _buffered(send: Any) -> int:
+    """Bytes that wait in this process."""
+    if transport := _daphne_transport(send):
+        return _unsent(transport)
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    return 0 if transport is None or transport.is_closing() else transport.get_write_buffer_size()
+
+
+def _untaken(send: Any) -> int:
+    """Bytes that wait here or in the kernel, which takes them in large pieces."""
+    return _buffered(send) + _in_kernel(_descriptor(send))
+
+
+def _descriptor(send: Any) -> int:
+    if transport := _daphne_transport(send):
+        return int(getattr(transport, "fileno", lambda: -1)())
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    socket_ = transport.get_extra_info("socket") if transport else None
+    return socket_.fileno() if socket_ else -1
+
+
+def _in_kernel(descriptor: int) -> int:
+    try:
+        return int.from_bytes(fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0" * 4), sys.byteorder)
+    except (OSError, ValueError):
+        return 0  # it is closed, or this system does not tell
 
 
 async def writable(send: Any) -> None:

@@ -8,17 +8,18 @@ from typing import Any
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
 
-from . import db, frames, live, protocol
+from django.db import transaction
+
+from . import db, frames, live, pages, protocol
 from .actor import Actor
 from .conf import conf
 from .db import Now
-from .errors import NotFound, SessionGone
+from .errors import NotFound, SessionGone, TooLarge
 from .groups import group
 from .models import Feedback, Message, Session, Turn
 from .numbering import Change, Numbers, advance
 from .waiting import Queue
 
-_PAGE = 200
 #: Activity without a message is noted no more often than this, nor 20 times within the timeout.
 _TOUCH_SECONDS = 15.0
 
@@ -150,6 +151,16 @@ def advance_stored(held: Held, **numbers: Any) -> Numbers:
         raise NotFound from None
 
 
+def require_room(numbers: Numbers) -> None:
+    """Let a caller add no more to a session than it may hold; what the server adds always fits.
+
+    Raises:
+        TooLarge: with its newest message it has more than MAX_SESSION_MESSAGES.
+    """
+    if numbers.seq > conf().max_session_messages:
+        raise TooLarge("This conversation has become too long. Start a new chat.")
+
+
 async def view(held: Held) -> View:
     """What the welcome tells: the newest seq and the unfinished turns.
 
@@ -180,7 +191,8 @@ def _view(held: Held) -> View:
 
 def _counters(session_id: UUID) -> tuple[int, int] | None:
     rows = Session.objects.filter(id=session_id).values_list("last_seq", "started")
-    return rows.first()
+    found: tuple[int, int] | None = rows.first()
+    return found
 
 
 def _listed(turn: Turn, position: int) -> dict[str, Any]:
@@ -196,37 +208,27 @@ async def is_closed(session_id: UUID) -> bool:
 
 async def frames_after(session_id: UUID, seq: int) -> list[dict[str, Any]]:
     """The next durable frames after `seq`, oldest first, one page; empty at the end."""
-
-    def load() -> list[dict[str, Any]]:
-        rows = Message.objects.filter(session_id=session_id, seq__gt=seq)[:_PAGE]
-        return [message.frame() for message in rows]
-
-    return await db.read(load)
+    return await db.read(pages.after, session_id, seq)
 
 
 async def history(held: Held, before: int | None, limit: int) -> tuple[list[Any], bool]:
     """Up to `limit` durable frames before the seq `before`, oldest first; if there are more."""
-
-    def load() -> tuple[list[Any], bool]:
-        rows = Message.objects.filter(session_id=held.id).order_by("-seq")
-        if before is not None:
-            rows = rows.filter(seq__lt=before)
-        newest = list(rows[: limit + 1])
-        return [message.frame() for message in reversed(newest[:limit])], len(newest) > limit
-
-    return await db.read(load)
+    return await db.read(pages.before, held.id, before, limit)
 
 
 async def rename(held: Held, title: str) -> None:
-    """Give the session a title.
+    """Give the session a title; nothing is written when it has that title.
 
     Raises:
         SessionGone: the session was deleted.
+        TooLarge: it is full.
     """
 
     def write() -> Change:
         numbers = advance_or_create(held, messages=1, active=True)
-        Session.objects.filter(id=held.id).update(title=title)
+        if not Session.objects.filter(id=held.id).exclude(title=title).update(title=title):
+            return _nothing(held)
+        require_room(numbers)
         return _notified(held, numbers, "renamed", f"Renamed to {title}", title=title)
 
     await _commit(held, write)
@@ -235,37 +237,39 @@ async def rename(held: Held, title: str) -> None:
 async def clear(held: Held) -> None:
     """Let the model forget what came before; the transcript stays.
 
+    Nothing is written when nothing came since it last forgot.
+
     Raises:
         SessionGone: the session was deleted.
+        TooLarge: it is full.
     """
 
     def write() -> Change:
         numbers = advance_or_create(held, messages=1, active=True)
+        if numbers.cleared_seq and numbers.cleared_seq == numbers.seq - 1:
+            return _nothing(held)
+        require_room(numbers)
         Session.objects.filter(id=held.id).update(cleared_seq=numbers.seq)
         return _notified(held, numbers, "cleared", "The agent has forgotten what came before.")
 
     await _commit(held, write)
 
 
-async def give_feedback(held: Held, feedback: protocol.HumanFeedback) -> None:
+async def give_feedback(held: Held, feedback: protocol.HumanFeedback) -> frames.Feedback | None:
     """Keep what this caller thinks of a response; a rating of None withdraws it.
+
+    Returns:
+        an answer for the sender alone when this is what the caller thought already: then nothing is
+        written, and nobody else is told.
 
     Raises:
         NotFound: the target is no response of this session.
+        TooLarge: the session is full.
     """
 
-    def write() -> Change:
+    def write() -> tuple[Change, frames.Feedback | None]:
         numbers = advance_stored(held, messages=1, active=True)
         target = _response(held.id, feedback.target)
-        opinions = Feedback.objects.filter(message=target, caller=held.actor.key)
-        if feedback.rating is None:
-            opinions.delete()
-        else:
-            Feedback.objects.update_or_create(
-                {"rating": feedback.rating, "comment": feedback.content or ""},
-                message=target,
-                caller=held.actor.key,
-            )
         frame = frames.Feedback(
             id=uuid4(),
             target=target.id,
@@ -273,9 +277,34 @@ async def give_feedback(held: Held, feedback: protocol.HumanFeedback) -> None:
             ref=feedback.id,
             content=feedback.content,
         )
-        return Change(held.id, numbers.seq, [Message.record(held.id, numbers.seq, frame)])
+        if not _changes(target, held.actor.key, feedback.rating, feedback.content or ""):
+            return _nothing(held), frame
+        require_room(numbers)
+        sent = Message.record(held.id, numbers.seq, frame)
+        return Change(held.id, numbers.seq, [sent]), None
 
-    await _commit(held, write)
+    change, answer = await db.transact(write)
+    _committed(held, change)
+    return answer
+
+
+def _changes(target: Message, caller: str, rating: str | None, comment: str) -> bool:
+    """Keep an opinion; whether it is another one than before."""
+    opinions = Feedback.objects.filter(message=target, caller=caller)
+    if rating is None:
+        return bool(opinions.delete()[0])
+    if opinions.filter(rating=rating, comment=comment).exists():
+        return False
+    Feedback.objects.update_or_create(
+        {"rating": rating, "comment": comment}, message=target, caller=caller
+    )
+    return True
+
+
+def _nothing(held: Held) -> Change:
+    """End a transaction in which nothing had to be written; gives its numbers back."""
+    transaction.set_rollback(True)
+    return Change(held.id)
 
 
 def _response(session_id: UUID, target: str | None) -> Message:
@@ -295,7 +324,10 @@ def _notified(held: Held, numbers: Numbers, event: str, words: str, **fields: An
 
 
 async def _commit(held: Held, write: Any) -> None:
-    change = await db.transact(write)
+    _committed(held, await db.transact(write))
+
+
+def _committed(held: Held, change: Change) -> None:
     held.stored = True
     live.publish(change)
 

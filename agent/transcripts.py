@@ -17,7 +17,7 @@ from django.db.models import Count, F, Q, Sum
 from django.db.models.functions import Left
 from django.utils.safestring import SafeString
 
-from . import markdown, turn_facts
+from . import markdown, pages, turn_facts
 from .actor import Actor
 from .models import Feedback, Message, Session, Turn
 from .waiting import Queue
@@ -44,6 +44,11 @@ class Place:
     def link(self) -> str:
         """An address relative to the transcript's."""
         return f"?p={self.page}#m{self.seq}"
+
+    @property
+    def link_from(self) -> str:
+        """The same, for a message that its page had no room for: the page begins with it."""
+        return f"?p={self.page}&from={self.seq}#m{self.seq}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +97,12 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a transcript; pages count from 1."""
+    """One page of a transcript; pages count from 1. `rest`: its messages that did not fit."""
 
     number: int
     last: int
     entries: list[Entry]
+    rest: list[Place]
 
     @property
     def previous(self) -> int:
@@ -159,18 +165,30 @@ def unfinished(session: Session) -> list[Unfinished]:
     ]
 
 
-def page(session: Session, number: int) -> Page:
-    """A page of a session's transcript, oldest message first; the nearest one if there is none."""
+def page(session: Session, number: int, first: int = 0) -> Page:
+    """A page of a session's transcript, oldest message first; the nearest one if there is none.
+
+    Args:
+        session, number: which page.
+        first: the message that it begins with, if that is on it: the page is long.
+    """
     last = Place(session.last_seq).page
     number = min(max(number, 1), last)
-    messages = list(_messages(session, after=(number - 1) * PAGE_SIZE))
+    before = (number - 1) * PAGE_SIZE
+    rows = Message.objects.filter(session=session, seq__lte=before + PAGE_SIZE).order_by("seq")
+    rows = rows.filter(seq__gt=max(before, min(first - 1, before + PAGE_SIZE)))
+    shown = list(pages.fitting(rows, PAGE_SIZE))
+    messages = list(_messages(session, shown))
     seqs = _targets(session, messages)
-    return Page(number, last, [_entry(session, message, seqs) for message in messages])
+    budget = markdown.Budget()
+    rest = rows.filter(seq__gt=shown[-1]).values_list("seq", flat=True) if shown else []
+    entries = [_entry(session, message, seqs, budget) for message in messages]
+    return Page(number, last, entries, [Place(seq) for seq in rest])
 
 
-def _messages(session: Session, *, after: int) -> Iterable[Message]:
+def _messages(session: Session, seqs: list[int]) -> Iterable[Message]:
     return (
-        Message.objects.filter(session=session, seq__gt=after, seq__lte=after + PAGE_SIZE)
+        Message.objects.filter(session=session, seq__in=seqs)
         .select_related("turn__query")
         .defer("turn__query__content", "turn__query__partial", "turn__query__data")
         .prefetch_related("feedback")
@@ -193,13 +211,15 @@ def _named(data: dict[str, Any]) -> UUID | None:
         return None
 
 
-def _entry(session: Session, message: Message, seqs: dict[UUID | None, int]) -> Entry:
+def _entry(
+    session: Session, message: Message, seqs: dict[UUID | None, int], budget: markdown.Budget
+) -> Entry:
     ended = message.turn if message.type in _MODEL_WROTE else None
     return Entry(
         message=message,
         place=Place(message.seq),
         author=_author(session, message),
-        markdown=_markdown(message),
+        markdown=_markdown(message, budget),
         facts=list(turn_facts.facts(ended)) if ended else [],
         opinions=[_opinion(session, row) for row in message.feedback.all()],
         references=list(_references(message, ended, seqs.get(_named(message.data)))),
@@ -227,10 +247,10 @@ def _author(session: Session, message: Message) -> str:
             return "system"
 
 
-def _markdown(message: Message) -> SafeString:
+def _markdown(message: Message, budget: markdown.Budget) -> SafeString:
     if message.type not in _MODEL_WROTE:
         return SafeString()
-    return markdown.to_html(
+    return budget.to_html(
         message.partial if message.type == Message.Type.ERROR else message.content
     )
 

@@ -7,17 +7,20 @@ reached. Each step waits first and is repeated by `forever`.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import structlog
+from django.apps import apps
+from django.utils import timezone
 
-from . import credentials, db, expiry, live, metrics, relay
+from . import credentials, db, expiry, live, metrics, relay, removal
 from .conf import Conf
 from .groups import gone, groups
 from .limits import limits
-from .models import Session
+from .models import Session, WriteCheck
 
 log = structlog.get_logger(__name__)
 
@@ -32,10 +35,16 @@ UNDER_WAY_SECONDS = 0.3
 CATCH_UP_WINDOW_SECONDS = 60
 #: How long the database may take to answer before connections are told that it is away.
 DATABASE_SECONDS = 3.0
+#: How often this process looks for deleted sessions whose rows are still there.
+REMOVE_SECONDS = 2.0
+#: How often this process tries whether the database takes writes, while it does.
+WRITE_SECONDS = 3.0
+#: The row that this process writes: one that froze and holds its own does not hold up all others.
+_SLOT = os.getpid() % 256
 _BATCH = 500
 
 
-def steps(conf: Conf) -> list[Step]:
+def steps(conf: Conf, watch: Watch) -> list[Step]:
     """The steps of this process, for `forever`."""
 
     async def close_idle() -> None:
@@ -45,7 +54,14 @@ def steps(conf: Conf) -> list[Step]:
         if held := list(groups):
             await expiry.close_idle_held(conf.session_timeout, held)
 
-    looks = [CatchUp().look, find_signed_out, find_deleted, close_idle, watch]
+    remover = removal.Remover()
+
+    async def remove_deleted() -> None:
+        """Remove rows of deleted sessions, whoever deleted them, while others go on."""
+        await asyncio.sleep(await db.apart(remover.step) or REMOVE_SECONDS)
+
+    looks = [CatchUp().look, find_signed_out, find_deleted, close_idle, watch.look]
+    looks.append(remove_deleted)
     return [*looks, limits().renew, limits().share_frames]
 
 
@@ -56,7 +72,7 @@ async def forever(step: Step) -> None:
         try:
             await step()
         except db.DATABASE_ERRORS as error:
-            log.warning("database unreachable", error=type(error).__name__)
+            db.log_failure(error)
             await asyncio.sleep(0.5)
         except Exception:
             log.exception("a step failed")
@@ -126,22 +142,62 @@ def _deleted(session_ids: list[UUID]) -> set[UUID]:
     return set(session_ids) - found
 
 
-async def watch() -> None:
-    """Tell connections when this process cannot reach a part that it needs, or can again."""
-    await asyncio.sleep(1)
-    _note("redis", failing=relay.current().degraded)
-    try:
-        async with asyncio.timeout(DATABASE_SECONDS):
-            await db.read(db.answers)
-    except (TimeoutError, *db.DATABASE_ERRORS):
-        _note("database", failing=True)
-    else:
-        _note("database", failing=False)
+class Watch:
+    """Tells connections when this process cannot use a part that it needs, or can again."""
+
+    def __init__(self) -> None:
+        self._writing: asyncio.Task[None] | None = None
+        self._write_at = 0.0
+        self.looked = False
+
+    async def look(self) -> None:
+        await asyncio.sleep(1 if self.looked else 0)
+        _note("redis", "unreachable" if relay.current().degraded else "")
+        try:
+            async with asyncio.timeout(DATABASE_SECONDS):
+                await db.read(db.answers)
+                await self._write()
+        except TimeoutError:
+            why = f"no answer within {DATABASE_SECONDS:.0f} s"
+        except db.DATABASE_ERRORS as error:
+            why = db.reason(error)
+        else:
+            why = db.refused()
+        if not why:
+            db.recovered()
+        _note("database", why)
+        self.looked = True
+
+    async def _write(self) -> None:
+        """Try to write now and then; each second while that fails, and never twice at once."""
+        if self._writing is None:
+            if time.monotonic() < self._write_at:
+                return
+            self._writing = asyncio.create_task(db.transact(_write))
+            self._writing.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            await asyncio.shield(self._writing)
+            self._write_at = time.monotonic() + WRITE_SECONDS
+        finally:
+            if self._writing.done():
+                self._writing = None
 
 
-def _note(part: str, *, failing: bool) -> None:
-    if failing == live.is_degraded(part):
+def _write() -> None:
+    """Look at each table, and write a row that means nothing; in a transaction.
+
+    Raises:
+        DATABASE_ERRORS: the database does not take writes, or a table is missing.
+    """
+    for model in apps.get_app_config("agent").get_models():
+        list(model._base_manager.values_list("pk")[:1])
+    WriteCheck.objects.update_or_create(pk=_SLOT, defaults={"checked_at": timezone.now()})
+
+
+def _note(part: str, why: str) -> None:
+    """Tell once that a part fails (`why` it does), or works again."""
+    if bool(why) == live.is_degraded(part):
         return
-    metrics.degraded.labels(part).set(failing)
-    log.warning("degraded" if failing else "recovered", part=part)
-    live.degraded(part, failing)
+    metrics.degraded.labels(part).set(bool(why))
+    log.warning("degraded" if why else "recovered", part=part, **({"reason": why} if why else {}))
+    live.degraded(part, bool(why))

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 
 import structlog
 from django.contrib.auth.views import LoginView, redirect_to_login
+from django.core.exceptions import DisallowedHost
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, JsonResponse
@@ -21,16 +22,16 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from . import auth, db, http, metrics, relay, turns
+from . import auth, db, http, live, metrics, relay, turns, worker
 from .actor import Actor
 from .conf import conf
 from .errors import InternalError
 
 log = structlog.get_logger(__name__)
 
-#: Where the page opens its WebSocket, and where it finds the visitor's sessions.
-SOCKET_PATH = "/ws/agent/"
-SESSIONS_PATH = "/api/sessions/"
+#: Below the site: where the page opens its WebSocket, and where it finds the visitor's sessions.
+SOCKET_PATH = "ws/agent/"
+SESSIONS_PATH = "api/sessions/"
 #: Of the page, in the order in which they build on each other.
 STYLE_SHEETS = [
     f"agent/css/{name}.css"
@@ -41,7 +42,8 @@ STYLE_SHEETS = [
 ]
 
 _FORWARDED = ("X-Forwarded-For", "X-Real-IP", "Forwarded")
-_COUNT_SECONDS = 3.0
+#: How long each look at the database may take.
+_COUNT_SECONDS = _CHECK_SECONDS = 3.0
 
 not_kept = cache_control(private=True, no_store=True)
 
@@ -59,8 +61,8 @@ def chat(request: HttpRequest) -> HttpResponse:
         "caller": auth.caller_name(user or Actor(visitor=visitor)),
         "caller_is_new": not user and auth.VISITOR_COOKIE in response.cookies,
         "agent_name": conf().agent_name,
-        "socket_path": SOCKET_PATH,
-        "sessions_path": SESSIONS_PATH,
+        "socket_path": reverse("chat") + SOCKET_PATH,
+        "sessions_path": reverse("chat") + SESSIONS_PATH,
         "sign_in_path": reverse("login"),
         "style_sheets": STYLE_SHEETS,
     }
@@ -94,9 +96,10 @@ def healthz(request: HttpRequest) -> HttpResponse:
 async def readyz(request: HttpRequest) -> HttpResponse:
     """Whether the parts that a session needs are fine; 503 names the failing ones."""
     parts = {
-        "database": await _works(db.answers),
+        "database": not live.is_degraded("database") and await _works(db.answers),
         "migrations": await _works(_is_migrated),
         "channel_layer": not relay.current().degraded,
+        "server": worker.is_ready(),  # not while it starts, nor while it drains
     }
     failing = [name for name, fine in parts.items() if not fine]
     return JsonResponse(
@@ -121,6 +124,10 @@ def _may_scrape(request: HttpRequest) -> bool:
         return compare_digest(given.encode(), f"Bearer {expected}".encode())
     if any(name in request.headers for name in _FORWARDED):
         return False  # by a proxy of this machine, trusted or not
+    try:
+        request.get_host()
+    except DisallowedHost:  # a browser here, by a page whose name was made to lead to this machine
+        return False
     return _is_loopback(request.META.get("REMOTE_ADDR", ""))
 
 
@@ -150,8 +157,9 @@ def nothing_here(request: HttpRequest) -> HttpResponse:
 
 async def _works(check: Callable[[], bool]) -> bool:
     try:
-        return await db.read(check)
-    except db.DATABASE_ERRORS:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            return await db.read(check)
+    except (TimeoutError, *db.DATABASE_ERRORS):
         return False
 
 
@@ -164,7 +172,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """The answer to an unexpected exception: its incident, which the log has with the traceback."""
     error = InternalError()
     log.error("request failed", incident=error.incident, exc_info=sys.exc_info()[1])
-    if request.path.startswith(http.PATHS):
+    if request.path_info.startswith(http.PATHS):
         response: HttpResponse = http.error_response(error)
     else:
         response = render(request, "500.html", {"message": error.message}, status=500)

@@ -47,6 +47,7 @@ class Worker:
         self._doubtful: set[UUID] = set()  # sessions in which a claim may have been committed
         self._room = asyncio.Event()
         self.stopping = False
+        self._watch = upkeep.Watch()
         metrics.places.set(conf.max_concurrent_turns)
 
     # what the consumer uses
@@ -103,6 +104,11 @@ class Worker:
 
     def _free(self) -> int:
         return self._conf.max_concurrent_turns - len(self._held) - self._reserved
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has looked at the parts that it needs, and does not go down."""
+        return self._watch.looked and not self.stopping
 
     # running turns
 
@@ -196,7 +202,7 @@ class Worker:
     def begin(self) -> None:
         """Start the loops."""
         mine = relay.current()
-        loops = [self.fill, self.poll, self.renew, *upkeep.steps(self._conf)]
+        loops = [self.fill, self.poll, self.renew, *upkeep.steps(self._conf, self._watch)]
         if mine.shared:
             loops += [mine.run, mine.receive, mine.keep_joined]
         self._loops = [asyncio.create_task(upkeep.forever(step)) for step in loops]
@@ -264,6 +270,12 @@ def ensure_running() -> Worker:
         worker = _workers[loop] = Worker(conf())
         worker.begin()
     return worker
+
+
+def is_ready() -> bool:
+    """Whether the worker of this event loop, if it has one, has begun its work and not ended it."""
+    worker = _workers.get(asyncio.get_running_loop())
+    return worker is None or worker.is_ready
 
 
 async def drain() -> None:

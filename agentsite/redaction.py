@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, MutableMapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 MASK = "***"
 _SHORTEST_SECRET = 6
 
 _NAMES = (
     r"(?:proxy-)?authorization|(?:set-)?cookies?|sec-websocket-protocol|x-csrftoken"
-    r"|sessionid|csrftoken|csrfmiddlewaretoken|agent_visitor"
+    r"|(?:__host-|__secure-)?(?:sessionid|csrftoken|agent_visitor)|csrfmiddlewaretoken"
     r"|passwords?|passwd|pwd|secrets?|secret_key|api_?keys?|access_?tokens?|tokens?|resume_token"
 )
 _COUNTS = r"(?!(?:prompt|completion|max|total)_tokens)"
@@ -49,13 +49,23 @@ _RULES = [
 
 
 def secrets_of(*values: str) -> tuple[str, ...]:
-    """The secret parts of settings: of an address its password, else all of it."""
+    """The secret parts of settings: of an address its passwords, else all of it."""
     found = set()
     for value in values:
-        parts = urlsplit(value) if "://" in value else None
-        secret = (parts.password if parts else value) or ""
-        found |= {secret, unquote(secret)}
+        for secret in _passwords(value) if "://" in value else [value]:
+            found |= {secret, unquote(secret)}
     return tuple(sorted((s for s in found if len(s) >= _SHORTEST_SECRET), key=len, reverse=True))
+
+
+def _passwords(address: str) -> list[str]:
+    parts = urlsplit(address)
+    options = parse_qsl(parts.query)
+    return [parts.password or "", *(value for name, value in options if is_secret_name(name))]
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether what has this name (a field, a header, a setting, a cookie) is secret."""
+    return _NAME.fullmatch(name) is not None
 
 
 class Redaction:
@@ -72,7 +82,7 @@ class Redaction:
     def fields(self, _: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Mask fields whose name says that they are secret."""
         for name in event:
-            if isinstance(name, str) and _NAME.fullmatch(name):
+            if isinstance(name, str) and is_secret_name(name):
                 event[name] = MASK
         return event
 

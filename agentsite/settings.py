@@ -1,138 +1,35 @@
-"""Django settings. The only reader of the environment.
+"""Django settings, from variables that `environment` reads.
 
-Each variable is described in README.md and .env.example. A value that cannot be read stops the
-start with the variable's name and what was expected. An empty variable counts as absent.
+Each variable is described in README.md and .env.example.
 """
 
 from __future__ import annotations
 
-import math
 import os
+import re
 import secrets
-from collections.abc import Callable
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 
-import environ
 from csp.constants import NONE, SELF
+from django.conf import global_settings
 from django.core.exceptions import ImproperlyConfigured
 
 from agent.chat_request import REASONING_EFFORTS, endpoint
 
+from . import addresses, databases, environment
+from .environment import choice, env, flag, header, integer, number, text, unless_empty, words
 from .redaction import secrets_of
-
-T = TypeVar("T")
 
 #: Longer than anybody keeps something, and short enough for the arithmetic of dates.
 MOST_DAYS = 36500
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-if _env_file := os.environ.get("ENV_FILE", str(BASE_DIR / ".env")):
-    environ.Env.read_env(_env_file)
+#: The shortest SECRET_KEY of a server; Django wants as many.
+KEY_CHARS = 50
 
-
-def env(name: str, default: T, expected: str, parse: Callable[[str], T]) -> T:
-    """The variable `name` read by `parse`, or `default` when it is absent or empty."""
-    raw = os.environ.get(name, "").strip()  # as it stands: environ.Env would resolve $NAME
-    if not raw:
-        return default
-    try:
-        return parse(raw)
-    except (ValueError, KeyError, ImproperlyConfigured):
-        # from None: the value may be a secret
-        raise ImproperlyConfigured(f"{name}: expected {expected}") from None
-
-
-def unless_empty(name: str, value: T) -> T | None:
-    """The value of a variable, or None when it is there and empty: then nothing of it is sent."""
-    return None if os.environ.get(name, "unset").strip() == "" else value
-
-
-def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
-    return env(
-        name, default, " or ".join(choices), lambda raw: {c: c for c in choices}[raw.lower()]
-    )
-
-
-def text(name: str, default: str) -> str:
-    return env(name, default, "text", str)
-
-
-def header(name: str) -> str:
-    """A secret that is sent in a header, or compared with one."""
-
-    def parse(raw: str) -> str:
-        if not (raw.isascii() and raw.isprintable()):
-            raise ValueError
-        return raw
-
-    return env(name, "", "printable ASCII characters", parse)
-
-
-def flag(name: str, default: bool) -> bool:
-    words = {"1": True, "true": True, "yes": True, "on": True}
-    words |= {"0": False, "false": False, "no": False, "off": False}
-    return env(name, default, "1 or 0", lambda raw: words[raw.lower()])
-
-
-def number(name: str, default: float, *, zero: bool = False, most: float = 1e9) -> float:
-    def parse(raw: str) -> float:
-        value = float(raw)
-        if not (math.isfinite(value) and 0 <= value <= most and (value or zero)):
-            raise ValueError
-        return value
-
-    return env(name, default, f"a number {'from' if zero else 'above'} 0 to {most:g}", parse)
-
-
-def integer(name: str, default: int, *, least: int = 1, most: int = 2**31 - 1) -> int:
-    def parse(raw: str) -> int:
-        value = int(raw)
-        if not least <= value <= most:
-            raise ValueError
-        return value
-
-    return env(name, default, f"a whole number from {least} to {most}", parse)
-
-
-def words(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
-    return env(
-        name,
-        default,
-        "names separated by commas",
-        lambda raw: tuple(part.strip() for part in raw.split(",") if part.strip()),
-    )
-
-
-def url(name: str, default: str, schemes: tuple[str, ...]) -> str:
-    def parse(raw: str) -> str:
-        parts = urlsplit(raw)
-        if parts.scheme not in schemes or not (parts.hostname or parts.scheme == "unix"):
-            raise ValueError
-        if any(char.isspace() for char in raw) or parts.port == 0:  # `port` checks its range
-            raise ValueError
-        return raw
-
-    return env(name, default, f"an address that starts with {' or '.join(schemes)}://", parse)
-
-
-def _origins(raw: str) -> tuple[str, ...]:
-    origins = tuple(part.strip().rstrip("/").lower() for part in raw.split(",") if part.strip())
-    for origin in origins:
-        parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path:
-            raise ValueError
-    return origins
-
-
-def _networks(raw: str) -> tuple[str, ...]:
-    networks = [ip_network(part.strip(), strict=False) for part in raw.split(",")]
-    if any(network.prefixlen == 0 for network in networks):
-        raise ValueError  # who trusts everybody believes what clients say of their own addresses
-    return tuple(map(str, networks))
+environment.load(BASE_DIR / ".env")
 
 
 def _generated_key(path: Path) -> str:
@@ -145,16 +42,32 @@ def _generated_key(path: Path) -> str:
     return path.read_text()
 
 
+def _former_keys(raw: str) -> tuple[str, ...]:
+    keys = tuple(key for part in raw.split(",") if (key := part.strip()))
+    if not DEBUG and any(len(key) < KEY_CHARS for key in keys):
+        raise ValueError
+    return keys
+
+
 DEBUG = flag("DEBUG", False)
 
 SECRET_KEY = text("SECRET_KEY", "")
 _key_is_generated = DEBUG and not SECRET_KEY
 if _key_is_generated:
     SECRET_KEY = _generated_key(BASE_DIR / ".secret_key")
-elif not SECRET_KEY:
+elif not DEBUG and len(SECRET_KEY) < KEY_CHARS:
     raise ImproperlyConfigured(
-        "SECRET_KEY: expected at least 50 random characters (or DEBUG=1 on your own machine)"
+        f"SECRET_KEY: expected at least {KEY_CHARS} random characters"
+        " (or DEBUG=1 on your own machine)"
     )
+SECRET_KEY_FALLBACKS = list(
+    env(
+        "SECRET_KEY_FALLBACKS",
+        (),
+        f"former keys, by commas, each of at least {KEY_CHARS} characters",
+        _former_keys,
+    )
+)
 
 HOST = text("HOST", "127.0.0.1")  # what `manage.py serve` listens on
 PORT = integer("PORT", 8000, least=0, most=65535)
@@ -162,11 +75,22 @@ ALLOWED_HOSTS = list(words("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
 HTTPS_ONLY = flag("HTTPS_ONLY", not DEBUG)
 SECURE_COOKIES = flag("SECURE_COOKIES", HTTPS_ONLY)
 TRUSTED_PROXIES: tuple[str, ...] = env(
-    "TRUSTED_PROXIES", (), "addresses or networks, by commas, and not all there are", _networks
+    "TRUSTED_PROXIES",
+    (),
+    "addresses or networks, by commas, and not all there are",
+    addresses.networks,
 )
 _allowed_origins: tuple[str, ...] = env(
-    "ALLOWED_ORIGINS", (), "origins with their scheme, by commas: https://example.org", _origins
+    "ALLOWED_ORIGINS",
+    (),
+    "origins with their scheme, by commas: https://example.org",
+    addresses.origins,
 )
+
+BASE_PATH: str = env(
+    "BASE_PATH", "", "a path such as /chat, of letters, digits and - _ . ~", addresses.base_path
+)
+FORCE_SCRIPT_NAME = BASE_PATH or None
 
 ROOT_URLCONF = "agentsite.urls"
 ASGI_APPLICATION = "agentsite.asgi.application"
@@ -192,9 +116,10 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "agent.http.ErrorsAsJson",
     "servestatic.middleware.ServeStaticMiddleware",
+    "agent.gate.Gate",  # before all that looks into the database
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "agentsite.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -217,43 +142,12 @@ TEMPLATES = [
 
 # Database
 
-
-def _database(raw: str) -> dict[str, Any]:
-    config: dict[str, Any] = environ.Env.db_url_config(raw)
-    if config["ENGINE"] == "django.db.backends.sqlite3" and config["NAME"] != ":memory:":
-        # IMMEDIATE: a transaction that reads before it writes must not fail half-way
-        config["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 20}
-        config["CONN_MAX_AGE"] = 60
-        config["TEST"] = {"NAME": f"{config['NAME']}.test"}
-    elif config["ENGINE"] == "django.db.backends.postgresql":
-        if not config["NAME"]:
-            raise ValueError
-        config["OPTIONS"] = {
-            **config.get("OPTIONS", {}),
-            "connect_timeout": 5,
-            # A process that freezes within a transaction holds up others less long than a lease.
-            "options": "-c statement_timeout=30s -c lock_timeout=4s"
-            " -c idle_in_transaction_session_timeout=5s",
-            # A server that vanished does not say so.
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 15000,
-            # A short series of tries, begun anew: one series waits ever longer between its tries.
-            "pool": {"min_size": 1, "max_size": 16, "timeout": 10, "reconnect_timeout": 5},
-        }
-        config["CONN_HEALTH_CHECKS"] = True
-    else:
-        raise ValueError
-    return config
-
-
 DATABASES = {
     "default": env(
         "DATABASE_URL",
-        _database(f"sqlite:///{BASE_DIR / 'db.sqlite3'}"),
+        databases.sqlite(BASE_DIR / "db.sqlite3"),
         "postgres://user:password@host:5432/name or sqlite:////path/of/a/file",
-        _database,
+        lambda raw: databases.database(raw, BASE_DIR),
     )
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -261,7 +155,12 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Between processes
 
-REDIS_URL = url("REDIS_URL", "", ("redis", "rediss", "unix"))
+REDIS_URL = env(
+    "REDIS_URL",
+    "",
+    "redis://host:6379/0, rediss://host:6379/0 or unix:///path/of/a/socket",
+    addresses.redis,
+)
 
 CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
@@ -280,7 +179,7 @@ if REDIS_URL:
 
 # Static files
 
-STATIC_URL = "static/"
+STATIC_URL = f"{BASE_PATH}/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 SERVESTATIC_USE_FINDERS = DEBUG
 SERVESTATIC_AUTOREFRESH = DEBUG
@@ -297,7 +196,11 @@ STORAGES = {
 # Security
 
 SECURE_SSL_REDIRECT = HTTPS_ONLY
-SECURE_REDIRECT_EXEMPT = [r"^ws/", r"^functions/v1/", r"^healthz$", r"^readyz$", r"^metrics$"]
+_PATH = re.escape(f"{BASE_PATH}/".removeprefix("/"))
+#: Probes, and sockets: a redirect in place of a handshake is an error without words.
+SECURE_REDIRECT_EXEMPT = [
+    rf"^{_PATH}(?:ws/|functions/v1/agent_websocket/?$|healthz$|readyz$|metrics$)"
+]
 SECURE_HSTS_SECONDS = 31536000 if HTTPS_ONLY else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS_ONLY
 SECURE_HSTS_PRELOAD = HTTPS_ONLY
@@ -305,6 +208,19 @@ SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_ENGINE = "agent.logins"
 SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"{BASE_PATH}/"
+# A cookie with such a name comes from this very host over HTTPS: no other subdomain can plant one.
+_COOKIE = "" if not SECURE_COOKIES else "__Secure-" if BASE_PATH else "__Host-"
+SESSION_COOKIE_NAME = f"{_COOKIE}sessionid"
+CSRF_COOKIE_NAME = f"{_COOKIE}csrftoken"
+VISITOR_COOKIE_NAME = f"{_COOKIE}agent_visitor"
+# HTTPS_ONLY=0 says that the proxy redirects and sends HSTS, or that there is no HTTPS; what is left
+# to say then, agent.checks says.
+SILENCED_SYSTEM_CHECKS = (
+    [] if HTTPS_ONLY else [f"security.{name}" for name in ("W004", "W008", "W012", "W016")]
+)
+DEFAULT_EXCEPTION_REPORTER = "agentsite.reports.ExceptionReporter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "agentsite.reports.ExceptionReporterFilter"
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -322,6 +238,7 @@ CONTENT_SECURITY_POLICY = {
 }
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "chat"
+PASSWORD_HASHERS = ["agent.hashing.Pbkdf2", *global_settings.PASSWORD_HASHERS[1:]]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -364,12 +281,6 @@ _api_key = header("OPENROUTER_API_KEY")
 _metrics_token = header("METRICS_TOKEN")
 
 
-def _passwords_of(base_url: str) -> tuple[str, ...]:
-    """What of a base URL no log line may show."""
-    credentials = endpoint(base_url).credentials
-    return (credentials.removeprefix("Basic "), urlsplit(base_url).password or "")
-
-
 def _provider_url(raw: str) -> str:
     endpoint(raw)  # raises for what cannot work
     return raw.rstrip("/")
@@ -383,9 +294,9 @@ _base_url = env(
 )
 
 LOGGING["secrets"] = secrets_of(
-    *(SECRET_KEY, _api_key, REDIS_URL, _metrics_token),
+    *(SECRET_KEY, *SECRET_KEY_FALLBACKS, _api_key, REDIS_URL, _metrics_token),
     *(str(base.get("PASSWORD", "")) for base in DATABASES.values()),
-    *_passwords_of(_base_url),
+    *endpoint(_base_url).secrets,
 )
 
 AGENT: dict[str, Any] = {
@@ -422,15 +333,27 @@ AGENT: dict[str, Any] = {
     "max_frame_bytes": integer("MAX_FRAME_BYTES", 262144, least=1024, most=2**24),
     "heartbeat_interval": number("HEARTBEAT_INTERVAL", 25),
     "max_connections_per_user": integer("MAX_CONNECTIONS_PER_USER", 10),
+    "max_connections_per_address": integer("MAX_CONNECTIONS_PER_ADDRESS", 200),
     "max_connects_per_minute": integer("MAX_CONNECTS_PER_MINUTE", 120),
+    "max_requests_per_user": integer("MAX_REQUESTS_PER_USER", 8),
+    "max_requests_per_address": integer("MAX_REQUESTS_PER_ADDRESS", 64),
     "max_queries_per_minute": integer("MAX_QUERIES_PER_MINUTE", 30),
+    "max_writes_per_minute": integer("MAX_WRITES_PER_MINUTE", 120),
+    "max_anonymous_writes_per_hour": integer("MAX_ANONYMOUS_WRITES_PER_HOUR", 6000),
+    "max_session_messages": integer("MAX_SESSION_MESSAGES", 20000),
+    "max_sign_ins_per_minute": integer("MAX_SIGN_INS_PER_MINUTE", 30),
+    "max_wrong_passwords_per_minute": integer("MAX_WRONG_PASSWORDS_PER_MINUTE", 5),
     "max_frames_per_second": integer("MAX_FRAMES_PER_SECOND", 50),
     "allow_anonymous": flag("ALLOW_ANONYMOUS", DEBUG),
     "allowed_origins": _allowed_origins,
     "metrics_token": _metrics_token,
+    "trusted_proxies": TRUSTED_PROXIES,
     "redis_url": REDIS_URL,
     "generated_key": _key_is_generated,
 }
 
 # A body that is larger is refused before it is kept. The API takes up to MAX_FRAME_BYTES.
 DATA_UPLOAD_MAX_MEMORY_SIZE: int = max(2621440, AGENT["max_frame_bytes"])
+
+#: Of `.env`: place, name and probable meaning of variables that nobody reads.
+MISSPELT_VARIABLES = environment.misspelt()

@@ -57,7 +57,7 @@ class CaseServer:
         if refuses and re.search(refuses, json.dumps(body)):
             return {"status": 400, **self.case["refusal"]}
         answered = sum(1 for one in self.requests if not _matches(refuses, one)) - 1
-        responses = self.case["responses"]
+        responses: list[dict[str, Any]] = self.case["responses"]
         return responses[min(answered, len(responses) - 1)]
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Redis and PostgreSQL servers for tests: own processes on loopback, in directories of their own.
+"""Redis, PostgreSQL and pgbouncer for tests: own processes on loopback, each in a directory.
 
 Each is ended by its process id, when its `with` block or the test run ends. They can be killed,
 frozen and restarted on the same port in between, which is what the chaos tests do.
@@ -173,9 +173,22 @@ class Service:
 
 
 class Redis(Service):
-    """A Redis server that keeps nothing: a restart empties it."""
+    """A Redis server that keeps nothing: a restart empties it.
+
+    Args:
+        password: that it wants; it must be one word.
+    """
 
     name = "redis"
+
+    def __init__(self, password: str = "") -> None:
+        super().__init__()
+        self._password = password
+
+    @property
+    def socket(self) -> Path:
+        """The Unix socket on which it listens as well."""
+        return self.directory / "redis.sock"
 
     @property
     def url(self) -> str:
@@ -184,6 +197,7 @@ class Redis(Service):
     def _command(self) -> list[str]:
         options = {"bind": HOST, "port": str(self.port), "dir": str(self.directory)}
         options |= {"save": "", "appendonly": "no", "daemonize": "no"}
+        options |= {"unixsocket": str(self.socket), "requirepass": self._password}
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         return [binary("redis-server"), *words]
 
@@ -191,7 +205,7 @@ class Redis(Service):
         try:
             with socket.create_connection((HOST, self.port), timeout=1) as connection:
                 connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
+                return connection.recv(16).startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False
 
@@ -282,6 +296,52 @@ class Postgres(Service):
             connection.execute(statement)
 
 
+class Pgbouncer(Service):
+    """A pgbouncer in front of a cluster, with its defaults but for the mode.
+
+    Args:
+        postgres: the cluster.
+        pool_mode: "session", "transaction" or "statement".
+        settings: further lines of its section `[pgbouncer]`.
+    """
+
+    name = "pgbouncer"
+    _refuses_root = True
+    _end = signal.SIGINT
+
+    def __init__(
+        self, postgres: Postgres, pool_mode: str = "transaction", settings: str = ""
+    ) -> None:
+        super().__init__()
+        parts = urlsplit(postgres.url)
+        users = self.directory / "users"
+        users.write_text(f'"{parts.username}" "{parts.password}"\n')
+        users.chmod(0o644)  # within a directory that only its owner enters
+        configuration = self.directory / "pgbouncer.ini"
+        configuration.write_text(
+            f"[databases]\n* = host={HOST} port={parts.port}\n"
+            f"[pgbouncer]\nlisten_addr = {HOST}\nlisten_port = {self.port}\n"
+            f"unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {users}\n"
+            f"pool_mode = {pool_mode}\n{settings}\n"
+        )
+        configuration.chmod(0o644)
+
+    def url_of(self, url: str) -> str:
+        """The address by which a database of the cluster is reached through this."""
+        parts = urlsplit(url)
+        place = f"{parts.username}:{parts.password}@{HOST}:{self.port}"
+        return parts._replace(netloc=place).geturl()
+
+    def _command(self) -> list[str]:
+        return [binary("pgbouncer"), str(self.directory / "pgbouncer.ini")]
+
+    def _ready(self) -> bool:
+        with suppress(OSError):
+            socket.create_connection((HOST, self.port), timeout=1).close()
+            return True
+        return False
+
+
 @contextmanager
 def start_redis() -> Iterator[Redis]:
     """A running Redis server, ended with the block."""
@@ -316,7 +376,7 @@ def binary(name: str) -> str:
     )
     if newest_first:
         return str(newest_first[0])
-    if found := shutil.which(name, path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin"):
+    if found := shutil.which(name) or shutil.which(name, path="/usr/sbin"):
         return found
     raise ServiceFailed(f"{name} is not installed; `.ci/packages` installs what the tests need")
 

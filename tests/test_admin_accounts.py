@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 from django.test import Client
 
 from agent import tokens
@@ -151,3 +151,112 @@ def test_deleting_a_user_with_sessions_needs_the_permission_to_delete_those():
     assert get_user_model().objects.filter(pk=ann.pk).exists()
     keeper.post(f"/admin/auth/user/{bob.pk}/delete/", {"post": "yes"})
     assert not get_user_model().objects.filter(pk=bob.pk).exists()
+
+
+# rights
+
+RIGHTS = ["view_user", "add_user", "change_user", "delete_user"]
+
+
+def change(client, user, **fields):
+    """Save the form of an account as a browser would, with other values for these fields."""
+    facts = {"username": user.username, "is_active": "on", "date_joined_0": "2026-01-01"}
+    facts |= {"date_joined_1": "00:00:00", **fields}
+    return client.post(f"/admin/auth/user/{user.pk}/change/", facts)
+
+
+def set_password(client, user):
+    passwords = {"password1": "Zk3canaryQ9", "password2": "Zk3canaryQ9", "usable_password": "true"}
+    return client.post(f"/admin/auth/user/{user.pk}/password/", passwords)
+
+
+def rights(user):
+    fresh = get_user_model().objects.get(pk=user.pk)
+    of_them = {*fresh.user_permissions.values_list("codename", flat=True)}
+    return fresh.is_staff, fresh.is_superuser, of_them, fresh.groups.count()
+
+
+def everything():
+    group, _ = Group.objects.get_or_create(name="all")
+    group.permissions.set(Permission.objects.all())
+    every = [permission.pk for permission in Permission.objects.all()]
+    return {
+        "is_superuser": "on",
+        "is_staff": "on",
+        "user_permissions": every,
+        "groups": [group.pk],
+    }
+
+
+@pytest.mark.parametrize("facts", [{"may": RIGHTS}, {"may": [*RIGHTS, "change_group"]}])
+def test_nobody_but_a_superuser_gives_rights(facts):
+    keeper, bob = person("keeper", **facts), person("bob", is_staff=False).user
+    for user in (keeper.user, bob):
+        before = rights(user)
+        assert change(keeper, user, first_name="New", **everything()).status_code == 302
+        assert rights(user) == before
+        user.refresh_from_db()
+        assert user.first_name == "New"
+    assert set_password(keeper, bob).status_code == 302
+    bob.refresh_from_db()
+    assert bob.check_password("Zk3canaryQ9")
+    form = {"username": "new", "password1": "Zk3canaryQ9", "password2": "Zk3canaryQ9"}
+    keeper.post("/admin/auth/user/add/", {**form, "usable_password": "true", **everything()})
+    assert rights(get_user_model().objects.get(username="new")) == (False, False, set(), 0)
+
+
+def test_a_superuser_gives_rights(boss):
+    bob = person("bob", is_staff=False).user
+    assert change(boss, bob, **everything()).status_code == 302
+    assert rights(bob)[:2] == (True, True) and rights(bob)[3] == 1
+    assert set_password(boss, bob).status_code == 302
+
+
+ABOVE = [
+    {"is_superuser": True},
+    {"is_superuser": True, "is_staff": False},
+    {"is_superuser": True, "is_active": False},
+    {"may": ["view_session"]},
+    {"may": ["view_session"], "is_active": False},
+    {"may": ["view_session"], "is_staff": False},
+    {"group": True},
+]
+
+
+@pytest.mark.parametrize("facts", ABOVE)
+def test_nobody_takes_over_who_has_more_rights(facts):
+    in_group = facts.get("group")
+    keeper = person("keeper", may=RIGHTS)
+    user = get_user_model().objects.create_user("above", password="before")
+    get_user_model().objects.filter(pk=user.pk).update(
+        **{name: value for name, value in facts.items() if name.startswith("is_")}
+    )
+    user.user_permissions.set(Permission.objects.filter(codename__in=facts.get("may", ())))
+    if in_group:
+        group = Group.objects.create(name="readers")
+        group.permissions.set(Permission.objects.filter(codename="view_session"))
+        user.groups.add(group)
+    assert change(keeper, user, username="other").status_code == 403
+    assert set_password(keeper, user).status_code == 403
+    assert keeper.post(f"/admin/auth/user/{user.pk}/delete/", {"post": "yes"}).status_code == 403
+    chosen = {"action": "delete_selected", "_selected_action": [user.pk], "post": "yes"}
+    keeper.post("/admin/auth/user/", chosen)
+    assert keeper.get(f"/admin/auth/user/{user.pk}/change/").status_code == 200  # to read
+    user.refresh_from_db()
+    assert user.username == "above" and user.check_password("before")
+
+
+def test_groups_are_changed_by_superusers_alone(boss):
+    group = Group.objects.create(name="readers")
+    may = ["view_group", "add_group", "change_group", "delete_group"]
+    keeper = person("keeper", may=may)
+    keeper.user.groups.add(group)
+    every = [permission.pk for permission in Permission.objects.all()]
+    address = f"/admin/auth/group/{group.pk}/change/"
+    for path in (address, "/admin/auth/group/add/"):
+        answer = keeper.post(path, {"name": "readers2", "permissions": every})
+        assert answer.status_code == 403
+    assert group.permissions.count() == 0 and Group.objects.count() == 1
+    assert keeper.get(address).status_code == 200
+    assert boss.post(address, {"name": "readers", "permissions": every}).status_code == 302
+    assert group.permissions.count() == len(every)

@@ -11,6 +11,7 @@ from playwright.async_api import Locator, expect
 
 from tests.browser import Chat, Tap, Visitors, stored, tapped
 from tests.servers import Server
+from tests.test_page_around import violations
 
 pytest_plugins = ["tests.browser", "tests.servers"]
 pytestmark = [
@@ -126,11 +127,14 @@ async def test_sources_are_links_of_the_web_each_once(visitor: Visitors, site: S
         {"url": "javascript:window.ran = 1", "title": "script"},
         {"url": "nonsense", "title": "nonsense"},
     ]
-    reasoner.end("Because.", sources=pages)
-    links = chat.page.get_by_role("navigation", name="Sources").get_by_role("link")
+    told = {"ms": None, "tokens": None, "content": THOUGHT}
+    reasoner.end("Because.", sources=pages, reasoning=told)
+    links = chat.page.get_by_role("group", name="Sources").get_by_role("link")
     await expect(links).to_have_text(["<i>One</i>", "example.com"])
     await expect(links.first).to_have_attribute("rel", "noopener noreferrer")
     await expect(links.first).to_have_attribute("href", "https://example.org/a")
+    await chat.answers.locator("summary").click()
+    assert await violations(chat.page) == []
 
 
 async def test_the_newest_answer_that_was_cut_off_goes_on(visitor: Visitors, site: Server) -> None:

@@ -98,7 +98,7 @@ def test_partial_texts_of_stopped_and_failed_turns_count_and_empty_ones_do_not(t
         "a:half",
         "u:two",
         "a:broken",
-        "u:three\n\nfour",
+        "u:four",
     ]
 
 
@@ -127,16 +127,13 @@ def test_only_the_newest_messages_are_sent(talk):
     assert talk.seen(claimed, max_history=1) == ["u:last"]
 
 
-def test_neighbouring_questions_without_an_answer_are_one_message(talk):
+def test_a_question_that_was_interrupted_is_part_of_the_next_one(talk):
     talk.exchange("one", "1")
-    talk.exchange("stopped", "", reason="cancelled")
-    talk.exchange("failed", "", error=ProviderTimeout())
-    talk.exchange("only reasoning", "", reason="length")
-    talk.exchange("blank", " \n\t ", reason="stop")
+    talk.exchange("first", "", reason="interrupted")
+    talk.exchange("second", " ", reason="interrupted")
     claimed = talk.ask("last").claimed
-    joined = "u:stopped\n\nfailed\n\nonly reasoning\n\nblank\n\nlast"
-    assert talk.seen(claimed) == ["u:one", "a:1", joined]
-    assert talk.seen(claimed, max_history=3) == ["u:only reasoning\n\nblank\n\nlast"]
+    assert talk.seen(claimed) == ["u:one", "a:1", "u:first\n\nsecond\n\nlast"]
+    assert talk.seen(claimed, max_history=2) == ["u:second\n\nlast"]
     assert talk.seen(claimed, max_history=1) == ["u:last"]
 
 
@@ -145,19 +142,22 @@ def test_neighbouring_questions_without_an_answer_are_one_message(talk):
     [
         {"error": ProviderRejected()},
         {"error": ContextTooLong()},
+        {"error": ProviderTimeout()},
         {"reason": "content_filter"},
+        {"reason": "cancelled"},
+        {"reason": "length"},
     ],
-    ids=["provider_rejected", "context_too_long", "content_filter"],
+    ids=["rejected", "too long", "timeout", "filtered", "stopped", "only reasoning"],
 )
-def test_a_question_that_was_refused_is_left_out_until_it_has_an_answer(talk, end):
-    refused = talk.exchange("refused", "", **end)
-    again = talk.retry(refused)
-    talk.end(again.claimed, "", error=ProviderTimeout())
+@pytest.mark.parametrize("text", ["", " \n\t "])
+def test_a_question_without_an_answer_is_left_out_until_it_has_one(talk, end, text):
+    unanswered = talk.exchange("unanswered", text, **end)
+    talk.end(talk.retry(unanswered).claimed, "", reason="interrupted")
     following = talk.ask("next")
     assert talk.seen(following.claimed) == ["u:next"]
     talk.end(following.claimed, "n")
-    talk.end(talk.retry(refused).claimed, "at last")
-    expected = ["u:refused", "a:at last", "u:next", "a:n", "u:last"]
+    talk.end(talk.retry(unanswered).claimed, "at last")
+    expected = ["u:unanswered", "a:at last", "u:next", "a:n", "u:last"]
     assert talk.seen(talk.ask("last").claimed) == expected
 
 
@@ -267,7 +267,7 @@ ENDS = {
     "too long": ("", {"error": ContextTooLong()}),
     "filtered": ("", {"reason": "content_filter"}),
 }
-JOINED = {"stopped", "interrupted", "failed", "only reasoning", "blank"}
+JOINED = {"interrupted"}
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["ask", "ask", "ask", "retry", "edit", "withdraw", "clear"]),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,11 @@ def settings(**environment):
         ("ALLOWED_ORIGINS", "*"),
         ("ALLOWED_ORIGINS", "example.org"),
         ("ALLOWED_ORIGINS", "https://example.org/path"),
+        ("ALLOWED_ORIGINS", "https://*.example.org"),
+        ("DATABASE_URL", "nonsense://agent:hunter2@db/agent"),
+        ("SECRET_KEY_FALLBACKS", "short"),
+        ("BASE_PATH", "chat"),
+        ("SECRET_KEY", "k" * 49),
         ("TRUSTED_PROXIES", "proxy"),
         ("LOG_LEVEL", "LOUD"),
         ("LOG_FORMAT", "xml"),
@@ -69,7 +75,7 @@ def settings(**environment):
     ],
 )
 def test_a_bad_value_stops_the_start_with_its_name_and_not_with_itself(name, value):
-    result = start(**PRODUCTION, **{name: value}) if name != "DEBUG" else start(DEBUG=value)
+    result = start(**{**PRODUCTION, name: value}) if name != "DEBUG" else start(DEBUG=value)
     assert result.returncode != 0
     message = result.stderr.strip().splitlines()[-1]
     assert f"{name}: expected" in message
@@ -167,3 +173,84 @@ def test_a_file_gives_what_the_environment_does_not(tmp_path):
     file.write_text("MODEL=from/file\nPORT=1234\n")
     found = settings(**{**PRODUCTION, "ENV_FILE": str(file), "PORT": "4321"})
     assert (found["AGENT"]["model"], found["PORT"]) == ("from/file", 4321)
+
+
+def test_an_error_about_a_value_of_a_file_names_its_line_and_never_the_value(tmp_path):
+    file = tmp_path / "env"
+    file.write_text("# mine\nDATABASE_URL = canary://agent:hunter2@db/agent\n")
+    result = start(**{**PRODUCTION, "ENV_FILE": str(file)})
+    assert result.returncode != 0
+    assert "DATABASE_URL: expected postgres://user:password@host" in result.stderr
+    assert f"({file}, line 2)" in result.stderr
+    assert "hunter2" not in result.stderr and "canary" not in result.stderr
+
+
+@pytest.mark.parametrize("what", ["missing", "a directory", "a bad line"])
+def test_a_named_file_that_cannot_be_read_stops_the_start(tmp_path, what):
+    file = tmp_path / "env"
+    if what == "a directory":
+        file.mkdir()
+    elif what == "a bad line":
+        file.write_text("MODEL=x\nOPENROUTER_API_KEY sk-or-v1-CANARY\n")
+    result = start(**{**PRODUCTION, "ENV_FILE": str(file)})
+    assert result.returncode != 0
+    assert str(file) in result.stderr.splitlines()[-1]
+    assert ("line 2" in result.stderr.splitlines()[-1]) == (what == "a bad line")
+    assert "CANARY" not in result.stderr
+
+
+def test_a_file_of_notepad_is_read(tmp_path):
+    file = tmp_path / "env"
+    file.write_bytes(
+        b"\xef\xbb\xbfMODEL = from/notepad\r\nexport AGENT_NAME='Ann #1' # she\r\n"
+        b"OPENROUTER_APIKEY=x\r\nopenrouter_base_url=y\r\nUNRELATED=z\r\n"
+    )
+    found = settings(**{**PRODUCTION, "ENV_FILE": str(file)})
+    assert (found["AGENT"]["model"], found["AGENT"]["agent_name"]) == ("from/notepad", "Ann #1")
+    assert found["MISSPELT_VARIABLES"] == [
+        [f"{file}, line 3", "OPENROUTER_APIKEY", "OPENROUTER_API_KEY"],
+        [f"{file}, line 4", "openrouter_base_url", "OPENROUTER_BASE_URL"],
+    ]
+
+
+def test_former_keys_are_accepted_and_secret():
+    keys = ["f" * 60, "g" * 50]
+    found = settings(**PRODUCTION, SECRET_KEY_FALLBACKS=", ".join(keys))
+    assert found["SECRET_KEY_FALLBACKS"] == keys
+    assert set(keys) <= set(found["LOGGING"]["secrets"])
+
+
+@pytest.mark.parametrize(
+    ("environment", "names"),
+    [
+        ({}, {"__Host-sessionid", "__Host-csrftoken", "__Host-agent_visitor"}),
+        ({"SECURE_COOKIES": "0"}, {"sessionid", "csrftoken", "agent_visitor"}),
+        (
+            {"BASE_PATH": "/chat/"},
+            {"__Secure-sessionid", "__Secure-csrftoken", "__Secure-agent_visitor"},
+        ),
+    ],
+)
+def test_cookies_say_by_their_names_that_they_are_of_this_host(environment, names):
+    found = settings(**PRODUCTION, **environment)
+    kinds = ("SESSION", "CSRF", "VISITOR")
+    assert {found[f"{kind}_COOKIE_NAME"] for kind in kinds} == names
+    path = "/chat/" if environment.get("BASE_PATH") else "/"
+    assert (found["SESSION_COOKIE_PATH"], found["CSRF_COOKIE_PATH"]) == (path, path)
+
+
+@pytest.mark.parametrize("name", ["#1", "q?x", "p%20q", "a+b", "a b", "é"])
+def test_a_directory_may_have_any_name(tmp_path, name):
+    """The default file, its key and static files are paths, and never go through an address."""
+    root = tmp_path / name
+    root.mkdir()
+    shutil.copytree(ROOT / "agentsite", root / "agentsite")
+    clean = {"PATH": os.environ["PATH"], "ENV_FILE": "", "DEBUG": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", PRINT], cwd=root, env=clean, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["DATABASES"]["default"]["NAME"] == str(root / "db.sqlite3")
+    assert found["STATIC_ROOT"] == str(root / "staticfiles")
+    assert (root / ".secret_key").exists()

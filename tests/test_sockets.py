@@ -146,6 +146,24 @@ async def test_what_the_provider_does_not_tell_is_null(server):
         assert end["usage"] == dict.fromkeys((*tokens, "cost"))
 
 
+async def test_reasoning_streams_before_the_answer_and_is_part_of_the_response(server):
+    async with server.connect() as client:
+        ref = await client.ask("mode=reasoning tokens=9 delay=0.02")
+        thinking = await client.expect("status", status="thinking", ref=ref)
+        end = await client.end(ref)
+        kinds = [f["type"] for f in client.frames if f["type"] in ("reasoning", "delta")]
+        assert kinds[0] == "reasoning"
+        assert kinds[-1] == "delta"
+        assert client.transcript.reasoning(thinking["turn"]) == end["reasoning"]["content"]
+        assert end["reasoning"]["content"].startswith("w0 w1 ")
+        assert end["reasoning"]["ms"] > 0
+        assert end["content"] == expected_text("mode=reasoning tokens=9")
+    async with server.connect(stream=False) as client:
+        ref = await client.ask("mode=reasoning tokens=9")
+        assert (await client.end(ref))["reasoning"]["content"]
+        assert not [f for f in client.frames if f["type"] in ("reasoning", "delta")]
+
+
 @pytest.mark.parametrize("reason", ["stop", "length", "content_filter"])
 async def test_a_response_says_why_the_model_stopped(server, reason):
     async with server.connect() as client:

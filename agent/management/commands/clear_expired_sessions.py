@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
+from uuid import UUID
 
+import structlog
 from asgiref.sync import async_to_sync
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from agent import expiry, live, relay
+from agent import db, expiry, live, relay, removal
 from agent.conf import conf, django_setting
 from agent.numbering import Change
+
+log = structlog.get_logger(__name__)
+
+#: How often, and after how long, rows are tried once more that somebody was in the way of.
+_TRIES, _WAIT_SECONDS = 5, 1.0
 
 
 class Command(BaseCommand):
     help = (
         "Closes sessions in which nothing happened for SESSION_TIMEOUT minutes, and deletes those"
-        " whose last activity is older than RETENTION_DAYS."
+        " whose last activity is older than RETENTION_DAYS. Removes the rows of all deleted ones."
     )
+    _failures = 0
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="count, but change nothing")
@@ -36,6 +47,8 @@ class Command(BaseCommand):
         dry_run = options["dry_run"]
         deleted = self._delete(days, size, dry_run=dry_run)
         closed = self._close(days, size, dry_run=dry_run)
+        if not dry_run:
+            self._remove()
         if options["format"] == "json":
             counts = {"closed": closed, "deleted": deleted, "dry_run": dry_run}
             self.stdout.write(json.dumps(counts))
@@ -43,11 +56,17 @@ class Command(BaseCommand):
             would = "would be " if dry_run else ""
             self.stdout.write(f"{closed} sessions {would}closed, {deleted} {would}deleted")
 
+        if self._failures:
+            raise CommandError(f"{self._failures} sessions failed; the log says why. Run it again.")
+
     def _delete(self, days: float, size: int, *, dry_run: bool) -> int:
         rows = expiry.expired(days)
         if dry_run:
             return int(rows.count())
-        return sum(expiry.delete_expired(ids, days) for ids in expiry.batches(rows, size))
+        return sum(
+            self._each(ids, lambda some: expiry.delete_expired(some, days))
+            for ids in expiry.batches(rows, size)
+        )
 
     def _close(self, days: float, size: int, *, dry_run: bool) -> int:
         timeout = conf().session_timeout
@@ -56,15 +75,49 @@ class Command(BaseCommand):
             return int(rows.exclude(id__in=expiry.expired(days).values("id")).count())
         closed = 0
         for ids in expiry.batches(rows, size):
-            changes = [change for key in ids if (change := _close_one(key, timeout))]
+            changes: list[Change] = []
+            close = partial(_close_one, timeout=timeout, changes=changes)
+            for key in ids:
+                self._each([key], close)
             async_to_sync(_publish)(changes)
             closed += len(changes)
         return closed
 
+    def _each(self, ids: list[UUID], work: Callable[[list[UUID]], int]) -> int:
+        """Do something with sessions together; if that fails, with one after the other."""
+        try:
+            return work(ids)
+        except Exception as error:
+            if len(ids) > 1:
+                return sum(self._each([key], work) for key in ids)
+            log.exception("a session failed", session=str(ids[0]), error=type(error).__name__)
+            self._failures += 1
+            return 0
+
+    def _remove(self) -> None:
+        """Remove the rows of all deleted sessions, whoever deleted them."""
+        remover, tries = removal.Remover(), 0
+        while True:
+            try:
+                pause = remover.step()
+            except db.DATABASE_ERRORS as error:
+                tries += 1
+                if tries > _TRIES:
+                    raise CommandError("Rows could not be removed. Run it again.") from error
+                pause = _WAIT_SECONDS
+            else:
+                tries = 0
+            if not pause:
+                break
+            time.sleep(pause)
+        self._failures += len(remover.failed)
+
 
 @transaction.atomic
-def _close_one(session_id: Any, timeout: float) -> Change | None:
-    return expiry.close_idle(session_id, timeout)
+def _close_one(ids: list[UUID], *, timeout: float, changes: list[Change]) -> int:
+    change = expiry.close_idle(ids[0], timeout)
+    changes += [change] if change else []
+    return 1
 
 
 async def _publish(changes: list[Change]) -> None:

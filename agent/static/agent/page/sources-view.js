@@ -8,7 +8,7 @@ import { t } from "./i18n.js";
 /** @typedef {import("../client/entries.js").Source} Source */
 
 export class SourcesView {
-  element = make("nav", { class: "sources", "aria-label": t("sources") });
+  element = make("div", { class: "sources", role: "group", "aria-label": t("sources") });
   #list = make("ul");
   /** @type {Source[]} */
   #shown = [];

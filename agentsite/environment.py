@@ -1,0 +1,158 @@
+"""Variables of the environment and of `.env`, each read as what it shall be.
+
+The only reader of the environment. A value that cannot be read stops the start with the variable's
+name and what was expected, never with the value: it may be a secret. An empty variable counts as
+absent.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from . import envfile
+
+T = TypeVar("T")
+
+#: Variables that others read: the loader itself, and docker compose.
+_OF_OTHERS = {"ENV_FILE", "POSTGRES_PASSWORD"}
+#: How alike two names are, of 1, that are one name and a slip of the pen.
+_ALIKE = 0.8
+
+_places: dict[str, str] = {}  # of a variable that a file gave: the file and the line
+_read: set[str] = set()
+
+
+class Unusable(ValueError):
+    """A value that cannot work. The words say why, without the value."""
+
+
+def load(default: Path) -> None:
+    """Read the file that ENV_FILE names, or the default one if there is one.
+
+    Variables of the environment win. An empty ENV_FILE means no file.
+
+    Raises:
+        ImproperlyConfigured: the file that ENV_FILE names is missing, or a file cannot be read.
+    """
+    named = os.environ.get("ENV_FILE")
+    if named == "" or (named is None and not os.path.lexists(default)):
+        return
+    path = default if named is None else Path(named)
+    for variable in envfile.read(path):
+        if variable.name not in os.environ:
+            os.environ[variable.name] = variable.value
+            _places[variable.name] = f"{path}, line {variable.line}"
+
+
+def misspelt() -> list[tuple[str, str, str]]:
+    """Variables of the file that nobody reads and that look like one that is read.
+
+    Returns:
+        for each its place (file and line), its name, and the name that was probably meant.
+    """
+    known = _read | _OF_OTHERS
+    plain = {_plain(name): name for name in sorted(known)}
+    found = []
+    for name, place in _places.items():
+        if name not in known and (meant := get_close_matches(_plain(name), plain, 1, _ALIKE)):
+            found.append((place, name, plain[meant[0]]))
+    return found
+
+
+def _plain(name: str) -> str:
+    return "".join(char for char in name.upper() if char.isalnum())
+
+
+def env(name: str, default: T, expected: str, parse: Callable[[str], T]) -> T:
+    """The variable `name` read by `parse`, or `default` when it is absent or empty."""
+    _read.add(name)
+    raw = os.environ.get(name, "").strip()
+    if not raw:
+        return default
+    try:
+        return parse(raw)
+    except (ValueError, KeyError, ImproperlyConfigured) as error:
+        why = f"; {error}" if isinstance(error, Unusable) else ""
+    place = f" ({_places[name]})" if name in _places else ""
+    # outside of the handler: the first error may hold the value
+    raise ImproperlyConfigured(f"{name}: expected {expected}{why}{place}")
+
+
+def unless_empty(name: str, value: T) -> T | None:
+    """The value of a variable, or None when it is there and empty: then nothing of it is sent."""
+    return None if os.environ.get(name, "unset").strip() == "" else value
+
+
+def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
+    known = {word: word for word in choices}
+    return env(name, default, " or ".join(choices), lambda raw: known[raw.lower()])
+
+
+def text(name: str, default: str) -> str:
+    return env(name, default, "text", str)
+
+
+def header(name: str) -> str:
+    """A secret that is sent in a header, or compared with one."""
+
+    def parse(raw: str) -> str:
+        if not (raw.isascii() and raw.isprintable()):
+            raise ValueError
+        return raw
+
+    return env(name, "", "printable ASCII characters", parse)
+
+
+def flag(name: str, default: bool) -> bool:
+    words = {"1": True, "true": True, "yes": True, "on": True}
+    words |= {"0": False, "false": False, "no": False, "off": False}
+    return env(name, default, "1 or 0", lambda raw: words[raw.lower()])
+
+
+def number(name: str, default: float, *, zero: bool = False, most: float = 1e9) -> float:
+    def parse(raw: str) -> float:
+        value = float(raw)
+        if not (math.isfinite(value) and 0 <= value <= most and (value or zero)):
+            raise ValueError
+        return value
+
+    return env(name, default, f"a number {'from' if zero else 'above'} 0 to {most:g}", parse)
+
+
+def integer(name: str, default: int, *, least: int = 1, most: int = 2**31 - 1) -> int:
+    def parse(raw: str) -> int:
+        value = int(raw)
+        if not least <= value <= most:
+            raise ValueError
+        return value
+
+    return env(name, default, f"a whole number from {least} to {most}", parse)
+
+
+def words(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+    return env(
+        name,
+        default,
+        "names separated by commas",
+        lambda raw: tuple(part.strip() for part in raw.split(",") if part.strip()),
+    )
+
+
+def url(name: str, default: str, schemes: tuple[str, ...]) -> str:
+    def parse(raw: str) -> str:
+        parts = urlsplit(raw)
+        if parts.scheme not in schemes or not parts.hostname:
+            raise ValueError
+        if any(char.isspace() for char in raw) or parts.port == 0:  # `port` checks its range
+            raise ValueError
+        return raw
+
+    return env(name, default, f"an address that starts with {' or '.join(schemes)}://", parse)

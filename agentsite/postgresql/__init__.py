@@ -1,0 +1,1 @@
+"""Django's PostgreSQL backend, with timeouts by purpose and with poolers in between."""

@@ -1,0 +1,44 @@
+"""The page about an unexpected exception that DEBUG shows, without the secrets of settings."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+from urllib.parse import quote
+
+from django.conf import settings
+from django.views.debug import ExceptionReporter as DjangosReporter
+from django.views.debug import SafeExceptionReporterFilter as DjangosFilter
+
+from .redaction import MASK, Redaction, is_secret_name
+
+
+class ExceptionReporterFilter(DjangosFilter):
+    """Hides settings, headers and cookies whose name says that they are secret."""
+
+    def cleanse_setting(self, key: Any, value: Any) -> Any:
+        if isinstance(key, str) and is_secret_name(key):
+            return self.cleansed_substitute
+        if isinstance(value, str):
+            value = Redaction(()).line(None, "", value)
+        return super().cleanse_setting(key, value)
+
+
+class ExceptionReporter(DjangosReporter):
+    """Masks the secrets of this deployment by their value too, wherever they stand: in addresses
+    among the settings, in variables of the traceback, in the message of the exception.
+    """
+
+    def get_traceback_html(self) -> str:
+        return _masked(super().get_traceback_html())
+
+    def get_traceback_text(self) -> str:
+        return _masked(super().get_traceback_text())
+
+
+def _masked(text: str) -> str:
+    for secret in settings.LOGGING["secrets"]:
+        for form in {secret, repr(secret)[1:-1]}:
+            for written in {form, escape(form), quote(form, safe="")}:
+                text = text.replace(written, MASK)
+    return text

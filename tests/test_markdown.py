@@ -1,0 +1,92 @@
+"""Markdown of strangers costs a page of ours a bounded amount of work, whatever they write."""
+
+import sys
+
+import pytest
+
+from agent import markdown, markup
+
+#: What is repeated to keep a parser busy.
+HOSTILE = [
+    *("![", "[[a]", "*_", "[a][", "- a\n", "=\n", "[", "#\n", "**_a", "***a**b*", "[a](", "a\n\n"),
+    *("a\n=\n", "a**b", "[a]:\n", "> - " * 20 + "a\n", "`a", ">>a\n", "[a](b)", "<http://a.b> "),
+    *(
+        "&#",
+        '[a](b "',
+        "[a]: <",
+        "a|b\n-|-\n",
+        "\\[",
+        "http://a.b ",
+        ">",
+        "```\na\n",
+        "<!--",
+        "~~a ",
+    ),
+]
+#: Python functions that the parser calls, at most, for a mark and for a character.
+CALLS_OF_MARK, CALLS_OF_CHAR = 120, 3
+
+
+def calls(function, *arguments):
+    """How many Python functions are called, and what is returned."""
+    number = 0
+
+    def count(_frame, event, _argument):
+        nonlocal number
+        number += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        result = function(*arguments)
+    finally:
+        sys.setprofile(before)
+    return number, result
+
+
+def largest(piece):
+    """The longest repetition that is still read as Markdown."""
+    text = piece
+    while not markup.is_costly(text * 2):
+        text *= 2
+    while not markup.is_costly(text + piece * 50):
+        text += piece * 50
+    return text
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_the_work_for_a_text_grows_with_its_marks(piece):
+    text = largest(piece)
+    number, html = calls(markdown.to_html, text)
+    assert markdown.AS_WRITTEN not in html
+    assert number <= CALLS_OF_MARK * markup.marks(text) + CALLS_OF_CHAR * len(text)
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_a_text_with_more_is_shown_as_it_was_written(piece):
+    text = piece * (60_000 // len(piece))
+    number, html = calls(markdown.to_html, text)
+    assert markdown.AS_WRITTEN in html
+    assert number < 2000
+
+
+def test_long_answers_with_code_and_tables_are_rendered():
+    code = "```py\ndef a_b(c_d: list[int]) -> None:\n    return c_d[0] * 2  # `x`\n```\n\n"
+    table = "| a | b |\n|---|---|\n" + "| `x` | **y** |\n" * 5 + "\n"
+    words = "Some *words* about [this](https://example.org), and that.\n\n"
+    text = (code + table + words * 5 + "- one\n- two\n\n") * 25
+    assert len(text) > 12_000
+    assert markdown.AS_WRITTEN not in markdown.to_html(text)
+
+
+def test_a_page_of_hostile_texts_costs_as_much_as_a_few_of_them():
+    budget, text = markdown.Budget(), "![" * (markup.MAX_MARKS // 2 - 2)
+    pages = [budget.to_html(text) for _ in range(50)]
+    rendered = [page for page in pages if markdown.AS_WRITTEN not in page]
+    assert len(rendered) == markdown.MARKS_OF_PAGE // markup.marks(text)
+    assert "Later." in budget.to_html("Later.")
+
+
+def test_what_is_shown_as_it_was_written_is_harmless():
+    html = markdown.as_written("<script>alert(1)</script> & more")
+    assert "&lt;script&gt;" in html and "<script" not in html
