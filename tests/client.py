@@ -643,6 +643,7 @@ async def connect(
     subprotocols: Sequence[str] = (),
     transcript: Transcript | None = None,
     log: Callable[[], str] = lambda: "",
+    through: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Client]:
     """Connect, and leave at the end of the block; a violation fails it.
 
@@ -653,6 +654,7 @@ async def connect(
         headers, origin, subprotocols: of the handshake.
         transcript: of the client that comes back; absent: a new one.
         log: what a failure shows of the server.
+        through: another `host` and `port` than that of the address, and an `ssl` context.
 
     Raises:
         websockets.InvalidStatus: the handshake was refused.
@@ -672,6 +674,7 @@ async def connect(
         proxy=None,
         open_timeout=DEADLINE_SECONDS,
         ping_interval=None,
+        **(through or {}),
     )
     client = Client(connection, held, log)
     try:
