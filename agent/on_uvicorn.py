@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets import http11
 
@@ -24,14 +25,19 @@ class Http(HttpToolsProtocol):
     _arrived = 0
     _in_body = False
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._unanswered: deque[RequestResponseCycle] = deque()  # and those that wait behind them
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         descriptor = transport.get_extra_info("socket").fileno()
-        crowd().arrive(_host(transport), descriptor, transport, transport.abort)
+        crowd().arrive(_host(transport), descriptor, transport, self.drop)
         self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_nothing()
+        self._disconnect()
         crowd().leave(_host(self.transport), self.transport)
         super().connection_lost(exc)
 
@@ -41,7 +47,7 @@ class Http(HttpToolsProtocol):
         super().data_received(data)
         most = HEAD_BYTES + BODY_BYTES if self._in_body else HEAD_BYTES
         if self._deadline and self._arrived > most:
-            self.transport.abort()
+            self.drop()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -51,6 +57,10 @@ class Http(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_body = True
         super().on_headers_complete()
+        while self._unanswered and self._unanswered[0].response_complete:
+            self._unanswered.popleft()
+        if self.cycle:  # not with a handshake
+            self._unanswered.append(self.cycle)
 
     def on_message_complete(self) -> None:
         self._expect_nothing()
@@ -59,12 +69,23 @@ class Http(HttpToolsProtocol):
     def _expect(self) -> None:
         """A request is to be here soon."""
         self._arrived, self._in_body = 0, False
-        self._deadline = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+        self._deadline = self.loop.call_later(REQUEST_SECONDS, self.drop)
 
     def _expect_nothing(self) -> None:
         if self._deadline:
             self._deadline.cancel()
         self._deadline = None
+
+    def drop(self) -> None:
+        """End the connection at once, and what works on its requests."""
+        self._disconnect()
+        self.transport.abort()
+
+    def _disconnect(self) -> None:
+        """uvicorn tells this to the newest request alone; the others would write, and fail."""
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+            cycle.message_event.set()
 
 
 class WebSocket(WebSocketsSansIOProtocol):

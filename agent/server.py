@@ -30,8 +30,10 @@ _BACKLOG = 4096
 #: Unacknowledged data, or silence in spite of probes, after which TCP gives a peer up.
 _DEAD_PEER_SECONDS = 30
 _PING_SECONDS = 20
-#: How long a process may take to end after its drain; the servers' own end takes up to 5 s of it.
+#: How long a process may take to end after its drain; the servers' own end takes up to 6 s of it.
 _END_SECONDS = 8.0
+#: How long requests may take then that are under way.
+_LAST_SECONDS = 5
 #: Bytes on their way to a client above which nothing is added.
 _UNSENT_BYTES = 256 * 1024
 #: The same of an HTTP response; below what makes uvicorn wait by itself, without an end.
@@ -93,7 +95,11 @@ def _command() -> str:
 
 class _Uvicorn(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drain while the sockets still take frames; uvicorn's own end comes after it."""
+        """Drain while the sockets still take frames; uvicorn's own end comes after it.
+
+        What is left then, a request that never came whole or an answer that nobody reads, is cut
+        like a connection that breaks off. uvicorn would cancel it, with a traceback for each.
+        """
         for listener in self.servers:
             listener.close()
         draining = asyncio.create_task(worker.drain())
@@ -102,7 +108,12 @@ class _Uvicorn(uvicorn.Server):
         if draining.done() and (error := draining.exception()):
             log.error("drain failed", error=type(error).__name__)
         _end_in_any_case()
-        await super().shutdown(sockets)
+        ending = asyncio.create_task(super().shutdown(sockets))
+        await asyncio.wait({ending}, timeout=_LAST_SECONDS)
+        connections: list[Any] = list(self.server_state.connections)  # all of them ours
+        for connection in connections:
+            connection.drop()
+        await ending
 
 
 def _end_in_any_case() -> None:
@@ -137,7 +148,7 @@ def _serve_uvicorn(host: str, port: int) -> None:
         ws_ping_interval=_PING_SECONDS,
         ws_ping_timeout=_PING_SECONDS,
         ws_per_message_deflate=False,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=_LAST_SECONDS + 1,
     )
     _banner(host, listener.getsockname()[1])
     _Uvicorn(config).run(sockets=[listener])

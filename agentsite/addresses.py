@@ -7,7 +7,7 @@ work, so that the start says it instead of a later error about something else.
 from __future__ import annotations
 
 import re
-from ipaddress import ip_network
+from ipaddress import IPv6Address, ip_network
 from urllib.parse import urlsplit
 
 from redis.connection import Connection, parse_url
@@ -53,8 +53,28 @@ def _ascii(host: str) -> str:
     except UnicodeError:
         name = ""
     if not re.fullmatch(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?\.?", name):
-        raise Unusable("one has a host or a port that is none")
+        raise Unusable("one has a name that no host can have")
     return name
+
+
+def hosts(raw: str) -> tuple[str, ...]:
+    """Names of this site as Django compares them: without scheme and port, IPv6 in brackets."""
+    return tuple(_host(part.strip().lower()) for part in raw.split(",") if part.strip())
+
+
+def _host(raw: str) -> str:
+    if raw == "*":
+        return raw  # the deployment check refuses it
+    if "/" in raw:
+        raise Unusable("a name has neither scheme nor path")
+    try:
+        return f"[{IPv6Address(raw.strip('[]'))}]"
+    except ValueError:
+        pass
+    if ":" in raw:
+        raise Unusable("a name has no port: each one counts for all ports")
+    dot = "." if raw.startswith(".") else ""  # with all of its subdomains
+    return dot + _ascii(raw.removeprefix(".").removesuffix("."))
 
 
 def networks(raw: str) -> tuple[str, ...]:

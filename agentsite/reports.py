@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
+from django.utils.safestring import SafeString
 from django.views.debug import ExceptionReporter as DjangosReporter
 from django.views.debug import SafeExceptionReporterFilter as DjangosFilter
 
@@ -29,11 +30,11 @@ class ExceptionReporter(DjangosReporter):
     among the settings, in variables of the traceback, in the message of the exception.
     """
 
-    def get_traceback_html(self) -> str:
-        return _masked(super().get_traceback_html())
+    def get_traceback_html(self) -> SafeString:
+        return SafeString(_masked(super().get_traceback_html()))
 
-    def get_traceback_text(self) -> str:
-        return _masked(super().get_traceback_text())
+    def get_traceback_text(self) -> SafeString:
+        return SafeString(_masked(super().get_traceback_text()))
 
 
 def _masked(text: str) -> str:

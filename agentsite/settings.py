@@ -60,10 +60,11 @@ elif not DEBUG and len(SECRET_KEY) < KEY_CHARS:
         f"SECRET_KEY: expected at least {KEY_CHARS} random characters"
         " (or DEBUG=1 on your own machine)"
     )
+_no_keys: tuple[str, ...] = ()
 SECRET_KEY_FALLBACKS = list(
     env(
         "SECRET_KEY_FALLBACKS",
-        (),
+        _no_keys,
         f"former keys, by commas, each of at least {KEY_CHARS} characters",
         _former_keys,
     )
@@ -71,7 +72,10 @@ SECRET_KEY_FALLBACKS = list(
 
 HOST = text("HOST", "127.0.0.1")  # what `manage.py serve` listens on
 PORT = integer("PORT", 8000, least=0, most=65535)
-ALLOWED_HOSTS = list(words("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]")))
+_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+ALLOWED_HOSTS = list(
+    env("ALLOWED_HOSTS", _hosts, "names of this site, by commas: chat.example.org", addresses.hosts)
+)
 HTTPS_ONLY = flag("HTTPS_ONLY", not DEBUG)
 SECURE_COOKIES = flag("SECURE_COOKIES", HTTPS_ONLY)
 TRUSTED_PROXIES: tuple[str, ...] = env(

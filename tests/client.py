@@ -228,7 +228,8 @@ class Transcript:
                     _require({"turn", "partial", "usage"} <= set(frame), "fields", frame)
                     _require(set(frame["usage"]) == _USAGE, "usage", frame)
             case "feedback":
-                _require({"seq", "target", "rating"} <= set(frame), "fields are missing", frame)
+                # without a seq it answers feedback that changed nothing, to its sender alone
+                _require({"target", "rating"} <= set(frame), "fields are missing", frame)
 
     def _begin(self, frame: Frame) -> None:
         if frame["type"] == "error":  # refused: nothing follows
@@ -642,6 +643,7 @@ async def connect(
     subprotocols: Sequence[str] = (),
     transcript: Transcript | None = None,
     log: Callable[[], str] = lambda: "",
+    through: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Client]:
     """Connect, and leave at the end of the block; a violation fails it.
 
@@ -652,6 +654,7 @@ async def connect(
         headers, origin, subprotocols: of the handshake.
         transcript: of the client that comes back; absent: a new one.
         log: what a failure shows of the server.
+        through: another `host` and `port` than that of the address, and an `ssl` context.
 
     Raises:
         websockets.InvalidStatus: the handshake was refused.
@@ -671,6 +674,7 @@ async def connect(
         proxy=None,
         open_timeout=DEADLINE_SECONDS,
         ping_interval=None,
+        **(through or {}),
     )
     client = Client(connection, held, log)
     try:

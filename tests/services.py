@@ -199,7 +199,7 @@ class Redis(Service):
         options |= {"save": "", "appendonly": "no", "daemonize": "no"}
         options |= {"unixsocket": str(self.socket), "requirepass": self._password}
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
-        return [_binary("redis-server"), *words]
+        return [binary("redis-server"), *words]
 
     def _ready(self) -> bool:
         try:
@@ -253,7 +253,7 @@ class Postgres(Service):
         password_file = self.directory / "password"
         password_file.write_text(self._password)
         password_file.chmod(0o644)  # within a directory that only its owner enters
-        command = [_binary("initdb"), "--pgdata", str(self.directory / "data")]
+        command = [binary("initdb"), "--pgdata", str(self.directory / "data")]
         command += ["--username=agent", f"--pwfile={password_file}", "--auth=scram-sha-256"]
         command += ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"]
         done = subprocess.run(
@@ -280,7 +280,7 @@ class Postgres(Service):
             "full_page_writes": "off",
         }
         words = [word for item in settings.items() for word in ("-c", "=".join(item))]
-        return [_binary("postgres"), "-D", str(self.directory / "data"), *words]
+        return [binary("postgres"), "-D", str(self.directory / "data"), *words]
 
     def _ready(self) -> bool:
         try:
@@ -333,7 +333,7 @@ class Pgbouncer(Service):
         return parts._replace(netloc=place).geturl()
 
     def _command(self) -> list[str]:
-        return [_binary("pgbouncer"), str(self.directory / "pgbouncer.ini")]
+        return [binary("pgbouncer"), str(self.directory / "pgbouncer.ini")]
 
     def _ready(self) -> bool:
         with suppress(OSError):
@@ -367,8 +367,8 @@ def free_port() -> int:
     raise ServiceFailed("no free port on the loopback address")
 
 
-def _binary(name: str) -> str:
-    """The path of a program; Debian keeps PostgreSQL's outside PATH."""
+def binary(name: str) -> str:
+    """The path of a program; Debian keeps some outside the PATH of ordinary users."""
     newest_first = sorted(
         Path("/usr/lib/postgresql").glob(f"*/bin/{name}"),
         key=lambda path: int(path.parts[4].split(".")[0]),

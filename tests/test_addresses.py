@@ -52,6 +52,34 @@ def test_an_origin_that_no_browser_sends_is_refused_with_the_reason(raw):
     assert str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("raw", "found"),
+    [
+        ("localhost, 127.0.0.1,[::1]", ("localhost", "127.0.0.1", "[::1]")),
+        ("Chat.Example.ORG", ("chat.example.org",)),
+        (".example.org", (".example.org",)),
+        ("*", ("*",)),
+        ("::1", ("[::1]",)),
+        ("my_machine", ("my_machine",)),
+        ("bücher.example", ("xn--bcher-kva.example",)),
+    ],
+)
+def test_hosts_are_written_as_they_are_compared(raw, found):
+    assert addresses.hosts(raw) == found
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *("https://example.org", "example.org/", "example.org:443", "localhost:8000", "[::1]:8000"),
+        *("*.example.org", "exa mple.org", "ann@example.org", "..example.org", "."),
+    ],
+)
+def test_a_host_that_never_matches_is_refused_with_the_reason(raw):
+    with pytest.raises(Unusable):
+        addresses.hosts(f"localhost,{raw}")
+
+
 @pytest.mark.parametrize("raw", ["0.0.0.0/0", "::/0", "10.0.0.0/8,0.0.0.0/0", "10.0.0.300", "*"])
 def test_proxies_are_not_everybody(raw):
     with pytest.raises(ValueError):

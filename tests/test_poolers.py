@@ -8,11 +8,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from django.db import ConnectionHandler, ProgrammingError
+from django.db import ProgrammingError
+from django.db.utils import ConnectionHandler
 
 from agentsite import databases
 from agentsite.postgresql import timeouts
-from tests.servers import plain_environment
+from tests.servers import Server, plain_environment
 from tests.services import Pgbouncer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,6 +21,7 @@ NAMES = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeo
 NONE = dict.fromkeys(NAMES, 0)
 
 pytestmark = pytest.mark.postgres
+pytest_plugins = ["tests.servers"]
 _aliases = itertools.count()
 
 
@@ -184,3 +186,21 @@ def test_migrations_run_behind_a_pooler_with_its_defaults(postgres_url, pgbounce
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "not in force" not in done.stderr
+
+
+@pytest.mark.server
+async def test_a_server_answers_behind_a_pooler_and_says_what_is_not_in_force(
+    postgres_url, pgbouncer, provider
+):
+    url = pgbouncer.url_of(postgres_url)
+    with Server("uvicorn", provider.base_url, environment={"DATABASE_URL": url}) as server:
+        server.manage("migrate", "--verbosity", "0")
+        for _ in range(3):
+            async with server.connect() as client:
+                answer = await client.end(await client.ask("say: pooled"))
+                assert answer["content"] == "pooled"
+        assert "pooled" in server.manage("dumpdata", "agent.message")
+        server.stop()
+        assert server.log.count("database timeouts are not in force") == 1
+        assert "behind a pooler" in server.log
+        server.assert_nothing_broke()

@@ -13,6 +13,7 @@ from django.urls.resolvers import RoutePattern, URLPattern
 _EXAMPLES = {
     "^(?:ws/agent|functions/v1/agent_websocket)/?$": "ws/agent/",
     "^(?P<app_label>auth|agent)/$": "agent/",
+    "^(?P<app_label>agent|auth)/$": "agent/",  # in the order in which they register
     "(?P<url>.*)$": "nowhere/",
     "^api/": "api/nowhere/",
 }

@@ -30,7 +30,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     _told: set[str] = set()
 
     def _configure_connection(self, connection: Any) -> bool:
-        changed: bool = super()._configure_connection(connection)
+        changed: bool = super()._configure_connection(connection)  # type: ignore[misc]
         wanted = timeouts.present()
         with connection.cursor() as cursor:
             facts = cursor.execute(_FACTS, [list(wanted)]).fetchall()
@@ -70,7 +70,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         log.warning("database timeouts are not in force", where=where, names=sorted(missing))
 
     def _set_autocommit(self, autocommit: bool) -> None:
-        super()._set_autocommit(autocommit)
+        super()._set_autocommit(autocommit)  # type: ignore[misc]
         ours = self._of_transactions.get(self.alias)
         if autocommit or not ours:
             return
