@@ -169,12 +169,15 @@ class Error(ServerFrame):
 
 
 class Feedback(ServerFrame):
+    """A judgement; without an `id`, which is its message's, it answers one that changed nothing."""
+
     type: Literal["feedback"] = "feedback"
-    id: UUID
+    id: UUID | None = None
     target: UUID
     rating: Literal["up", "down"] | None
     ref: str | None = None
     content: str | None = None
+    timestamp: str = Field(default_factory=_now)
 
     def frame(self) -> dict[str, Any]:
         return {**super().frame(), "rating": self.rating}

@@ -271,11 +271,10 @@ async def give_feedback(held: Held, feedback: protocol.HumanFeedback) -> frames.
         numbers = advance_stored(held, messages=1, active=True)
         target = _response(held.id, feedback.target)
         frame = frames.Feedback(
-            id=uuid4(),
             target=target.id,
             rating=feedback.rating,
             ref=feedback.id,
-            content=feedback.content,
+            content=feedback.content or "",
         )
         if not _changes(target, held.actor.key, feedback.rating, feedback.content or ""):
             return _nothing(held), frame

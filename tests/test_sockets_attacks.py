@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import sys
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from websockets.exceptions import WebSocketException
 
 from .chaos.proxy import Proxy
 from .chaos.world import connections_on, rss_bytes
+from .people import make, write
 from .raw import CONTINUATION, PING, TEXT, Dropped, frame, raw
 from .servers import Server
 from .waiting import eventually
@@ -233,3 +235,37 @@ async def test_one_address_cannot_take_every_descriptor(backend, provider):
                 stack.callback(writer.close)
                 writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.slow
+async def test_a_response_that_trickles_out_is_cut(server):
+    """An export of 20 MB, of which the client takes 40 bytes a second."""
+    name = f"reader{server.pid}"
+    token = make(server, {name: {}}, {name: {"user": name}})[name]
+    async with server.connect(headers=token) as client:
+        await client.end(await client.ask("say: hello"))
+    (session,) = server.rows("SELECT id FROM agent_session ORDER BY created_at DESC LIMIT 1")[0]
+    write(
+        server,
+        "WITH RECURSIVE n(i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM n WHERE i < 202)"
+        " INSERT INTO agent_message (id, session_id, seq, type, content, partial, data, created_at)"
+        " SELECT lower(hex(randomblob(16))), ?, i, 'notification', hex(zeroblob(50000)), '',"
+        ' \'{"event": "message", "level": "info", "id": "x"}\', \'2026-01-01 00:00:00.000000\''
+        " FROM n",
+        session,
+    )
+    head = f"GET /api/sessions/{session}/export?format=json HTTP/1.1\r\nHost: localhost\r\n"
+    head += "".join(f"{key}: {value}\r\n" for key, value in token.items()) + "\r\n"
+    peer = socket.socket()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    peer.connect(("127.0.0.1", server.port))
+    peer.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(peer, head.encode())
+    async with asyncio.timeout(100):
+        with suppress(ConnectionResetError):
+            while await loop.sock_recv(peer, 40):  # noqa: ASYNC110
+                await asyncio.sleep(1)
+    peer.close()
+    async with server.connect() as client:
+        await client.end(await client.ask("say: fine"))

@@ -524,7 +524,7 @@ async def test_what_changes_nothing_is_answered_and_told_to_nobody_else(server):
             await tab.ready()
             for number in range(3):
                 await client.send({"type": "human_feedback", "rating": "up", "id": f"f{number}"})
-                told = await client.reply(f"f{number}")
+                told = await client.expect("feedback", ref=f"f{number}")
                 assert (told["type"], told["target"]) == ("feedback", answer["id"])
                 assert ("seq" in told) is (number == 0)
                 assert (await client.command("rename", title="Reports"))["status"] == "done"
