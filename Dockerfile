@@ -1,22 +1,27 @@
 # syntax=docker/dockerfile:1
 
-FROM python:3.11-slim-bookworm AS build
+# An exact version, so that a build does not change by itself. A registry of yours may want the digest
+# too: docker buildx imagetools inspect.
+ARG PYTHON=python:3.13.14-slim-bookworm
+
+FROM ${PYTHON} AS build
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /venv
-COPY requirements.txt /tmp/
-RUN /venv/bin/pip install --require-hashes -r /tmp/requirements.txt
+COPY requirements-production.txt /tmp/
+RUN /venv/bin/pip install --require-hashes --only-binary :all: -r /tmp/requirements-production.txt
 
 WORKDIR /app
 COPY manage.py ./
 COPY agentsite agentsite
 COPY agent agent
 # A key for this step alone; collectstatic signs nothing.
-RUN SECRET_KEY=only-while-building-only-while-building-only-while-building /venv/bin/python manage.py collectstatic --noinput --verbosity 0 \
+RUN SECRET_KEY=only-while-building-only-while-building-only-while-building \
+    /venv/bin/python manage.py collectstatic --noinput --verbosity 0 \
     && /venv/bin/python -m compileall -q agent agentsite
 
 
-FROM python:3.11-slim-bookworm
+FROM ${PYTHON}
 
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

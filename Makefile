@@ -16,6 +16,9 @@ PYTEST := $(IN_VENV) -m pytest --numprocesses 4 --dist worksteal
 # The interpreters to make .venv with: the first that can. PYTHON names another.
 PYTHON ?= python3.14 python3.13 python3.12 python3.11 python3
 
+COMPILE := $(IN_VENV) -m uv --no-config pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --custom-compile-command "make lock" --no-emit-index-url --no-emit-find-links
+
 # What tools import the settings with, whatever the environment and .env say.
 TOOLS := env ENV_FILE= DEBUG=1 SECRET_KEY=for-tools DATABASE_URL=sqlite:///$(VENV)/tools.sqlite3 REDIS_URL=
 # A server as others reach it. `check --deploy` connects to nothing.
@@ -70,10 +73,10 @@ format: dev browser-tools ## let ruff and biome fix and format
 .PHONY: lock
 lock: dev ## write requirements*.txt from requirements*.in; UPGRADE=1 takes the newest versions
 	@set -e; for name in requirements requirements-dev; do \
-		$(IN_VENV) -m uv --no-config pip compile --quiet $(if $(UPGRADE),--upgrade) \
-			--universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
-			--no-emit-index-url --no-emit-find-links $$name.in --output-file $$name.txt; \
-	done
+		$(COMPILE) $(if $(UPGRADE),--upgrade) $$name.in --output-file $$name.txt; \
+	done; \
+	sed '/^# Tests/,$$d' requirements.in | \
+		$(COMPILE) --no-annotate --constraints requirements.txt - --output-file requirements-production.txt
 
 # Parts of the above
 

@@ -30,7 +30,14 @@ _OPTIONAL = (
     *_TOKEN_LIMITS,
     *("temperature", "stream_options", "reasoning_effort", "reasoning", "models", "stream"),
 )
-_SYSTEM_ROLE = re.compile(r"system|roles must alternate")
+_SYSTEM_ROLE = re.compile(
+    r"system|developer instruction|roles must alternate|only user\b.{0,40}\broles are supported"
+)
+#: Where servers call a parameter otherwise.
+_SPELLINGS = {
+    "reasoning_effort": r"reasoning[ _]effort|support thinking|think value",
+    "stream_options": r"stream[ _]options|include_usage",
+}
 _TOO_MUCH = re.compile(r"too (large|high|big)|exceed|at most|greater|less than")
 
 
@@ -205,7 +212,8 @@ def refused_parameter(
 def _names(error: ProviderError, parameter: str) -> bool:
     if error.parameters & set(_OPTIONAL):  # the field for it says more than the words
         return parameter in error.parameters
-    return bool(re.search(rf"(?<![a-z]){parameter}(?![a-z]|_[a-z])", error.words))
+    name = _SPELLINGS.get(parameter, parameter)
+    return bool(re.search(rf"(?<![a-z])({name})(?![a-z]|_[a-z])", error.words))
 
 
 def _leave_out(body: dict[str, Any], parameter: str, *, rename: bool) -> bool:

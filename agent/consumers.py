@@ -32,6 +32,7 @@ from . import (
 )
 from .actor import CHAT, Access
 from .conf import conf
+from .crowd import crowd
 from .errors import (
     AgentError,
     InternalError,
@@ -107,7 +108,8 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             self.actor = self.access.actor
             self.caller, self.address = caller_of(self.actor, address), address
             self.crowd = address if self.actor.visitor else ""
-            self._place = await self.limits.open(self.caller, address)
+            counted = "" if crowd().is_proxy(address) else address
+            self._place = await self.limits.open(self.caller, counted)
             asked_for = options.get("session", "") or _implied(self.actor)
             self.held = await sessions.open_session(self.actor, asked_for)
         except AgentError as error:

@@ -46,7 +46,7 @@ class Crowd:
         address = address_of({"client": (host, 0)})
         mine = self._here.setdefault(address, {})
         mine[connection] = drop
-        if len(mine) > self._most and not self._is_proxy(host):
+        if len(mine) > self._most and not self.is_proxy(host):
             self._drop_newest(address)
         elif descriptor >= self._scarce_from:
             largest = max(self._here, key=lambda one: len(self._here[one]))
@@ -56,6 +56,17 @@ class Crowd:
     def leave(self, host: str, connection: object) -> None:
         """A connection ended; harmless when repeated."""
         self._forget(address_of({"client": (host, 0)}), connection)
+
+    def is_proxy(self, host: str) -> bool:
+        """Whether it is a trusted proxy's address, which stands for all of its clients."""
+        if not host:
+            return True  # a Unix socket, on which only a proxy connects
+        try:
+            address = ip_address(host.partition("/")[0])
+        except ValueError:
+            return False  # what a trusted proxy says of a client
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in network for network in self._proxies)
 
     def _forget(self, address: str, connection: object) -> None:
         mine = self._here.get(address, {})
@@ -67,14 +78,6 @@ class Crowd:
         connection, drop = next(reversed(self._here[address].items()))
         self._forget(address, connection)
         drop()
-
-    def _is_proxy(self, host: str) -> bool:
-        try:
-            address = ip_address(host)
-        except ValueError:
-            return True  # a Unix socket, on which only a proxy connects
-        address = getattr(address, "ipv4_mapped", None) or address
-        return any(address in network for network in self._proxies)
 
 
 @cache

@@ -25,6 +25,7 @@ from ninja.utils import check_csrf
 from . import auth, db, exports, live, server
 from .actor import CHAT, NOTIFY, Access, Scope
 from .conf import conf, django_setting
+from .crowd import crowd
 from .errors import (
     AgentError,
     Conflict,
@@ -225,9 +226,10 @@ class Bounded:
             await _refuse_body(send)
             return
 
-        address = address_of(scope)
+        address, places = address_of(scope), []
         try:
-            places = [await limits().request("address", address, _WAIT_SECONDS)]
+            if not crowd().is_proxy(address):
+                places.append(await limits().request("address", address, _WAIT_SECONDS))
         except RateLimited as error:
             await _refuse(send, 429, error)
             return

@@ -47,6 +47,22 @@ def test_a_proxys_address_is_not_one_clients(host):
     assert not here.dropped
 
 
+@pytest.mark.parametrize(
+    ("host", "trusted"),
+    [
+        ("10.0.0.7", True),
+        ("::ffff:10.0.0.7", True),
+        ("2001:db8:1:2::/64", True),
+        ("", True),
+        ("203.0.113.1", False),
+        ("2001:db8:1:3::/64", False),
+        ("unknown", False),
+    ],
+)
+def test_only_a_trusted_proxy_stands_for_others(host, trusted):
+    assert Crowd(1, 1, ["10.0.0.0/8", "2001:db8:1:2::/64"]).is_proxy(host) is trusted
+
+
 def test_when_descriptors_are_scarce_the_newest_of_the_largest_crowd_goes():
     here = Connections(scarce_from=6)
     for number in range(5):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from agent import server
 from agent.http import Bounded
 from tests.servers import Server
 
@@ -72,6 +73,60 @@ async def test_an_answer_waits_for_a_reader_of_daphne():
     transport.dataBuffer = b""
     await waiting
     assert [message["body"] for message in sent] == [b"more"]
+
+
+class Trickling:
+    """A client of daphne that takes so many bytes each time that somebody looks."""
+
+    def __init__(self, bytes_per_look):
+        self.bytes_per_look, self.aborted = bytes_per_look, False
+        self.dataBuffer, self.offset, self._left = b"", 0, 0
+
+    @property
+    def _tempDataLen(self):
+        self._left = max(self._left - self.bytes_per_look, 0)
+        return self._left
+
+    def abortConnection(self):
+        self.aborted = True
+
+    async def reply(self, message):
+        self._left += len(message.get("body", b""))
+
+
+@pytest.mark.parametrize(("bytes_per_look", "cut"), [(1, True), (8000, False)])
+async def test_a_response_has_to_be_read_at_some_pace(monkeypatch, bytes_per_look, cut):
+    monkeypatch.setattr(server, "_PACE_SECONDS", 0.5)
+    reader = Trickling(bytes_per_look)
+    done = []
+
+    async def application(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * 200_000})
+        done.append(True)
+
+    async def reply(protocol, message):
+        await reader.reply(message)
+
+    send = partial(reply, SimpleNamespace(transport=reader))
+    await Bounded(application, 10)({"type": "http", "headers": []}, None, send)
+    assert (reader.aborted, bool(done)) == (cut, not cut)
+
+
+async def test_a_large_body_is_sent_in_pieces_that_are_the_same_body():
+    body = bytes(range(256)) * 1000
+    sent = []
+
+    async def application(scope, receive, send):
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def send(message):
+        sent.append(message)
+
+    await Bounded(application, 10)({"type": "http", "headers": []}, None, send)
+    assert b"".join(message["body"] for message in sent) == body
+    assert [message["more_body"] for message in sent] == [True] * (len(sent) - 1) + [False]
+    assert max(len(message["body"]) for message in sent) <= 65536
 
 
 @pytest.mark.server

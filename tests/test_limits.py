@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from agent.actor import Actor
 from agent.conf import conf
 from agent.errors import RateLimited
+from agent.limit_table import table
 from agent.limits import SHARED_SECONDS, Limits, address_of, caller_of
 from agent.places import LEASE_SECONDS
 from agentsite import addresses
@@ -125,6 +126,79 @@ async def test_connects_in_a_minute_are_counted_by_address(process):
     await limits.connecting("203.0.113.10")
 
 
+async def test_connections_count_by_address_too_and_a_refused_one_takes_no_place(process):
+    limits = process(max_connections_per_address=3)
+    places = [await limits.open(f"visitor:{n}", "203.0.113.9") for n in range(3)]
+    await refused(limits.open("visitor:3", "203.0.113.9"))
+    await limits.open("visitor:3", "203.0.113.10")
+    await limits.open("visitor:3", "203.0.113.10")
+    await refused(limits.open("visitor:3", "203.0.113.10"))
+    await limits.open("visitor:4", "203.0.113.10")
+    await limits.close(places[0])
+    await limits.open("visitor:5", "203.0.113.9")
+
+
+async def test_changes_count_by_caller_and_by_address(process):
+    limits = process(max_writes_per_minute=2)
+    for _ in range(2):
+        await limits.write("user:1", "203.0.113.9")
+    error = await refused(limits.write("user:1", "203.0.113.9"))
+    assert 50 < error.retry_after <= 60
+    for n in range(18):
+        await limits.write(f"visitor:{n}", "203.0.113.9", "203.0.113.9")
+    await refused(limits.write("visitor:20", "203.0.113.9", "203.0.113.9"))
+    await limits.write("visitor:20", "203.0.113.10", "203.0.113.10")
+
+
+@pytest.mark.parametrize(
+    ("caller", "crowd"), [("visitor:a", "203.0.113.9"), ("address:203.0.113.9", "")]
+)
+async def test_anonymous_callers_of_an_address_have_a_bound_for_an_hour(process, caller, crowd):
+    limits = process(max_anonymous_writes_per_hour=3, max_queries_per_minute=100)
+    for _ in range(2):
+        await limits.query(caller, crowd)
+    await limits.write("visitor:b", "203.0.113.9", "203.0.113.9")
+    error = await refused(limits.query(caller, crowd))
+    assert 60 < error.retry_after <= 3600
+    await limits.query("user:1")
+
+
+async def test_notifications_have_a_limit_of_their_own(process):
+    limits = process(max_writes_per_minute=1)
+    for _ in range(10):
+        await limits.notification("token:1")
+    await refused(limits.notification("token:1"))
+    await limits.write("token:1")
+
+
+async def test_after_bad_tokens_an_address_is_refused_before_any_look_up(process):
+    limits = process()
+    for _ in range(3):
+        await limits.trying_token("203.0.113.9")
+        await limits.bad_token("203.0.113.9")
+    await refused(limits.trying_token("203.0.113.9"))
+    await limits.trying_token("203.0.113.10")
+    await limits.connecting("203.0.113.9")
+
+
+async def test_unfinished_requests_wait_for_each_other_and_not_for_ever(process):
+    limits = process(max_requests_per_address=2)
+    one, _ = [await limits.request("address", "203.0.113.9", 1) for _ in range(2)]
+    await limits.request("address", "203.0.113.10", 1)
+    await refused(limits.request("address", "203.0.113.9", 0.01))
+    waiting = asyncio.create_task(limits.request("address", "203.0.113.9", 30))
+    await asyncio.sleep(0)
+    await limits.end_request(one)
+    await waiting
+    await refused(limits.request("address", "203.0.113.9", 0.01))
+
+
+def test_the_table_has_every_limit_once():
+    limits = table(conf())
+    assert len({(limit.what, limit.who) for limit in limits}) == len(limits)
+    assert all(limit.most > 0 and limit.words for limit in limits)
+
+
 # several processes
 
 
@@ -150,6 +224,21 @@ async def test_queries_and_connects_count_over_all_processes(process, fresh_redi
     error = await refused(b.query("user:1"))
     assert 55 < error.retry_after <= 60
     await refused(b.connecting("203.0.113.9"))
+
+
+@pytest.mark.redis
+async def test_wrong_passwords_count_over_all_processes_and_a_right_one_takes_them_back(
+    process, fresh_redis
+):
+    url, _ = fresh_redis
+    a, b = (process(url, max_wrong_passwords_per_minute=2) for _ in range(2))
+    await a.guessing("203.0.113.1", "ann")
+    await b.guessing("203.0.113.2", "ann")
+    await refused(a.guessing("203.0.113.3", "ann"))
+    await b.signed_in("203.0.113.2", "ann")
+    await a.guessing("203.0.113.2", "ann")  # where the name signed in: a count of its own
+    await a.guessing("203.0.113.2", "ann")
+    await refused(b.guessing("203.0.113.2", "ann"))
 
 
 @pytest.mark.redis

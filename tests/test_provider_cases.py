@@ -6,6 +6,7 @@ import json
 import logging
 from typing import Any
 
+import httpx
 import pytest
 
 from agent import provider as provider_module
@@ -16,6 +17,7 @@ from tests.provider_case import DIRECTORY, CaseServer, case_server
 
 CASES = {path.stem: json.loads(path.read_text()) for path in sorted(DIRECTORY.glob("*.json"))}
 KEY = "sk-canary-of-the-cases"
+TLS = httpx.create_ssl_context()  # 50 ms, which every provider would take again
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -23,6 +25,7 @@ async def test_a_recorded_answer_becomes_what_it_means(
     name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(provider_module, "GRACE_SECONDS", 0.2)  # a case waits 0.4 s for "longer"
+    monkeypatch.setattr(httpx, "create_ssl_context", lambda **_: TLS)
     case = CASES[name]
     with caplog.at_level(logging.INFO, "agent"):
         async with case_server(case) as server:

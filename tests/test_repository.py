@@ -93,7 +93,28 @@ def test_development_runs_on_the_versions_that_production_does():
         assert development.get(package) == versions, package
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_production_runs_without_what_tests_need():
+    everything, production = locked("requirements.txt"), locked("requirements-production.txt")
+    assert production.keys() == everything.keys() - {
+        *("pytest", "pytest-django", "pytest-asyncio"),
+        *("colorama", "iniconfig", "pluggy", "pygments"),
+    }
+    assert production.items() <= everything.items()
+
+
+def test_no_image_changes_by_itself():
+    images = re.findall(r"^ARG PYTHON=(\S+)", text_of("Dockerfile"), re.MULTILINE)
+    images += re.findall(r"^FROM ([^$\s]+)", text_of("Dockerfile"), re.MULTILINE)
+    images += re.findall(r"^    image: (\S+:\S+)", text_of("docker-compose.yml"), re.MULTILINE)
+    assert len(images) == 3
+    for image in images:
+        assert re.search(r":\d+\.\d+(\.\d+)?-", image), image
+
+
+LOCKS = ["requirements.txt", "requirements-dev.txt", "requirements-production.txt"]
+
+
+@pytest.mark.parametrize("name", LOCKS)
 def test_a_lock_has_hashes_and_names_no_index_url_or_path(name):
     text = text_of(name)
     for requirement in re.split(r"\n(?=\S)", text):

@@ -6,14 +6,15 @@ from io import StringIO
 from uuid import uuid4
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
-from agent import expiry, protocol, queries, sessions, tokens, turns
+from agent import expiry, notifications, protocol, queries, sessions, tokens, turns
 from agent.actor import Actor
-from agent.errors import NotFound, SessionGone
+from agent.errors import NotFound, SessionGone, TooLarge
 from agent.models import Feedback, Message, Session, Turn
 from agent.sessions import Held
 from agent.turns import Lease, Outcome
@@ -311,3 +312,73 @@ def test_a_look_that_the_first_query_overtakes_does_not_take_the_session_for_del
 
     with connection.execute_wrapper(overtaken):
         assert sessions._view(held).last_seq == 0
+
+
+# what adds no row
+
+
+async def test_the_same_title_again_is_no_message():
+    held = await sync_to_async(stored)()
+    await sessions.rename(held, "Reports")
+    rows = await Message.objects.filter(session=held.id).acount()
+    for _ in range(3):
+        await sessions.rename(held, "Reports")
+    assert await Message.objects.filter(session=held.id).acount() == rows
+    assert (await Session.objects.aget(id=held.id)).last_seq == rows
+    await sessions.rename(held, "Other")
+    assert await Message.objects.filter(session=held.id).acount() == rows + 1
+
+
+async def test_forgetting_what_is_forgotten_is_no_message():
+    held = await sync_to_async(stored)()
+    await sessions.clear(held)
+    rows = await Message.objects.filter(session=held.id).acount()
+    await sessions.clear(held)
+    assert await Message.objects.filter(session=held.id).acount() == rows
+    await sync_to_async(exchange)(held)
+    await sessions.clear(held)
+    assert await Message.objects.filter(session=held.id).acount() == rows + 3
+
+
+@pytest.mark.parametrize("judged", [{"rating": "up"}, {"rating": "up", "content": "good"}])
+async def test_the_same_judgement_again_is_answered_and_is_no_message(judged):
+    held = await sync_to_async(stored)()
+
+    async def judge(**fields):
+        feedback = protocol.HumanFeedback(type="human_feedback", id="f", **fields)
+        answer = await sessions.give_feedback(held, feedback)
+        return answer.frame() if answer else None, await Message.objects.acount()
+
+    answer, rows = await judge(**judged)
+    assert answer is None, "every connection gets it"
+    answer, same = await judge(**judged)
+    assert same == rows
+    assert (answer["type"], answer["ref"], answer["rating"]) == ("feedback", "f", "up")
+    assert "seq" not in answer
+    assert (await judge(rating=None))[1] == rows + 1
+    answer, same = await judge(rating=None)
+    assert answer["rating"] is None and same == rows + 1
+
+
+async def test_a_full_session_takes_no_more_from_callers_and_all_from_the_server(settings):
+    held = await sync_to_async(stored)()
+    settings.AGENT = {**settings.AGENT, "max_session_messages": 3}
+    done = await sync_to_async(ask)(held, "third", HERE, id="third")
+    feedback = protocol.HumanFeedback(type="human_feedback", rating="up")
+    for refused in (
+        sessions.rename(held, "x"),
+        sessions.clear(held),
+        sessions.give_feedback(held, feedback),
+        sync_to_async(ask)(held, "fourth"),
+        notifications.notify(str(held.id), notifications.Notice(content="x"), of_user=None),
+    ):
+        with pytest.raises(TooLarge, match="Start a new chat"):
+            await refused
+    assert (await sync_to_async(ask)(held, "third", id="third")).turn_id == done.turn_id
+
+    def end():
+        with transaction.atomic():
+            return turns.finish(done.claimed, Outcome("done", "stop"))
+
+    assert await sync_to_async(end)()
+    assert (await Session.objects.aget(id=held.id)).last_seq == 4

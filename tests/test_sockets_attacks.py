@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 
 import pytest
 from websockets.exceptions import WebSocketException
@@ -196,3 +197,39 @@ async def test_more_clients_than_descriptors_do_not_harm_those_who_are_served(ba
             async with server.connect() as late:
                 await late.end(await late.ask("say: after"))
         server.assert_nothing_broke()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+async def test_pages_leave_no_connection_to_the_database_behind(server):
+    def open_files():
+        links = Path(f"/proc/{server.pid}/fd").iterdir()
+        names = []
+        for link in links:
+            with suppress(OSError):
+                names.append(str(link.readlink()))
+        return len([name for name in names if name.startswith(str(server.database))])
+
+    def page():
+        assert server.request("GET", "/", {"Cookie": "sessionid=" + "x" * 32})[0] == 200
+
+    await asyncio.gather(*(asyncio.to_thread(page) for _ in range(60)))
+    assert open_files() <= 3 * 8, "a file, its log and its index for each thread of ours"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="has all of 127.0.0.0/8")
+async def test_one_address_cannot_take_every_descriptor(backend, provider):
+    with Narrow(backend, provider.base_url) as server:
+        async with AsyncExitStack() as stack:
+
+            async def crowd():
+                with suppress(OSError, WebSocketException, Dropped):
+                    await stack.enter_async_context(raw(server.port))
+
+            await asyncio.gather(*(crowd() for _ in range(300)))
+            for _ in range(30):
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1", server.port, local_addr=("127.0.0.2", 0)
+                )
+                stack.callback(writer.close)
+                writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert (await reader.readline()).startswith(b"HTTP/1.1 200")
