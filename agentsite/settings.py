@@ -218,6 +218,8 @@ _COOKIE = "" if not SECURE_COOKIES else "__Secure-" if BASE_PATH else "__Host-"
 SESSION_COOKIE_NAME = f"{_COOKIE}sessionid"
 CSRF_COOKIE_NAME = f"{_COOKIE}csrftoken"
 VISITOR_COOKIE_NAME = f"{_COOKIE}agent_visitor"
+# Words for staff between two pages: in the session, since their cookie would have another name.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 # HTTPS_ONLY=0 says that the proxy redirects and sends HSTS, or that there is no HTTPS; what is left
 # to say then, agent.checks says.
 SILENCED_SYSTEM_CHECKS = (
