@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import sys
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -256,16 +256,15 @@ async def test_a_response_that_trickles_out_is_cut(server):
     )
     head = f"GET /api/sessions/{session}/export?format=json HTTP/1.1\r\nHost: localhost\r\n"
     head += "".join(f"{key}: {value}\r\n" for key, value in token.items()) + "\r\n"
-    peer = socket.socket()
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    peer.connect(("127.0.0.1", server.port))
-    peer.setblocking(False)
-    loop = asyncio.get_running_loop()
-    await loop.sock_sendall(peer, head.encode())
-    async with asyncio.timeout(100):
-        with suppress(ConnectionResetError):
-            while await loop.sock_recv(peer, 40):  # noqa: ASYNC110
-                await asyncio.sleep(1)
-    peer.close()
+    await eventually(lambda: connections_on(server.port) == 0, "the end of the others", 30)
+    with closing(socket.create_connection(("127.0.0.1", server.port))) as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.sendall(head.encode())
+
+        def trickle():
+            peer.recv(40)
+            return connections_on(server.port) == 0
+
+        await eventually(trickle, "the end of a response that nobody reads", 80)
     async with server.connect() as client:
         await client.end(await client.ask("say: fine"))
