@@ -7,6 +7,7 @@ parameter that a server's error names is left out, or sent by its other name; se
 from __future__ import annotations
 
 import base64
+import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,13 +21,23 @@ MAX_FALLBACK_MODELS = 3
 REASONING_EFFORTS = ("minimal", "low", "medium", "high")
 
 _PATH = "/chat/completions"
+_MAX_HOST_CHARS = 253
+#: With underscores, which names of containers have.
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?", re.IGNORECASE)
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 #: What may be left out, in the order in which an error's words are searched.
 _OPTIONAL = (
     *_TOKEN_LIMITS,
     *("temperature", "stream_options", "reasoning_effort", "reasoning", "models", "stream"),
 )
-_SYSTEM_ROLE = re.compile(r"system|roles must alternate")
+_SYSTEM_ROLE = re.compile(
+    r"system|developer instruction|roles must alternate|only user\b.{0,40}\broles are supported"
+)
+#: Where servers call a parameter otherwise.
+_SPELLINGS = {
+    "reasoning_effort": r"reasoning[ _]effort|support thinking|think value",
+    "stream_options": r"stream[ _]options|include_usage",
+}
 _TOO_MUCH = re.compile(r"too (large|high|big)|exceed|at most|greater|less than")
 
 
@@ -85,9 +96,10 @@ def endpoint(base_url: str) -> Endpoint:
         name = parts.hostname if is_usable else None
     except ValueError:  # `port` looks at its range, and would tell what the address is
         name = None
-    if not name:
+    if not name or not _is_host(name):
         raise ValueError("The provider's base URL is not an http(s) address.")
-    if parts.fragment or any(char.isspace() for char in base_url.strip()):
+    unreadable = any(char.isspace() or not char.isprintable() for char in base_url.strip())
+    if parts.fragment or unreadable:
         raise ValueError("The provider's base URL has a fragment or blanks.")
     path = parts.path.rstrip("/")
     if not path.endswith(_PATH):
@@ -100,6 +112,19 @@ def endpoint(base_url: str) -> Endpoint:
     packed = base64.b64encode(f"{unquote(parts.username)}:{password}".encode()).decode()
     secrets = (packed, password, parts.password or "")
     return Endpoint(url, name, f"Basic {packed}", secrets)
+
+
+def _is_host(name: str) -> bool:
+    """Whether a connection to it can be tried: a name of labels, or an IP address."""
+    if ":" in name:  # IPv6, which stood in brackets
+        return True
+    try:
+        ascii_name = name.encode("idna").decode()  # no label is empty or too long
+        if re.fullmatch(r"[0-9.]+", ascii_name):
+            ipaddress.IPv4Address(ascii_name)
+    except ValueError:
+        return False
+    return len(ascii_name) <= _MAX_HOST_CHARS and bool(_HOST.fullmatch(ascii_name))
 
 
 def headers_of(api_key: str, credentials: str, title: str, referer: str) -> dict[str, str]:
@@ -187,7 +212,8 @@ def refused_parameter(
 def _names(error: ProviderError, parameter: str) -> bool:
     if error.parameters & set(_OPTIONAL):  # the field for it says more than the words
         return parameter in error.parameters
-    return bool(re.search(rf"(?<![a-z]){parameter}(?![a-z]|_[a-z])", error.words))
+    name = _SPELLINGS.get(parameter, parameter)
+    return bool(re.search(rf"(?<![a-z])({name})(?![a-z]|_[a-z])", error.words))
 
 
 def _leave_out(body: dict[str, Any], parameter: str, *, rename: bool) -> bool:

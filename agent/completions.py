@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
 from .errors import AnswerUnreadable, ProviderRejected, ProviderUnavailable
@@ -19,6 +19,7 @@ from .finish_reasons import Ending, ending_of
 from .message_parts import Parts, parts_of
 from .provider_errors import error_in, error_of, identifier, parsed
 from .thinking import ThinkingSplitter
+from .usage_fields import usage_in
 
 log = logging.getLogger(__name__)
 
@@ -258,28 +259,10 @@ class Decoder:
     # usage
 
     def _note_usage(self, fields: Mapping[str, Any], choice: Mapping[str, Any]) -> None:
-        groq = fields.get("x_groq")
-        places = (fields, choice, groq if isinstance(groq, dict) else {})
-        usage = next((u for place in places if isinstance(u := place.get("usage"), dict)), {})
-        known = self._usage
-        self._usage = Usage(
-            _first(known.prompt_tokens, usage, "prompt_tokens", "input_tokens"),
-            _first(known.completion_tokens, usage, "completion_tokens", "output_tokens"),
-            known.cost if (cost := _cost(usage.get("cost"))) is None else cost,
-            known.model or _model(fields.get("model")),
-            _first(
-                known.reasoning_tokens,
-                usage,
-                *("completion_tokens_details.reasoning_tokens", "reasoning_tokens"),
-                "output_tokens_details.reasoning_tokens",
-            ),
-            _first(
-                known.cached_tokens,
-                usage,
-                *("prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens"),
-                *("prompt_cache_hit_tokens", "cache_read_input_tokens", "cached_tokens"),
-            ),
-        )
+        found: dict[str, Any] = dict(usage_in(fields, choice))
+        if self._usage.model is None:
+            found["model"] = _model(fields.get("model"))
+        self._usage = replace(self._usage, **found)
 
     def _tell(self) -> Iterator[Usage]:
         if self._usage != self._told:
@@ -310,38 +293,12 @@ def _source(annotation: Any) -> Source | None:
     return Source(clean(url), title[:MAX_TITLE_CHARS])
 
 
-def _first(known: int | None, usage: Mapping[str, Any], *names: str) -> int | None:
-    """The first count that there is; a name with a dot is that of a nested object."""
-    for name in names:
-        outer, _, inner = name.rpartition(".")
-        place = usage.get(outer) if outer else usage
-        if isinstance(place, dict) and (count := _count(place.get(inner))) is not None:
-            return count
-    return known
-
-
 def clean(text: str) -> str:
     """The text without what databases and UTF-8 refuse: NUL and lone surrogates."""
     if text.isascii():
         return text.replace("\0", "\ufffd")
     utf16 = text.encode("utf-16-le", "surrogatepass")  # joins the pairs
     return utf16.decode("utf-16-le", "replace").replace("\0", "\ufffd")
-
-
-def _count(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
-        return None
-    return int(value) if 0 <= value < 2**31 else None
-
-
-def _cost(value: object) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        cost = Decimal(str(value))
-        return cost.quantize(Decimal("1e-8")) if 0 <= cost < 1_000_000 else None
-    except (InvalidOperation, ValueError):  # no number, NaN, or a huge one
-        return None
 
 
 def _model(value: object) -> str | None:

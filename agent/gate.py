@@ -29,6 +29,8 @@ from .limits import limits
 _HEALTH_PATHS = ("/healthz", "/readyz", "/metrics")
 _STAFF_PATH = "/admin/"
 _SIGN_IN_PATHS = ("/login/", "/admin/login/")
+#: How long a try waits for an earlier one with the same name.
+_NAME_SECONDS = 30.0
 _NAME_FIELD = "username"  # of Django's form, whatever the field of the user model is called
 
 
@@ -59,11 +61,19 @@ class Gate:
         """
         address, name = address_of_request(request), _counted_name(request)
         await limits().signing_in(address)
-        async with self._names.setdefault(name, asyncio.Lock()):
+        mine = self._names.setdefault(name, asyncio.Lock())
+        try:
+            async with asyncio.timeout(_NAME_SECONDS):
+                await mine.acquire()
+        except TimeoutError:
+            raise Overloaded(retry_after=_NAME_SECONDS) from None
+        try:
             await limits().guessing(address, name)
             response = await self._respond(request)
             if _same_name(getattr(request, "signed_in_as", ""), name):
                 await limits().signed_in(address, name)
+        finally:
+            mine.release()
         return response
 
     async def _respond(self, request: HttpRequest) -> HttpResponseBase:

@@ -6,6 +6,7 @@ unknown user that hides that there is none, another password, another number of 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,10 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from . import db, metrics
 from .errors import Overloaded
 
-#: Hashes at once. Each takes a core for about half a second.
-_AT_ONCE = 2
+#: Hashes at once. Each takes a core for about half a second; the others are for those who chat.
+_AT_ONCE = max((os.cpu_count() or 1) // 2, 1)
 #: How long one waits for its turn.
-_WAIT_SECONDS = 15.0
+_WAIT_SECONDS = 30.0
 
 _places = threading.BoundedSemaphore(_AT_ONCE)
 

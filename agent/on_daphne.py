@@ -30,7 +30,8 @@ class Connection(tcp.Server):
         self.expect()
 
     def _host(self) -> str:
-        return str(getattr(self.getPeer(), "host", ""))
+        peer: Any = self.getPeer()  # type: ignore[no-untyped-call]
+        return str(getattr(peer, "host", ""))
 
     def _drop(self) -> None:
         reactor.callLater(0, self.abortConnection)  # a new one is not set up yet

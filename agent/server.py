@@ -110,7 +110,8 @@ class _Uvicorn(uvicorn.Server):
         _end_in_any_case()
         ending = asyncio.create_task(super().shutdown(sockets))
         await asyncio.wait({ending}, timeout=_LAST_SECONDS)
-        for connection in list(self.server_state.connections):
+        connections: list[Any] = list(self.server_state.connections)  # all of them ours
+        for connection in connections:
             connection.drop()
         await ending
 

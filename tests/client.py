@@ -228,7 +228,8 @@ class Transcript:
                     _require({"turn", "partial", "usage"} <= set(frame), "fields", frame)
                     _require(set(frame["usage"]) == _USAGE, "usage", frame)
             case "feedback":
-                _require({"seq", "target", "rating"} <= set(frame), "fields are missing", frame)
+                # without a seq it answers feedback that changed nothing, to its sender alone
+                _require({"target", "rating"} <= set(frame), "fields are missing", frame)
 
     def _begin(self, frame: Frame) -> None:
         if frame["type"] == "error":  # refused: nothing follows

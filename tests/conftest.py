@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from hypothesis import settings
 
 from tests.services import Postgres, Redis, start_postgres, start_redis
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no defect of ours
+settings.load_profile("untimed")
 
 pytest.register_assert_rewrite("tests.browser", "tests.client", "tests.servers")
 

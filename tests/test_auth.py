@@ -233,6 +233,22 @@ def test_a_visitor_keeps_its_id():
     assert len(Signer(salt="agent.visitor").unsign(value)) == 32
 
 
+@pytest.mark.django_db
+def test_a_login_of_a_former_key_stays_until_a_page_renews_it(settings):
+    user = get_user_model().objects.create_user("ann")
+    client = Client()
+    client.force_login(user)
+    login = f"sessionid={client.cookies['sessionid'].value}"
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "another key of the same length, more or less, for tests"
+    for _ in range(2):  # a look that renewed it would have ended it
+        access = auth.authenticate_request(request(cookies=login))
+        assert access.actor == Actor(user_id=user.pk)
+    assert client.get("/").wsgi_request.user == user
+    assert client.cookies["sessionid"].value not in login
+    assert client.get("/").wsgi_request.user == user
+
+
 def test_a_caller_has_an_opaque_name_of_its_own_that_stays(settings):
     callers = [
         Actor(user_id=1),

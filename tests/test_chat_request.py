@@ -68,6 +68,8 @@ def test_the_effort_has_the_shape_that_the_host_takes() -> None:
         ("https://h:8443/x?api-version=1&b", "https://h:8443/x/chat/completions?api-version=1&b"),
         ("http://[::1]:1/v1", "http://[::1]:1/v1/chat/completions"),
         (" http://h/v1 ", "http://h/v1/chat/completions"),
+        ("http://my_model-1.local./v1", "http://my_model-1.local./v1/chat/completions"),
+        ("http://hé.example/v1", "http://hé.example/v1/chat/completions"),
     ],
 )
 def test_the_path_is_added_to_the_base_url_s_path(base_url: str, url: str) -> None:
@@ -92,6 +94,21 @@ def test_credentials_of_the_base_url_become_a_header_and_leave_the_url() -> None
         "http://h:99999",
         "http://h#x",
         "http://h/a b",
+        "http://h/a\0b",
+        "http://h..x/v1",
+        "http://.",
+        "http://*/v1",
+        "http://h%zz/v1",
+        "http://999.1.1.1/v1",
+        "http://-bad/v1",
+        "http://$HOST/v1",
+        "http://<host>/v1",
+        "http://one,two/v1",
+        "http://h\\x/v1",
+        "http://[::1/v1",
+        "http://user:pw@/v1",
+        f"http://{'a' * 64}.example/v1",
+        f"http://{'a.' * 127}example/v1",
     ],
 )
 def test_a_base_url_that_cannot_work_is_refused_without_repeating_it(base_url: str) -> None:

@@ -1,4 +1,4 @@
-"""Signing in is slowed down before anything is looked up, and tells when to come back.
+"""Signing in is slowed down before anything is looked up; a refusal says when to return.
 
 Without the mark `django_db` any use of the database fails the test.
 """

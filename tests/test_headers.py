@@ -46,10 +46,14 @@ def signed_in(server, name):
     """Such a browser of somebody; the client would not send cookies that are for HTTPS alone."""
     person = behind_the_proxy(server)
     cookies = kept(person.http.get("/login/"))
-    fields = {"csrfmiddlewaretoken": cookies["csrftoken"], "username": name, "password": PASSWORD}
+    fields = {
+        "csrfmiddlewaretoken": cookies["__Host-csrftoken"],
+        "username": name,
+        "password": PASSWORD,
+    }
     person.http.headers["Cookie"] = line(cookies)
     cookies |= kept(person.http.post("/login/", data=fields))
-    assert "sessionid" in cookies
+    assert "__Host-sessionid" in cookies
     person.http.headers["Cookie"] = line(cookies)
     return person
 
@@ -78,7 +82,9 @@ def assert_safe(answer, what=""):
     )
     for cookie in answer.headers.get_list("set-cookie"):
         assert "Secure" in cookie and "SameSite=Lax" in cookie, f"{what}: {cookie}"
-        assert "HttpOnly" in cookie or cookie.startswith("csrftoken="), f"{what}: {cookie}"
+        assert cookie.startswith("__Host-") and "Path=/;" in f"{cookie};", f"{what}: {cookie}"
+        assert "Domain" not in cookie, f"{what}: {cookie}"
+        assert "HttpOnly" in cookie or cookie.startswith("__Host-csrf"), f"{what}: {cookie}"
 
 
 def test_every_address_answers_with_them(site):

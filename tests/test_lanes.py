@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
@@ -12,6 +13,7 @@ from django.db import connection
 from agent import db, hashing
 from agent.errors import Overloaded
 from agent.lanes import CHAT, CONNECTIONS, PAGES, POOL_SIZE, STAFF
+from agentsite.databases import database
 
 pytestmark = pytest.mark.database
 
@@ -45,9 +47,7 @@ async def in_lane(name, function):
 
 
 def test_the_pool_is_as_large_as_all_lanes_together():
-    from agentsite import settings
-
-    config = settings._database("postgres://user:password@host:5432/name")
+    config = database("postgres://user:password@host:5432/name", Path())
     assert config["OPTIONS"]["pool"]["max_size"] == POOL_SIZE == sum(CONNECTIONS.values())
 
 
@@ -132,11 +132,11 @@ async def test_neither_slot_nor_connection_is_held_while_a_password_is_hashed(mo
                     await sync_to_async(view)()
 
     requests = [asyncio.create_task(request()) for _ in range(3 * CONNECTIONS[PAGES])]
-    for _ in range(2):
+    for _ in range(hashing._AT_ONCE):
         await asyncio.to_thread(hashing_now.acquire)
     for _ in range(2 * CONNECTIONS[PAGES]):
         assert await in_lane(PAGES, lambda: "fine") == "fine"
-    assert len(seen) == 2, "hashes at once are bounded"
+    assert len(seen) == hashing._AT_ONCE, "hashes at once are bounded"
     go.set()
     await asyncio.gather(*requests)
     assert seen == [False] * len(requests)

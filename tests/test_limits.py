@@ -6,14 +6,17 @@ from dataclasses import replace
 from uuid import UUID
 
 import pytest
+from channels_redis.pubsub import RedisPubSubChannelLayer
+from structlog.testing import capture_logs
 
 from agent.actor import Actor
 from agent.conf import conf
 from agent.errors import RateLimited
 from agent.limits import SHARED_SECONDS, Limits, address_of, caller_of
 from agent.places import LEASE_SECONDS
+from agentsite import addresses
 
-from .services import free_port, start_redis
+from .services import Redis, free_port, start_redis
 
 DEFAULTS = {
     "max_connections_per_user": 2,
@@ -273,3 +276,29 @@ async def test_a_frozen_redis_holds_nothing_up_and_counts_again_when_it_is_back(
             await a._places.renew(part)
         await b.open("user:1")
         await refused(b.open("user:1"))
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("form", ["?db=2&password=word", ":word@?db=2"])
+async def test_a_redis_on_a_socket_counts_and_carries(form):
+    with Redis(password="word") as redis:
+        redis.start()
+        before, _, options = form.rpartition("?")
+        url = f"unix://{before}{redis.socket}?{options}"
+        assert addresses.redis(url) == url
+        one, two = (Limits(replace(conf(), redis_url=url, **DEFAULTS)) for _ in range(2))
+        layer = RedisPubSubChannelLayer(hosts=[{"address": url}])
+        try:
+            with capture_logs() as lines:
+                for limits in (one, two, one):
+                    await limits.query("ann")
+            assert not lines
+            assert await one._shared.redis.dbsize() > 0
+            channel = await layer.new_channel()
+            await layer.group_add("group", channel)
+            await layer.group_send("group", {"type": "told"})
+            assert await layer.receive(channel) == {"type": "told"}
+        finally:
+            await layer.flush()
+            await one.aclose()
+            await two.aclose()

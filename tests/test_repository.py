@@ -44,11 +44,13 @@ def locked(name):
 
 
 def variables_read():
-    """Names that settings.py passes to a reader of the environment, or asks `os.environ` for."""
-    tree = ast.parse(text_of("agentsite/settings.py"))
-    readers = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)} | {"os"}
+    """Names that agentsite passes to a reader of the environment, or asks `os.environ` for."""
+    files = [text_of(f"agentsite/{name}.py") for name in ("environment", "settings")]
+    trees = [ast.parse(text) for text in files]
+    readers = {node.name for node in trees[0].body if isinstance(node, ast.FunctionDef)} | {"os"}
     return {
         node.args[0].value
+        for tree in trees
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and ast.unparse(node.func).split(".")[0] in readers

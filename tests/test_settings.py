@@ -244,7 +244,9 @@ def test_a_directory_may_have_any_name(tmp_path, name):
     """The default file, its key and static files are paths, and never go through an address."""
     root = tmp_path / name
     root.mkdir()
-    shutil.copytree(ROOT / "agentsite", root / "agentsite")
+    others = shutil.ignore_patterns("static", "templates", "migrations", "management")
+    for package in ("agentsite", "agent"):
+        shutil.copytree(ROOT / package, root / package, ignore=others)
     clean = {"PATH": os.environ["PATH"], "ENV_FILE": "", "DEBUG": "1"}
     done = subprocess.run(
         [sys.executable, "-c", PRINT], cwd=root, env=clean, capture_output=True, text=True

@@ -515,3 +515,19 @@ async def test_feedback_is_for_the_latest_response_or_the_one_that_is_named(serv
                 bad = {"type": "human_feedback", "rating": "up", "target": target}
                 await client.send({**bad, "id": f"bad{number}"})
                 assert (await client.reply(f"bad{number}"))["code"] == "not_found"
+
+
+async def test_what_changes_nothing_is_answered_and_told_to_nobody_else(server):
+    async with server.connect() as client:
+        answer = await client.end(await client.ask("say: one"))
+        async with server.connect(headers=client.credentials) as tab:
+            await tab.ready()
+            for number in range(3):
+                await client.send({"type": "human_feedback", "rating": "up", "id": f"f{number}"})
+                told = await client.reply(f"f{number}")
+                assert (told["type"], told["target"]) == ("feedback", answer["id"])
+                assert ("seq" in told) is (number == 0)
+                assert (await client.command("rename", title="Reports"))["status"] == "done"
+            await tab.expect("notification", event="renamed")
+            await client.command("rename", title="Other")
+            await tab.expect("notification", event="renamed", title="Other", seq=5)
