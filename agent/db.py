@@ -50,11 +50,12 @@ DATABASE_ERRORS = (OperationalError, InterfaceError)
 
 #: What psycopg and Django file under defects of the caller, and is the state of the database: it
 #: ended the connection because this process was frozen within a transaction; it takes no writes;
-#: it has no such table (yet).
+#: it has no such table or column (yet).
 _STATES = {
     "25P03": "terminated while this process was frozen",
     "25006": "read-only",
     "42P01": "a table is missing",
+    "42703": "a column is missing",
 }
 #: Errors of SQLite and PostgreSQL by which a database that answers refuses to be written.
 _REFUSALS = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR", "25006", "53100", "58030")

@@ -21,7 +21,7 @@ PAGE_CHARS = 256 * 1024
 #: Rows of a page of a replay or an export.
 PAGE_ROWS = 200
 #: How many lengths are asked for first; the next time twice as many.
-_LENGTHS = 32
+_LENGTHS = 64
 #: What a message's row holds that its frame shows.
 _CHARS = (
     Length("content")

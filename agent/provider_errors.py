@@ -33,10 +33,10 @@ from .retry_after import retry_after
 
 _OPERATOR = "Only the operator of this site can mend that."
 _REJECTIONS: Mapping[Cause, str] = {
-    "key": f"The model's provider did not accept the API key of this site. {_OPERATOR}",
-    "credit": f"The credit of this site at the model's provider is used up. {_OPERATOR}",
-    "model": f"The model of this site is not known to its provider. {_OPERATOR}",
-    "address": "This site's model was not found: its name, or its provider's address, is wrong."
+    "key": f"The model's provider refused the API key of this site. {_OPERATOR}",
+    "credit": f"The model's provider refused: the credit of this site is used up. {_OPERATOR}",
+    "model": f"The model's provider refused: it does not know the model of this site. {_OPERATOR}",
+    "address": "The model's provider refused: this site asks for the model at a wrong address."
     f" {_OPERATOR}",
     "moderation": "The model's provider refused this message for its content. Ask in another way.",
     "": "",

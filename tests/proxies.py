@@ -174,7 +174,7 @@ class Browser:
         """Look at the form and send it; returns the status of the answer."""
         form = self.get("/login/")
         assert form.status_code == 200
-        token = self.http.cookies.get("csrftoken") or ""
+        token = self.http.cookies.get("__Host-csrftoken") or ""
         fields = {"username": name, "password": password, "csrfmiddlewaretoken": token}
         return self.post("/login/", fields).status_code
 
