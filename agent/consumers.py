@@ -377,7 +377,12 @@ def _done(command: protocol.Command, content: str = "Done", **fields: Any) -> St
 def _internal(error: Exception, *, retry_after: float | None = None) -> InternalError:
     if isinstance(error, db.DATABASE_ERRORS):
         unavailable = StorageUnavailable(retry_after=retry_after or live.comeback_seconds())
-        log.info("a frame was refused", incident=unavailable.incident, reason=db.reason(error))
+        log.info(
+            "a frame was refused",
+            incident=unavailable.incident,
+            error=type(error).__name__,
+            reason=db.reason(error),
+        )
         return unavailable
     internal = InternalError(retry_after=retry_after)
     log.error(

@@ -126,7 +126,12 @@ def _invalid(problem: dict[str, Any]) -> InvalidMessage:
 
 def _unavailable(error: Exception) -> StorageUnavailable:
     unavailable = StorageUnavailable(retry_after=live.comeback_seconds())
-    log.info("a request was refused", incident=unavailable.incident, reason=db.reason(error))
+    log.info(
+        "a request was refused",
+        incident=unavailable.incident,
+        error=type(error).__name__,
+        reason=db.reason(error),
+    )
     return unavailable
 
 
