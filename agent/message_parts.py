@@ -43,8 +43,7 @@ def parts_of(choice: Mapping[str, Any], *, only_delta: bool = False) -> Parts:
     Raises:
         AnswerUnreadable: it has content that is no text in any known form.
     """
-    names = ("delta",) if only_delta else ("message",)
-    delta = next((choice[name] for name in names if choice.get(name) is not None), None)
+    delta = choice.get("delta" if only_delta else "message")
     if delta is None and "text" in choice:
         delta = {"content": choice["text"]}
     if not isinstance(delta, dict):

@@ -98,9 +98,8 @@ class ProviderError:
             return ProviderRateLimited(retry_after=self.wait)
         if status in _TIMED_OUT:
             return ProviderTimeout(retry_after=self.wait)
-        if (
-            300 <= status < 500 and status not in _PASSING
-        ):  # a redirect is not followed: it would take the key elsewhere
+        # a redirect is not followed: it would take the key elsewhere
+        if 300 <= status < 500 and status not in _PASSING:
             return ProviderRejected(_REJECTIONS[self._cause(status)])
         return ProviderUnavailable(retry_after=self.wait)
 
