@@ -26,8 +26,8 @@ from . import (
     metrics,
     protocol,
     queries,
-    server,
     sessions,
+    transport,
     worker,
 )
 from .actor import CHAT, Access
@@ -153,10 +153,10 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     def _abort_in(self, seconds: float) -> None:
         """Drop the connection then if its client has not taken the close frame."""
-        asyncio.get_running_loop().call_later(seconds, server.abort, self.base_send)
+        asyncio.get_running_loop().call_later(seconds, transport.abort, self.base_send)
 
     async def _send_text(self, text: str) -> None:
-        await server.writable(self.base_send)
+        await transport.writable(self.base_send)
         await self.send(text_data=text)
 
     def _welcome(self, view: View, replay_from: int, resumed: bool) -> Frame:

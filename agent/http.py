@@ -22,7 +22,7 @@ from ninja.parser import Parser
 from ninja.security.base import AuthBase
 from ninja.utils import check_csrf
 
-from . import auth, db, exports, live, server
+from . import auth, db, exports, live, transport
 from .actor import CHAT, NOTIFY, Access, Scope
 from .conf import conf, django_setting
 from .crowd import crowd
@@ -257,20 +257,20 @@ class Bounded:
 
         async def paced(message: Any) -> None:
             for part in _parts(message):
-                await server.taken(send)
+                await transport.taken(send)
                 await send(part)
 
         try:
             await self._application(scope, counted, paced)
-            await server.taken(send)
+            await transport.taken(send)
         except _BodyTooLarge:
             await _refuse_body(send)
         except exports.Ended as ended:
             log.info("an export was cut off", reason=str(ended))
-            server.abort(send)
+            transport.abort(send)
             while (await receive())["type"] != "http.disconnect":
                 pass
-        except server.TooSlow:
+        except transport.TooSlow:
             log.info("a response was not read")
 
 

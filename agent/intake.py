@@ -1,6 +1,6 @@
-"""How much of what a client sends is looked at, and when: the same rules for both servers. No I/O.
+"""How much of what a client sends is looked at, and when. No I/O.
 
-Neither server bounds what one connection may make it do in one go: 256 KiB of tiny frames are half
+uvicorn does not bound what one connection may make it do in one go: 256 KiB of tiny frames are half
 a second of parsing during which nobody else is served, and pings, fragments and unfinished requests
 are free. An `Intake` hands on a slice at a time, and no more while the application has unread
 messages; what no application ever sees is counted, and too much of it ends the connection.

@@ -100,7 +100,7 @@ ROOT_URLCONF = "agentsite.urls"
 ASGI_APPLICATION = "agentsite.asgi.application"
 
 INSTALLED_APPS = [
-    "daphne",  # first: it gives runserver its WebSocket side
+    "agent",  # first: its runserver counts
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -110,7 +110,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "csp",
-    "agent",
 ]
 
 MIDDLEWARE = [

@@ -180,7 +180,7 @@ async def test_a_full_disk_is_told_and_recovers(provider, small_disk):
             while True:
                 file.write(bytes(4096))
 
-    with Server("uvicorn", provider.base_url, environment=environment) as server:
+    with Server(provider.base_url, environment=environment) as server:
         await outage(server, fill, filler.unlink, "database or disk is full")
         server.assert_nothing_broke()
 
@@ -199,7 +199,7 @@ def _sets(url, value):
 @pytest.mark.timeout(300)
 async def test_a_read_only_postgresql_is_told_and_recovers(provider, postgres_url):
     environment = {"DATABASE_URL": postgres_url}
-    server = Server("uvicorn", provider.base_url, environment=environment)
+    server = Server(provider.base_url, environment=environment)
     server.manage("migrate", "--verbosity", "0")
     with server:
         await outage(
@@ -214,12 +214,11 @@ async def test_a_read_only_postgresql_is_told_and_recovers(provider, postgres_ur
 @pytest.mark.server
 @pytest.mark.postgres
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("backend", ["uvicorn", "daphne"])
-async def test_a_process_ends_by_itself_though_its_database_is_frozen(backend, provider):
+async def test_a_process_ends_by_itself_though_its_database_is_frozen(provider):
     with Postgres() as postgres:
         postgres.start()
         environment = {"DATABASE_URL": postgres.url, "DRAIN_SECONDS": "1"}
-        server = Server(backend, provider.base_url, environment=environment)
+        server = Server(provider.base_url, environment=environment)
         server.manage("migrate", "--verbosity", "0")
         with server:
             async with server.connect() as client:
@@ -237,7 +236,7 @@ async def test_a_process_ends_by_itself_though_its_database_is_frozen(backend, p
 @pytest.mark.server
 async def test_a_server_before_its_migrations_names_what_is_missing(provider, tmp_path):
     url = f"sqlite:///{tmp_path}/{uuid4().hex}.sqlite3"
-    with Server("uvicorn", provider.base_url, environment={"DATABASE_URL": url}) as server:
+    with Server(provider.base_url, environment={"DATABASE_URL": url}) as server:
         await readiness(server, ["database", "migrations"])
         server.manage("migrate", "--verbosity", "0")
         await readiness(server, [])
