@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent import transport
-from agent.http import Bounded
+from agent.api.http import Bounded
+from agent.connection import transport
 from tests.servers import Server
 
 pytest_plugins = ["tests.servers"]

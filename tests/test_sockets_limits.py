@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from agent.places import LEASE_SECONDS
+from agent.access.connection_slots import LEASE_SECONDS
 
 from .servers import Server
 

@@ -9,7 +9,7 @@ import httpx
 import psycopg
 import pytest
 
-from agent.lanes import POOL_SIZE
+from agent.store.lanes import POOL_SIZE
 
 from .people import make, signed_in
 from .servers import Server
