@@ -239,7 +239,7 @@ def test_a_session_that_is_only_opened_keeps_its_place():
     made = [ann() for _ in range(3)]
     first = get(limit=1)
     with transaction.atomic():
-        assert sessions._touch(made[0].actor, made[0].id)
+        assert sessions._mark_active(made[0].actor, made[0].id)
     second = get(limit=2, cursor=first.json()["next"])
     assert ids(first) + ids(second) == [str(handle.id) for handle in reversed(made)]
 

@@ -11,7 +11,7 @@ from agent.errors import Busy
 
 async def _end_connection(work):
     """Cancel what waits for the work, as a server does that goes down."""
-    connection = asyncio.create_task(consumers._whole(work))
+    connection = asyncio.create_task(consumers._finish_despite_disconnect(work))
     await asyncio.sleep(0.01)
     connection.cancel()
     await asyncio.gather(connection, return_exceptions=True)
@@ -38,4 +38,4 @@ async def test_a_refusal_is_told_while_there_is_somebody():
         raise Busy
 
     with pytest.raises(Busy):
-        await consumers._whole(refused())
+        await consumers._finish_despite_disconnect(refused())

@@ -300,9 +300,9 @@ async def test_a_renewal_restores_what_redis_lost_and_not_what_was_given_back(pr
     a, b = process(url, max_connections_per_user=300), process(url, max_connections_per_user=300)
     places = [await a.open("user:1") for _ in range(250)]
     await client.flushall()
-    for part in a._places.parts():
+    for part in a._slots.parts():
         await a.close(places.pop())  # meanwhile
-        await a._places.renew(part)
+        await a._slots.renew(part)
     assert await client.zcard(places[0].key) == len(places) == 248
     for _ in range(300 - len(places)):
         await b.open("user:1")
@@ -361,8 +361,8 @@ async def test_a_frozen_redis_holds_nothing_up_and_counts_again_when_it_is_back(
         finally:
             server.cont()
         a._shared._left_alone_until = 0.0
-        for part in a._places.parts():
-            await a._places.renew(part)
+        for part in a._slots.parts():
+            await a._slots.renew(part)
         await b.open("user:1")
         await refused(b.open("user:1"))
 

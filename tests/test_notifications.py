@@ -189,7 +189,10 @@ async def test_an_expired_one_keeps_its_number_and_loses_its_text_everywhere():
 def test_staff_neither_read_nor_find_the_text_of_an_expired_one(admin_client):
     handle = stored()
     notify(handle, "The canary sings.", ttl=60)
-    transcript, found = f"/admin/agent/session/{handle.id}/change/", "/admin/agent/session/?q=canary"
+    transcript, found = (
+        f"/admin/agent/session/{handle.id}/change/",
+        "/admin/agent/session/?q=canary",
+    )
     assert b"canary sings" in admin_client.get(transcript).content
     assert str(handle.id).encode() in admin_client.get(found).content
     expire(handle)

@@ -157,7 +157,7 @@ async def test_no_lookup_finds_a_session_whose_rows_are_still_there():
         with pytest.raises(NotFound):
             await sessions.find(Actor(session_id=handle.id), str(handle.id))
         with pytest.raises(SessionGone):
-            await sessions.view(handle)
+            await sessions.snapshot(handle)
         with pytest.raises(SessionGone):
             await db.transact(lock_or_create, handle, messages=1)
         unaware = SessionHandle(handle.id, actor, stored=False)  # a connection that saw no row yet

@@ -120,8 +120,8 @@ async def test_what_is_told_of_reasoning_is_the_operators_choice(
 ):
     reasoning(value)
     texts = set()
-    hub = topic(handle.id)
-    hub.grow = lambda: texts.add(hub.answer.reasoning)
+    mine = topic(handle.id)
+    mine.text_appended = lambda: texts.add(mine.answer.reasoning)
     frame, turn = await run(handle, *THOUGHTFUL)
     shown = frame.get("reasoning")
     assert shown is None or isinstance(shown.pop("ms"), int)
@@ -210,13 +210,13 @@ async def test_neither_reasoning_nor_its_words_are_part_of_the_next_prompt(handl
 async def test_a_stopped_turn_keeps_its_reasoning_and_has_no_words_of_ours(handle):
     done = await in_thread(ask, handle)
     thinking = asyncio.Event()
-    hub = topic(handle.id)
-    hub.grow = thinking.set
+    mine = topic(handle.id)
+    mine.text_appended = thinking.set
     running = asyncio.create_task(
         runner.run_turn(done.claimed, 1, Says(Reasoning("Hm"), asyncio.Event()))
     )
     await asyncio.wait_for(thinking.wait(), 20)
-    runner.stops.cancel_local(done.turn_id, "cancelled")
+    runner.cancellation.cancel_local(done.turn_id, "cancelled")
     await running
     [frame] = await sessions.frames_after(handle.id, 1)
     assert (frame["finish_reason"], frame["content"]) == ("cancelled", "")

@@ -133,7 +133,7 @@ async def test_the_view_lists_unfinished_turns_with_positions():
         return handle, ask(handle, lease=HERE, id="q2"), ask(handle, id="q3"), ask(handle)
 
     handle, running, second, third = await sessions.db.transact(fill)
-    view = await sessions.view(handle)
+    view = await sessions.snapshot(handle)
     assert view.last_seq == 5
     assert view.running.id == running.turn_id
     assert view.turns == [
@@ -214,7 +214,7 @@ async def test_a_deleted_session_is_told_as_such():
     handle = await sessions.db.transact(stored)
     await Session.objects.all().adelete()
     with pytest.raises(SessionGone):
-        await sessions.view(handle)
+        await sessions.snapshot(handle)
     with pytest.raises(SessionGone):
         await sessions.rename(handle, "x")
 
@@ -314,7 +314,7 @@ def test_a_look_that_the_first_query_overtakes_does_not_take_the_session_for_del
         return result
 
     with connection.execute_wrapper(overtaken):
-        assert sessions._view(handle).last_seq == 0
+        assert sessions._snapshot(handle).last_seq == 0
 
 
 # what adds no row

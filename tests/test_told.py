@@ -56,7 +56,7 @@ def test_a_position_is_late_after_the_start_and_a_restart_after_its_attempt(told
 def test_a_step_that_comes_together_with_the_end_is_told_before_it_and_not_after():
     topic, turn = Topic(uuid4()), uuid4()
     told = AnswerStream(topic)
-    topic.take(2, [{"type": "response", "seq": 2, "turn": str(turn), "content": ""}], [])
+    topic.apply(2, [{"type": "response", "seq": 2, "turn": str(turn), "content": ""}], [])
     assert not told.is_late(1, status("thinking", turn, attempt=1), 1)
     assert told.is_late(1, status("thinking", turn, attempt=1), 2)
 

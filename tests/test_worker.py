@@ -110,7 +110,7 @@ async def test_a_wanted_turn_is_not_forgotten_when_the_database_is_away_for_a_mo
             await worker.claim_wanted()
     await worker.claim_wanted()
     await worker.model.was_asked(1)
-    assert list(worker._held) == [done.turn_id]
+    assert list(worker._leased) == [done.turn_id]
 
 
 async def _commit_and_lose_the_connection(function, *arguments, **options):
@@ -169,7 +169,7 @@ async def test_a_claim_that_is_told_after_it_was_found_does_not_run_twice(worker
     await worker.claim_wanted()
     await worker.model.was_asked(1)
     worker.start(done.claimed, 1, "caller")
-    assert worker._held[done.turn_id][0] == 2
+    assert worker._leased[done.turn_id][0] == 2
     worker.model.asked[0].set()
     await idle(worker)
     assert await in_thread(_ends, handle) == [("response", "half whole", "stop")]
@@ -191,7 +191,7 @@ async def test_a_clock_that_jumps_restarts_no_answer_of_the_process_that_runs_it
     worker.model.asked[0].set()
     await idle(worker)
     assert await in_thread(_ends, handle) == [("response", "half whole", "stop")]
-    assert worker._held == {}
+    assert worker._leased == {}
     assert len(worker.model.asked) == 1
 
 
