@@ -59,7 +59,7 @@ lint: dev browser-tools ## ruff, mypy, import-linter; biome and tsc for the brow
 fuzz: packages dev ## mutated frames, then HTTP bodies, against live servers for SECONDS=60 each; SEED=
 	@$(IN_VENV) -m tests.fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) \
 		--report fuzz.json
-	@$(IN_VENV) -m tests.fuzz_api --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) \
+	@$(IN_VENV) -m tests.fuzz.http --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) \
 		--output fuzz-http.json
 
 .PHONY: format
