@@ -218,7 +218,7 @@ def test_a_document_names_only_existing_tests(name):
     named = set(
         re.findall(r"(?:\b|/)(test_\w+\.py|test_\w+|[\w-]+\.test\.mjs)\b(?!\*)", text_of(name))
     )
-    assert named <= existing_tests(), sorted(named - tests_that_exist())
+    assert named <= existing_tests(), sorted(named - existing_tests())
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
