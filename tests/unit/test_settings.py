@@ -5,30 +5,39 @@ import os
 import shutil
 import subprocess
 import sys
+import traceback
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
+from agentsite import environment
 from tests.support import ROOT
+from tests.support.plugin import EXAMPLE
 
 PRODUCTION = {"SECRET_KEY": "k" * 60, "DEBUG": "0"}
-PRINT = """
-import json
-from agentsite import settings as s
-print(json.dumps({k: v for k, v in vars(s).items() if k.isupper()}, default=str))
-"""
 
 
-def start(**environment):
-    clean = {"PATH": os.environ["PATH"], "ENV_FILE": "", **environment}
-    return subprocess.run(
-        [sys.executable, "-c", PRINT], cwd=ROOT, env=clean, capture_output=True, text=True
-    )
+def load(file=ROOT / "agentsite" / "settings.py", **variables):
+    """Execute the settings once more, beside those of the tests, with these variables alone."""
+    spec = spec_from_file_location("agentsite.settings", file)
+    module = module_from_spec(spec)
+    with (
+        patch.dict(os.environ, {"ENV_FILE": "", **variables}, clear=True),
+        patch.multiple(environment, _places={}, _read=set()),
+    ):
+        spec.loader.exec_module(module)
+    values = {name: value for name, value in vars(module).items() if name.isupper()}
+    return json.loads(json.dumps(values, default=str))
 
 
-def settings(**environment):
-    result = start(**environment)
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
+def refusal(**variables):
+    """The traceback that a start with these variables ends in."""
+    with pytest.raises(ImproperlyConfigured) as caught:
+        load(**variables)
+    return "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(
@@ -75,27 +84,29 @@ def settings(**environment):
     ],
 )
 def test_a_bad_value_stops_the_start_with_its_name_and_not_with_itself(name, value):
-    result = start(**{**PRODUCTION, name: value}) if name != "DEBUG" else start(DEBUG=value)
-    assert result.returncode != 0
-    message = result.stderr.strip().splitlines()[-1]
+    message = refusal(**{**PRODUCTION, name: value}).strip().splitlines()[-1]
     assert f"{name}: expected" in message
     assert value not in message.split("expected")[0]
 
 
 def test_a_password_in_a_bad_address_is_not_shown():
-    result = start(**PRODUCTION, DATABASE_URL="mysql://agent:hunter2@db/agent")
-    assert result.returncode != 0
-    assert "hunter2" not in result.stderr
+    assert "hunter2" not in refusal(**PRODUCTION, DATABASE_URL="mysql://agent:hunter2@db/agent")
 
 
-def test_without_debug_a_key_is_required():
-    result = start()
-    assert result.returncode != 0
-    assert "SECRET_KEY: expected" in result.stderr
+def test_a_process_without_debug_and_key_does_not_start():
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "ENV_FILE": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert "SECRET_KEY: expected" in done.stderr
 
 
 def test_defaults_are_those_of_the_original():
-    agent = settings(**PRODUCTION)["AGENT"]
+    agent = load(**PRODUCTION)["AGENT"]
     assert agent["model"] == "openai/gpt-4-turbo"
     assert agent["agent_name"] == "agent_websocket"
     assert agent["session_timeout"] == 30
@@ -106,7 +117,7 @@ def test_defaults_are_those_of_the_original():
 
 
 def test_an_empty_variable_counts_as_absent():
-    found = settings(**PRODUCTION, MODEL="", PORT="", REDIS_URL="", ALLOWED_HOSTS="")
+    found = load(**PRODUCTION, MODEL="", PORT="", REDIS_URL="", ALLOWED_HOSTS="")
     assert found["AGENT"]["model"] == "openai/gpt-4-turbo"
     assert found["PORT"] == 8000
     assert found["ALLOWED_HOSTS"] == ["localhost", "127.0.0.1", "[::1]"]
@@ -122,26 +133,26 @@ def test_an_empty_variable_counts_as_absent():
     ],
 )
 def test_the_demo_model_answers_when_neither_key_nor_server_is_named(environment, demo):
-    assert settings(**PRODUCTION, **environment)["AGENT"]["demo"] is demo
+    assert load(**PRODUCTION, **environment)["AGENT"]["demo"] is demo
 
 
 def test_production_is_safe_and_debug_is_convenient():
-    production = settings(**PRODUCTION)
+    production = load(**PRODUCTION)
     assert production["SECURE_SSL_REDIRECT"] is True
     assert production["SESSION_COOKIE_SECURE"] is True
     assert production["AGENT"]["allow_anonymous"] is False
-    debug = settings(DEBUG="1", SECRET_KEY="k" * 60)
+    debug = load(DEBUG="1", SECRET_KEY="k" * 60)
     assert debug["SECURE_SSL_REDIRECT"] is False
     assert debug["AGENT"]["allow_anonymous"] is True
 
 
 def test_redis_is_reached_by_the_layer_that_does_not_drop():
-    layers = settings(**PRODUCTION, REDIS_URL="redis://127.0.0.1:6379/1")["CHANNEL_LAYERS"]
+    layers = load(**PRODUCTION, REDIS_URL="redis://127.0.0.1:6379/1")["CHANNEL_LAYERS"]
     assert layers["default"]["BACKEND"].endswith("RedisPubSubChannelLayer")
 
 
 def test_numbers_and_lists_are_read(tmp_path):
-    found = settings(
+    found = load(
         **PRODUCTION,
         SESSION_TIMEOUT="0.5",
         FALLBACK_MODELS="a/b, c/d",
@@ -160,7 +171,7 @@ def test_a_secret_may_begin_with_a_dollar_sign(tmp_path):
     file = tmp_path / "env"
     file.write_text("METRICS_TOKEN=$of-the-file\n")
     secret = "$ecret" + "k" * 60
-    found = settings(
+    found = load(
         SECRET_KEY=secret, OPENROUTER_API_KEY="$sk-1", ENV_FILE=str(file), **{"of-the-file": "x"}
     )
     assert found["SECRET_KEY"] == secret
@@ -171,18 +182,17 @@ def test_a_secret_may_begin_with_a_dollar_sign(tmp_path):
 def test_a_file_gives_what_the_environment_does_not(tmp_path):
     file = tmp_path / "env"
     file.write_text("MODEL=from/file\nPORT=1234\n")
-    found = settings(**{**PRODUCTION, "ENV_FILE": str(file), "PORT": "4321"})
+    found = load(**{**PRODUCTION, "ENV_FILE": str(file), "PORT": "4321"})
     assert (found["AGENT"]["model"], found["PORT"]) == ("from/file", 4321)
 
 
 def test_an_error_about_a_value_of_a_file_names_its_line_and_never_the_value(tmp_path):
     file = tmp_path / "env"
     file.write_text("# mine\nDATABASE_URL = canary://agent:hunter2@db/agent\n")
-    result = start(**{**PRODUCTION, "ENV_FILE": str(file)})
-    assert result.returncode != 0
-    assert "DATABASE_URL: expected postgres://user:password@host" in result.stderr
-    assert f"({file}, line 2)" in result.stderr
-    assert "hunter2" not in result.stderr and "canary" not in result.stderr
+    message = refusal(**{**PRODUCTION, "ENV_FILE": str(file)})
+    assert "DATABASE_URL: expected postgres://user:password@host" in message
+    assert f"({file}, line 2)" in message
+    assert "hunter2" not in message and "canary" not in message
 
 
 @pytest.mark.parametrize("what", ["missing", "a directory", "a bad line"])
@@ -192,11 +202,11 @@ def test_a_named_file_that_cannot_be_read_stops_the_start(tmp_path, what):
         file.mkdir()
     elif what == "a bad line":
         file.write_text("MODEL=x\nOPENROUTER_API_KEY sk-or-v1-CANARY\n")
-    result = start(**{**PRODUCTION, "ENV_FILE": str(file)})
-    assert result.returncode != 0
-    assert str(file) in result.stderr.splitlines()[-1]
-    assert ("line 2" in result.stderr.splitlines()[-1]) == (what == "a bad line")
-    assert "CANARY" not in result.stderr
+    message = refusal(**{**PRODUCTION, "ENV_FILE": str(file)})
+    last_line = message.splitlines()[-1]
+    assert str(file) in last_line
+    assert ("line 2" in last_line) == (what == "a bad line")
+    assert "CANARY" not in message
 
 
 def test_a_file_of_notepad_is_read(tmp_path):
@@ -205,7 +215,7 @@ def test_a_file_of_notepad_is_read(tmp_path):
         b"\xef\xbb\xbfMODEL = from/notepad\r\nexport AGENT_NAME='Ann #1' # she\r\n"
         b"OPENROUTER_APIKEY=x\r\nopenrouter_base_url=y\r\nUNRELATED=z\r\n"
     )
-    found = settings(**{**PRODUCTION, "ENV_FILE": str(file)})
+    found = load(**{**PRODUCTION, "ENV_FILE": str(file)})
     assert (found["AGENT"]["model"], found["AGENT"]["agent_name"]) == ("from/notepad", "Ann #1")
     assert found["MISSPELT_VARIABLES"] == [
         [f"{file}, line 3", "OPENROUTER_APIKEY", "OPENROUTER_API_KEY"],
@@ -215,7 +225,7 @@ def test_a_file_of_notepad_is_read(tmp_path):
 
 def test_former_keys_are_accepted_and_secret():
     keys = ["f" * 60, "g" * 50]
-    found = settings(**PRODUCTION, SECRET_KEY_FALLBACKS=", ".join(keys))
+    found = load(**PRODUCTION, SECRET_KEY_FALLBACKS=", ".join(keys))
     assert found["SECRET_KEY_FALLBACKS"] == keys
     assert set(keys) <= set(found["LOGGING"]["secrets"])
 
@@ -232,7 +242,7 @@ def test_former_keys_are_accepted_and_secret():
     ],
 )
 def test_cookies_say_by_their_names_that_they_are_of_this_host(environment, names):
-    found = settings(**PRODUCTION, **environment)
+    found = load(**PRODUCTION, **environment)
     kinds = ("SESSION", "CSRF", "VISITOR")
     assert {found[f"{kind}_COOKIE_NAME"] for kind in kinds} == names
     path = "/chat/" if environment.get("BASE_PATH") else "/"
@@ -243,16 +253,17 @@ def test_cookies_say_by_their_names_that_they_are_of_this_host(environment, name
 def test_a_directory_may_have_any_name(tmp_path, name):
     """The default file, its key and static files are paths, and never go through an address."""
     root = tmp_path / name
-    root.mkdir()
-    others = shutil.ignore_patterns("static", "templates", "migrations", "management")
-    for package in ("agentsite", "agent"):
-        shutil.copytree(ROOT / package, root / package, ignore=others)
-    clean = {"PATH": os.environ["PATH"], "ENV_FILE": "", "DEBUG": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", PRINT], cwd=root, env=clean, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    (root / "agentsite").mkdir(parents=True)
+    file = shutil.copy(ROOT / "agentsite" / "settings.py", root / "agentsite")
+    found = load(Path(file), DEBUG="1")
     assert found["DATABASES"]["default"]["NAME"] == str(root / "db.sqlite3")
     assert found["STATIC_ROOT"] == str(root / "staticfiles")
     assert (root / ".secret_key").exists()
+
+
+def test_the_example_shows_the_defaults():
+    names = ("AGENT", "HOST", "PORT", "ALLOWED_HOSTS", "HTTPS_ONLY", "SECURE_COOKIES", "LOGGING")
+    example = dict(EXAMPLE.findall((ROOT / ".env.example").read_text()))
+    needed = {"SECRET_KEY": "x" * 64, "ENV_FILE": ""}
+    as_shown, by_default = load(**example | needed), load(**needed)
+    assert {name: as_shown[name] for name in names} == {name: by_default[name] for name in names}
