@@ -12,7 +12,6 @@ from __future__ import annotations
 import atexit
 import http.client
 import os
-import re
 import shutil
 import signal
 import socket
@@ -37,7 +36,6 @@ from tests.support.services import HOST, free_port
 #: `manage.py serve`, or the application under a server that was started by its own command.
 Command = Literal["serve", "uvicorn", "daphne"]
 
-_BANNER = re.compile(r"^Agent WebSocket on http://\S+:(\d+)/", re.MULTILINE)
 _START_SECONDS = 60
 _STOP_SECONDS = 60
 #: So high that no test meets them by accident; a test of a limit sets its own.
@@ -76,7 +74,7 @@ class Server:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.command = command
-        self.port = 0 if command == "serve" else free_port()
+        self.port = free_port()
         self.directory = Path(tempfile.mkdtemp(prefix=f"test-{command}-"))
         self.database = self.directory / "db.sqlite3"
         self.environment = {
@@ -116,10 +114,9 @@ class Server:
     # its life
 
     def start(self) -> None:
-        """Start it, on the port that it had before if any, and wait until it takes connections."""
+        """Start it on its port, and wait until it takes connections."""
         if not self.database.exists():
             shutil.copy(migrated_database(), self.database)
-        printed = len(self.log)
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 self._arguments(),
@@ -130,9 +127,6 @@ class Server:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl+C is for the tests, which end it in order
             )
-        if self.command == "serve":
-            self._wait(lambda: _BANNER.search(self.log, printed), _START_SECONDS, "start")
-            self.port = int(_BANNER.findall(self.log)[-1])
         self._wait(self._takes_connections, _START_SECONDS, "take connections")
 
     def stop(self) -> int:

@@ -19,6 +19,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from itertools import cycle
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -30,6 +32,8 @@ HOST = "127.0.0.1"
 #: Below the ports that systems give to outgoing connections: a client that tries again and again
 #: to reach a stopped server must not end up connected to itself, on that server's port.
 _PORTS = range(20000, 32000)
+#: So many in a row belong to one process of the tests, which holds the first of them open.
+_BLOCK = 200
 _START_SECONDS = 30
 _STOP_SECONDS = 15
 
@@ -359,12 +363,33 @@ def start_postgres() -> Iterator[Postgres]:
 
 
 def free_port() -> int:
-    """A port of the loopback address on which nothing listens."""
-    for port in random.sample(_PORTS, 100):
+    """A port of the loopback address on which nothing listens, and which no other test is given.
+
+    A server that is stopped and started again keeps its port meanwhile: each process of the tests
+    takes ports from a block of its own, in turn.
+    """
+    ports = _own_ports()
+    for _ in range(_BLOCK):
+        port = next(ports)
         with socket.socket() as probe, suppress(OSError):
             probe.bind((HOST, port))
             return port
     raise ServiceFailed("no free port on the loopback address")
+
+
+@cache
+def _own_ports() -> Iterator[int]:
+    """The ports of this process, round and round; the block is free again when the process ends."""
+    for first in random.sample(_PORTS[::_BLOCK], len(_PORTS) // _BLOCK):
+        guard = socket.socket()
+        try:
+            guard.bind((HOST, first))
+        except OSError:
+            guard.close()
+            continue
+        atexit.register(guard.close)  # and keeps it open until then
+        return cycle(range(first + 1, first + _BLOCK))
+    raise ServiceFailed("other processes of tests have all ports")
 
 
 def binary(name: str) -> str:
