@@ -18,7 +18,7 @@ _MAKE = """\
 import json
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Permission, User
-from agent import tokens
+from agent.access import api_tokens
 people, programs = json.loads({wanted!r})
 password, made = make_password({password!r}), {{}}
 for name, facts in people.items():
@@ -27,7 +27,7 @@ for name, facts in people.items():
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
 for name, facts in programs.items():
     user = User.objects.get(username=facts["user"]) if facts.get("user") else None
-    made[name] = tokens.create(name, facts.get("scopes", ["chat"]), user=user)[1]
+    made[name] = api_tokens.create(name, facts.get("scopes", ["chat"]), user=user)[1]
 print(json.dumps(made))
 """
 
