@@ -9,14 +9,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+from django.conf import settings
 from django.db import connection
-from hypothesis import settings
 
+from agent.access.password_hashing import Pbkdf2
 from tests.support.services import Postgres, Redis, start_postgres, start_redis
 
-settings.register_profile("untimed", deadline=None)  # a busy machine is no defect of ours
-settings.load_profile("untimed")
+hypothesis.settings.register_profile(
+    "untimed", deadline=None
+)  # a busy machine is no defect of ours
+hypothesis.settings.load_profile("untimed")
+# What a test of a view would spend most of its time on: finding every static file, for each client
+# that is made, and hashing passwords. Servers that tests start do both as in production.
+settings.SERVESTATIC_USE_FINDERS = False
+Pbkdf2.iterations = 1000
 
 pytest.register_assert_rewrite(
     "tests.support.browser", "tests.support.client", "tests.support.servers"

@@ -54,6 +54,13 @@ def handle():
 # claims and ends
 
 
+def wait_as_long_as_it_takes():
+    """SQLite's writers poll for its lock, so that of eight one may come last for 20 s."""
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA busy_timeout = 600000")
+
+
 class TestClaiming:
     pytestmark = database
 
@@ -238,7 +245,7 @@ class TestClaiming:
 
     @pytest.mark.timeout(600)
     def test_eight_claimers_run_each_turn_once(self):
-        sessions = [SessionHandle(uuid4(), Actor(visitor="v"), stored=False) for _ in range(250)]
+        sessions = [SessionHandle(uuid4(), Actor(visitor="v"), stored=False) for _ in range(100)]
         for session in sessions:
             for _ in range(4):
                 ask(session)
@@ -249,6 +256,7 @@ class TestClaiming:
         def work(name):
             lease = Lease(name, 60)
             try:
+                wait_as_long_as_it_takes()
                 while ids := turn_queue.due(50):
                     for session_id in random.sample(ids, len(ids)):
                         with transaction.atomic():
@@ -267,6 +275,6 @@ class TestClaiming:
         for thread in threads:
             thread.join()
         assert failures == []
-        assert len(claims) == 1000
+        assert len(claims) == 400
         assert set(claims.values()) == {1}
-        assert Message.objects.filter(type="response").count() == 1000
+        assert Message.objects.filter(type="response").count() == 400

@@ -52,7 +52,7 @@ HEADERS = st.lists(st.lists(ODD, max_size=8).map(b"".join), max_size=3)
 
 
 def test_no_header_is_read_in_two_ways():
-    @settings(max_examples=300, deadline=None, database=None)
+    @settings(max_examples=100, deadline=None, database=None)
     @given(HEADERS)
     def check(cookies):
         handshake = scope(*with_ours(cookies, VISITOR))
