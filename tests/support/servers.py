@@ -20,16 +20,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, closing, suppress
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, Self
 
 import pytest
 
 from tests.support import ROOT
 from tests.support.client import Client, connect
+from tests.support.programs import Program
 from tests.support.scripted_provider import ScriptedProcess, scripted_process
 from tests.support.services import HOST, free_port
 
@@ -83,7 +85,7 @@ class Server:
             **_LIMITS,
             **(environment or {}),
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Program | subprocess.Popen[bytes] | None = None
         atexit.register(self.close)
 
     # where it is
@@ -117,16 +119,7 @@ class Server:
         """Start it on its port, and wait until it takes connections."""
         if not self.database.exists():
             shutil.copy(migrated_database(), self.database)
-        with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self._arguments(),
-                cwd=ROOT,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl+C is for the tests, which end it in order
-            )
+        self._process = self._launch()
         self._wait(self._takes_connections, _START_SECONDS, "take connections")
 
     def stop(self) -> int:
@@ -181,6 +174,22 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _launch(self) -> Program | subprocess.Popen[bytes]:
+        python, script, *arguments = self._arguments()
+        log = self.directory / "log"
+        if (python, script) == (sys.executable, "manage.py"):
+            return Program(arguments, self.environment, log)
+        with log.open("ab") as file:
+            return subprocess.Popen(
+                [python, script, *arguments],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl+C is for the tests, which end it in order
+            )
 
     def _arguments(self) -> list[str]:
         python, application = sys.executable, "agentsite.asgi:application"
@@ -238,13 +247,7 @@ class Server:
 
     def manage(self, *arguments: str) -> str:
         """Run a command of manage.py on its database; returns what it printed."""
-        command = [sys.executable, "manage.py", *arguments]
-        done = subprocess.run(
-            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise ServerFailed(f"manage.py {arguments[0]}\n{done.stdout}{done.stderr}")
-        return done.stdout
+        return manage(arguments, self.environment)
 
     def assert_nothing_broke(self, since: int = 0) -> None:
         """Nothing that nobody expected stands in its log after the first `since` characters."""
@@ -254,6 +257,21 @@ class Server:
             "could not be written",
         ):
             assert trouble not in log, f"{trouble!r} in the log of {self.command}\n{log}"
+
+
+def manage(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Run a command of manage.py in this environment; returns what it printed.
+
+    Raises:
+        ServerFailed: it ended with an error.
+    """
+    with TemporaryDirectory() as directory:
+        output, errors = Path(directory, "output"), Path(directory, "errors")
+        status = Program(arguments, environment, output, errors).wait()
+        printed = output.read_text()
+        if status:
+            raise ServerFailed(f"manage.py {arguments[0]}\n{printed}{errors.read_text()}")
+        return printed
 
 
 _PRODUCTION_SETTINGS = """\
@@ -302,17 +320,7 @@ def migrated_database() -> Path:
     directory = Path(tempfile.mkdtemp(prefix="test-database-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     file = directory / "db.sqlite3"
-    done = subprocess.run(
-        [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
-        cwd=ROOT,
-        env=plain_environment(f"sqlite:///{file}"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise ServerFailed(f"migrate failed\n{done.stdout}")
+    manage(["migrate", "--verbosity", "0"], plain_environment(f"sqlite:///{file}"))
     return file
 
 
