@@ -36,11 +36,22 @@ run: $(VENV) ## install, migrate and serve on HOST:PORT (default 127.0.0.1:8000)
 	exec $(IN_VENV) manage.py serve
 
 .PHONY: test
-test: packages lint deploy pytest ## lint, types, layers, checks, and every test
+ifdef LAYER
+test: dev $(if $(filter unit,$(LAYER)),,packages) $(if $(filter browser,$(LAYER)),browser-tools)
+	@.ci/tests $(IN_VENV) tests/$(LAYER)
+	@$(if $(filter database,$(LAYER)),.ci/tests $(IN_VENV) --database=postgres tests/database)
+else
+test: packages dev browser-tools ## lint, types, layers, checks, and every test; LAYER=unit: those alone
+	@.ci/beside on-sqlite on-postgres lint deploy
+endif
 
 .PHONY: chaos
 chaos: packages dev ## break everything for SECONDS=180 and judge; SEED= repeats, ARGS= see --help
 	@$(IN_VENV) -m tests.chaos --seconds $(or $(SECONDS),180) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+.PHONY: soak
+soak: packages dev ## the long runs of chaos and fuzz, about an hour: see docs/reliability.md
+	@.ci/soak $(IN_VENV)
 
 .PHONY: lint
 lint: dev browser-tools ## ruff, mypy, import-linter; biome and tsc for the browser modules
@@ -59,7 +70,7 @@ lint: dev browser-tools ## ruff, mypy, import-linter; biome and tsc for the brow
 fuzz: packages dev ## mutated frames, then HTTP bodies, against live servers for SECONDS=60 each; SEED=
 	@$(IN_VENV) -m tests.fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) \
 		--report fuzz.json
-	@$(IN_VENV) -m tests.fuzz_api --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) \
+	@$(IN_VENV) -m tests.fuzz.http --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) \
 		--output fuzz-http.json
 
 .PHONY: format
@@ -102,12 +113,15 @@ deploy: dev
 	@$(call step,deployment)
 	@$(PRODUCTION) $(IN_VENV) manage.py check --deploy --fail-level WARNING
 
-.PHONY: pytest
-pytest: dev browser-tools packages
+.PHONY: on-sqlite
+on-sqlite:
 	@$(call step,tests on SQLite)
 	@.ci/tests $(IN_VENV)
+
+.PHONY: on-postgres
+on-postgres:
 	@$(call step,tests on PostgreSQL)
-	@.ci/tests $(IN_VENV) --database=postgres -m database
+	@.ci/tests $(IN_VENV) --database=postgres tests/database
 
 # The virtual environment. One that was not finished, or whose Python is gone, is made again. Copies
 # of the locks that are installed lie in it, so that nothing is installed twice.

@@ -24,9 +24,9 @@ from statistics import quantiles
 
 from tests.chaos.proxy import Proxy
 from tests.chaos.world import connections_on, rss_bytes
-from tests.raw import CONTINUATION, PING, TEXT, Dropped, Raw, frame, raw
-from tests.scripted_provider import scripted_process
-from tests.servers import Server
+from tests.support.raw import CONTINUATION, PING, TEXT, Dropped, Raw, frame, raw
+from tests.support.scripted_provider import scripted_process
+from tests.support.servers import Server
 
 _MB = 2**20
 _SECONDS = 75.0

@@ -13,9 +13,9 @@ from typing import Any
 
 from playwright.async_api import Browser, CDPSession, async_playwright, expect
 
-from tests.browser import ARGUMENTS, DESKTOP, Chat, chromium_path, fill_session
-from tests.scripted_provider import scripted_process
-from tests.servers import Server
+from tests.support.browser import ARGUMENTS, DESKTOP, Chat, chromium_path, fill_session
+from tests.support.scripted_provider import scripted_process
+from tests.support.servers import Server
 
 SECTION = """## Section {n}
 

@@ -29,11 +29,11 @@ from typing import Any
 import httpx
 import psycopg
 
-from tests.client import Client
-from tests.people import make
-from tests.scripted_provider import scripted_process
-from tests.servers import Server
-from tests.services import start_postgres
+from tests.support.client import Client
+from tests.support.people import make
+from tests.support.scripted_provider import scripted_process
+from tests.support.servers import Server
+from tests.support.services import start_postgres
 
 _CLIENTS = 4
 _SIGN_INS_AT_ONCE = 60

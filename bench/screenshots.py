@@ -12,9 +12,18 @@ from uuid import uuid4
 
 from playwright.async_api import Browser, async_playwright, expect
 
-from tests.browser import ARGUMENTS, DESKTOP, PHONE, STALLED, STALLED_TEXT, Chat, chromium_path
-from tests.scripted_provider import scripted_process
-from tests.servers import ROOT, Server
+from tests.support import ROOT
+from tests.support.browser import (
+    ARGUMENTS,
+    DESKTOP,
+    PHONE,
+    STALLED,
+    STALLED_TEXT,
+    Chat,
+    chromium_path,
+)
+from tests.support.scripted_provider import scripted_process
+from tests.support.servers import Server
 
 IMAGES = ROOT / "docs" / "images"
 #: What the README shows of all that is taken.

@@ -25,11 +25,11 @@ from statistics import median, quantiles
 
 from websockets.asyncio.client import connect
 
-from tests.scripted_provider import scripted_process
-from tests.servers import Server
-from tests.services import HOST, free_port, start_postgres, start_redis
+from tests.support import ROOT
+from tests.support.scripted_provider import scripted_process
+from tests.support.servers import Server
+from tests.support.services import HOST, free_port, start_postgres, start_redis
 
-ROOT = Path(__file__).resolve().parent.parent
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 

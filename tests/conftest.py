@@ -1,20 +1,41 @@
-"""Fixtures for every test: servers that start with the first test that asks for them."""
+"""Marks each test with its layer, and has the services that start with the first test to use them.
+
+The layer is the folder: `unit`, `database`, `server`, `browser` or `chaos`. See docs/testing.md.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+from django.conf import settings
 from django.db import connection
-from hypothesis import settings
 
-from tests.services import Postgres, Redis, start_postgres, start_redis
+from agent.access.password_hashing import Pbkdf2
+from tests.support.services import Postgres, Redis, start_postgres, start_redis
 
-settings.register_profile("untimed", deadline=None)  # a busy machine is no defect of ours
-settings.load_profile("untimed")
+hypothesis.settings.register_profile(
+    "untimed", deadline=None
+)  # a busy machine is no defect of ours
+hypothesis.settings.load_profile("untimed")
+# What a test of a view would spend most of its time on: finding every static file, for each client
+# that is made, and hashing passwords. Servers that tests start do both as in production.
+settings.SERVESTATIC_USE_FINDERS = False
+Pbkdf2.iterations = 1000
 
-pytest.register_assert_rewrite("tests.browser", "tests.client", "tests.servers")
+pytest.register_assert_rewrite(
+    "tests.support.browser", "tests.support.client", "tests.support.servers"
+)
+_TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its layer."""
+    for item in items:
+        item.add_marker(item.path.relative_to(_TESTS).parts[0])
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

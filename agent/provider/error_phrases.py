@@ -1,6 +1,6 @@
 """What providers' servers call things that go wrong: codes, types, and the words of messages. Pure.
 
-A new code or phrase belongs here, with a file in tests/provider_cases that has it.
+A new code or phrase belongs here, with a file in tests/unit/provider_cases that has it.
 """
 
 from __future__ import annotations

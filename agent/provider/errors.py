@@ -1,8 +1,8 @@
 """Which of our errors a provider's error is. Pure, no I/O.
 
 Sources: https://openrouter.ai/docs/api/reference/errors-and-debugging, OpenAI, google.rpc, and the
-recorded errors in tests/provider_cases. A provider's words are looked at, and never repeated: they
-may hold the prompt or the key.
+recorded errors in tests/unit/provider_cases. A provider's words are looked at, and never repeated:
+they may hold the prompt or the key.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from tests.servers import ServerFailed
+from tests.support.servers import ServerFailed
 
 from .world import LEASE_SECONDS, World
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from websockets.exceptions import InvalidHandshake, InvalidMessage, WebSocketException
 
-from tests.client import Client, Frame, Transcript, Violation, connect, is_terminal
-from tests.scripted_provider import expected_text
-from tests.services import HOST
+from tests.support.client import Client, Frame, Transcript, Violation, connect, is_terminal
+from tests.support.scripted_provider import expected_text
+from tests.support.services import HOST
 
 from .world import HEARTBEAT_SECONDS
 

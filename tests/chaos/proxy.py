@@ -7,7 +7,7 @@ import socket
 import struct
 from contextlib import suppress
 
-from tests.services import HOST, free_port
+from tests.support.services import HOST, free_port
 
 _CHUNK = 65536
 _RESET = struct.pack("ii", 1, 0)

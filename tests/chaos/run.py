@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
-from tests.client import Transcript, is_durable
+from tests.support.client import Transcript, is_durable
 
 from .faults import KINDS, Fault, Storm, schedule
 from .judge import Asked, Held, Record, judge

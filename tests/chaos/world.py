@@ -23,9 +23,9 @@ from typing import Any, Self
 import psycopg
 from psycopg.rows import dict_row
 
-from tests.scripted_provider import ScriptedProcess, scripted_process
-from tests.servers import Server, ServerFailed, migrated_database
-from tests.services import HOST, Postgres, Redis, free_port, start_postgres, start_redis
+from tests.support.scripted_provider import ScriptedProcess, scripted_process
+from tests.support.servers import Server, ServerFailed, migrated_database
+from tests.support.services import HOST, Postgres, Redis, free_port, start_postgres, start_redis
 
 from .proxy import Proxy
 

@@ -4,7 +4,7 @@
 
 Prints and writes the seed and what was counted; ends with 1 when a server crashed, answered with an
 internal error, or closed or kept a connection that it must not. Bodies of HTTP requests are
-`tests.fuzz_api`'s.
+`tests.fuzz.http`'s.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.scripted_provider import scripted_process
-from tests.servers import Server
+from tests.support.scripted_provider import scripted_process
+from tests.support.servers import Server
 
 from .run import Failure, run
 

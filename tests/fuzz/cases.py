@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
+from tests.support.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 
 _UUID = "7c0e6f5a-1111-4222-8333-123456789abc"
 

@@ -17,8 +17,8 @@ from statistics import quantiles
 from typing import Any
 
 from tests.chaos.world import rss_bytes
-from tests.raw import CLOSE, TEXT, Dropped, Raw, raw
-from tests.servers import Server
+from tests.support.raw import CLOSE, TEXT, Dropped, Raw, raw
+from tests.support.servers import Server
 
 from .cases import Broken, broken, message
 

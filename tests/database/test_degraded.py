@@ -1,0 +1,84 @@
+"""A database that answers and takes no writes is told, named and forgiven; a frozen one too."""
+
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection
+
+from agent.live import publish
+from agent.store import db
+from agent.worker import maintenance
+
+# in this process
+
+
+@pytest.fixture
+def healthy():
+    yield
+    publish._failing.discard("database")
+    db._refused = None
+    db.recovered()
+
+
+@contextmanager
+def read_only():
+    """What the writers' connections do meanwhile is refused by the database itself."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET TRANSACTION READ ONLY")
+            yield
+        else:
+            cursor.execute("PRAGMA query_only = ON")
+            try:
+                yield
+            finally:
+                cursor.execute("PRAGMA query_only = OFF")
+
+
+_write = maintenance._write
+
+
+def write_refused():
+    with read_only():
+        _write()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_write_that_is_refused_is_the_databases_fault_and_has_its_reason(healthy):
+    with pytest.raises(db.DATABASE_ERRORS) as caught:
+        await db.transact(write_refused)
+    code = "25006" if connection.vendor == "postgresql" else "SQLITE_READONLY"
+    assert db.reason(caught.value).startswith(code)
+    assert db.refused().startswith(code)
+    await db.transact(maintenance._write)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_connections_are_told_once_of_an_outage_and_once_of_its_end(healthy, monkeypatch):
+    watch, told = maintenance.Watch(), []
+    monkeypatch.setattr(publish, "degraded", lambda part, failing: told.append((part, failing)))
+    monkeypatch.setattr(publish, "is_degraded", lambda part: told[-1:] == [(part, True)])
+    monkeypatch.setattr(maintenance, "_write", write_refused)
+    for _ in range(2):
+        await watch.look()
+    assert told == [("database", True)]
+    monkeypatch.setattr(maintenance, "_write", _write)
+    db._refused = None
+    for _ in range(2):
+        await watch.look()
+    assert told == [("database", True), ("database", False)]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("table", ["agent_session", "agent_message", "agent_turn"])
+async def test_a_missing_table_is_the_databases_fault(table, healthy):
+    def rename(*names):
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE {} RENAME TO {}".format(*names))
+
+    await db.transact(rename, table, "elsewhere")
+    try:
+        with pytest.raises(db.DATABASE_ERRORS):
+            await db.transact(maintenance._write)
+    finally:
+        await db.transact(rename, "elsewhere", table)

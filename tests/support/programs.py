@@ -1,0 +1,108 @@
+"""`manage.py` for tests, forked from a process that has imported the libraries.
+
+Importing packages takes most of the time in which `manage.py` starts. Those of this repository, and
+all that look into the settings, are imported by each program anew, with its own environment.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.support import ROOT
+
+#: None of them may look into Django's settings, or start a thread, when it is imported.
+_LIBRARIES = [
+    "aiohttp",
+    "channels.layers",
+    "channels_redis.pubsub",
+    "django.core.management",
+    "django.db.models",
+    "environ",
+    "httpx",
+    "httpx_aiohttp",
+    "httptools",
+    "limits.aio.strategies",
+    "markdown_it",
+    "prometheus_client",
+    "psycopg_pool",
+    "pydantic",
+    "redis.asyncio",
+    "stamina",
+    "structlog",
+    "uvicorn",
+    "uvloop",
+    "websockets",
+]
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(_LIBRARIES)
+#: Starting a process looks whether others have ended, which must not be read twice.
+_lock = threading.Lock()
+
+
+class Program:
+    """A running `manage.py`, in a session of its own.
+
+    Args:
+        arguments: of the command line, without `manage.py`.
+        environment: all that there is of it.
+        output, errors: the files to which it appends what it prints; by default one for both.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        output: Path,
+        errors: Path | None = None,
+    ) -> None:
+        files = (str(output), str(errors or output))
+        self._process = _forks.Process(
+            target=_main, args=(list(arguments), dict(environment), files)
+        )
+        with _lock:
+            self._process.start()
+        assert self._process.pid
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        """Its exit status, as soon as it has ended."""
+        with _lock:
+            return self._process.exitcode
+
+    def wait(self, seconds: float | None = None) -> int:
+        """Wait for its end; returns its exit status.
+
+        Raises:
+            subprocess.TimeoutExpired: it did not end.
+        """
+        until = None if seconds is None else time.monotonic() + seconds
+        while (status := self.poll()) is None:
+            if until is not None and time.monotonic() > until:
+                raise subprocess.TimeoutExpired("manage.py", seconds or 0)
+            time.sleep(0.01)
+        return status
+
+
+def _main(arguments: list[str], environment: dict[str, str], files: tuple[str, str]) -> None:
+    os.setsid()  # Ctrl+C is for the tests, which end it in order
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, file in enumerate(files, 1):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), number)
+    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout, sys.stderr = (os.fdopen(n, "w", 1, closefd=False) for n in (1, 2))
+    os.chdir(ROOT)
+    sys.argv = ["manage.py", *arguments]
+    runpy.run_path(str(ROOT / "manage.py"), run_name="__main__")

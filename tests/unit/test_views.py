@@ -1,0 +1,71 @@
+"""Plain HTTP: the page's headers, health, and the answer on the socket's paths."""
+
+import re
+
+import pytest
+from django.test import Client
+from django.urls import clear_url_caches, re_path
+
+from agentsite import urls
+
+SOCKET_PATHS = [
+    "/ws/agent/",
+    "/ws/agent",
+    "/functions/v1/agent_websocket",
+    "/functions/v1/agent_websocket/",
+]
+
+
+@pytest.mark.parametrize("path", SOCKET_PATHS)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"])
+def test_a_plain_request_on_a_sockets_path_is_told_so(path, method):
+    response = Client(enforce_csrf_checks=True).generic(method, path, "x")
+    assert (response.status_code, response.content) == (400, b"Expected WebSocket request")
+
+
+def test_also_where_everything_else_goes_to_https(settings):
+    settings.SECURE_SSL_REDIRECT = True
+    assert Client().get("/ws/agent/").status_code == 400
+    assert Client().get("/").status_code == 301
+
+
+def test_the_page_is_not_kept_and_may_load_from_itself_alone():
+    response = Client().get("/")
+    assert response.status_code == 200
+    assert "no-store" in response["Cache-Control"]
+    policy = response["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert b"<script" in response.content
+    assert b"style=" not in response.content
+
+
+def test_health_needs_nothing():
+    response = Client().get("/healthz")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize("path", ["/api/sessions/", "/readyz"])
+def test_an_unexpected_exception_is_answered_with_its_incident_and_logged_once(
+    path, settings, monkeypatch, caplog
+):
+    def broken(request):
+        raise ValueError("the canary of a defect")
+
+    monkeypatch.setattr(urls, "urlpatterns", [re_path("", broken)])
+    clear_url_caches()
+    try:
+        response = Client(raise_request_exception=False).get(path)
+    finally:
+        monkeypatch.undo()
+        clear_url_caches()
+    assert response.status_code == 500
+    text = response.content.decode()
+    incident = re.search(r"\(incident ([0-9a-f]{12})\)", text).group(1)
+    assert "canary" not in text
+    if path.startswith("/api/"):
+        assert response.json()["error"]["code"] == "internal_error"
+    (record,) = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert incident in str(record.msg)
+    assert record.exc_info or "canary of a defect" in str(record.msg)
