@@ -35,7 +35,7 @@ class Actor:
     token_id: int | None = None
 
     @property
-    def is_nobody(self) -> bool:
+    def is_anonymous(self) -> bool:
         return self == Actor()
 
     @property
@@ -71,7 +71,7 @@ class Access:
     login_hash: str = ""
 
     @property
-    def may_end(self) -> bool:
+    def revocable(self) -> bool:
         """Whether it can stop counting while a connection stands; see `credentials`."""
         return self.credential in ("token", "login")
 

@@ -1,6 +1,6 @@
 """One WebSocket connection: bytes to frames, frames to the core, the core's errors to the client.
 
-Translates only. What the client is sent goes through its `Feed`; turns belong to the worker. The
+Translates only. What the client is sent goes through its `Writer`; turns belong to the worker. The
 consumer takes no channel of the channel layer: `live` joins the session's group once per process,
 so that a connection is good, and its messages cost no thread hop, whatever state the layer is in.
 """
@@ -19,15 +19,15 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from . import metrics
 from .access import authentication, revocation
-from .access.connection_slots import Place
+from .access.connection_slots import Slot
 from .access.limits import address_of, caller_of, limits
-from .access.tcp_connections import crowd
+from .access.tcp_connections import address_connections
 from .actions import queries, sessions
-from .actions.sessions import Held, View
+from .actions.sessions import SessionHandle, SessionSnapshot
 from .actor import CHAT, Access
 from .conf import conf
 from .connection import transport
-from .connection.writer import Feed
+from .connection.writer import Writer
 from .errors import (
     AgentError,
     InternalError,
@@ -67,10 +67,10 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     channel_layer_alias = ""
 
     access: Access
-    held: Held
-    feed: Feed | None = None
-    _feeding: asyncio.Task[None] | None = None
-    _place: Place | None = None
+    handle: SessionHandle
+    writer: Writer | None = None
+    _writing: asyncio.Task[None] | None = None
+    _slot: Slot | None = None
     _bad_in_a_row = _refused_in_a_row = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -79,10 +79,10 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             with metrics.connections.track_inprogress():
                 await super().__call__(scope, receive, send)
         finally:  # disconnect() is not called after every kind of end
-            if self._feeding:
-                self._feeding.cancel()
-            if self._place:
-                await self.limits.close(self._place)
+            if self._writing:
+                self._writing.cancel()
+            if self._slot:
+                await self.limits.close(self._slot)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         await getattr(self, get_handler_name(message))(message)
@@ -104,26 +104,26 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             authentication.require(self.access, CHAT)
             self.actor = self.access.actor
             self.caller, self.address = caller_of(self.actor, address), address
-            self.crowd = address if self.actor.visitor else ""
-            counted = "" if crowd().is_proxy(address) else address
-            self._place = await self.limits.open(self.caller, counted)
+            self.shared_bucket = address if self.actor.visitor else ""
+            counted = "" if address_connections().is_proxy(address) else address
+            self._slot = await self.limits.open(self.caller, counted)
             asked_for = options.get("session", "") or _implied(self.actor)
-            self.held = await sessions.open_session(self.actor, asked_for)
+            self.handle = await sessions.open_session(self.actor, asked_for)
         except AgentError as error:
             await self._refuse(error)
             return
         except Exception as error:
             await self._refuse(_internal(error, retry_after=publish.comeback_seconds()))
             return
-        structlog.contextvars.bind_contextvars(session=str(self.held.id), actor=self.actor.key)
-        self.feed = Feed(
-            self.held,
+        structlog.contextvars.bind_contextvars(session=str(self.handle.id), actor=self.actor.key)
+        self.writer = Writer(
+            self.handle,
             self.access,
             self._send_text,
             stream=options.get("stream") != "0",
             heartbeat=conf().heartbeat_interval,
         )
-        self._feeding = asyncio.create_task(self._run_feed(self.feed, options, bool(asked_for)))
+        self._writing = asyncio.create_task(self._run_writer(self.writer, options, bool(asked_for)))
 
     async def _refuse(self, error: AgentError) -> None:
         code = int(_close_code(error))
@@ -132,13 +132,13 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         await self._send_text(server_frames.encode(server_frames.Error.of(error).frame()))
         await self.close(code, error.message)
 
-    async def _run_feed(self, feed: Feed, options: dict[str, str], resumed: bool) -> None:
-        def welcome(view: View, replay_from: int) -> Frame:
-            return self._welcome(view, replay_from, resumed)
+    async def _run_writer(self, writer: Writer, options: dict[str, str], resumed: bool) -> None:
+        def welcome(snapshot: SessionSnapshot, replay_from: int) -> Frame:
+            return self._welcome(snapshot, replay_from, resumed)
 
         tail = _number(options["tail"]) if "tail" in options else None
         try:
-            closed = await feed.run(_number(options.get("last_seq", "")), tail, welcome)
+            closed = await writer.run(_number(options.get("last_seq", "")), tail, welcome)
             metrics.closes.labels(int(closed.code)).inc()
             self._abort_in(_AT_ONCE_SECONDS if closed.code in _AT_ONCE else _CLOSE_SECONDS)
             await self.close(int(closed.code), closed.reason)  # daphne: no IntEnum
@@ -156,17 +156,17 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         await transport.writable(self.base_send)
         await self.send(text_data=text)
 
-    def _welcome(self, view: View, replay_from: int, resumed: bool) -> Frame:
+    def _welcome(self, snapshot: SessionSnapshot, replay_from: int, resumed: bool) -> Frame:
         metrics.connects.labels(str(resumed).lower()).inc()
         settings = conf()
-        new_nobody = self.actor.is_nobody and not resumed
+        new_anonymous = self.actor.is_anonymous and not resumed
         return server_frames.Notification(
             event="connected",
-            content=f"Connected to {settings.agent_name}. Session ID: {self.held.id}",
-            session=str(self.held.id),
+            content=f"Connected to {settings.agent_name}. Session ID: {self.handle.id}",
+            session=str(self.handle.id),
             protocol=client_frames.VERSION,
             resumed=resumed,
-            last_seq=view.last_seq,
+            last_seq=snapshot.last_seq,
             replay_from=replay_from,
             agent=settings.agent_name,
             model=settings.model_name,
@@ -177,15 +177,15 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
                 "frame_bytes": settings.max_frame_bytes,
                 "queue": settings.max_queue,
             },
-            turns=view.turns,
+            turns=snapshot.turns,
             caller=authentication.caller_name(self.actor) or None,
-            resume_token=authentication.resume_token(self.held.id) if new_nobody else None,
+            resume_token=authentication.resume_token(self.handle.id) if new_anonymous else None,
         ).frame()
 
     # frames of the client
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        if self.feed is None or self.feed.ending:
+        if self.writer is None or self.writer.ending:
             return  # refused, or sent away: what it still sends costs nothing
         fields: dict[str, Any] = {}
         try:
@@ -199,35 +199,37 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             self._refused_in_a_row = 0
         except RateLimited as error:
             self._answer_error(
-                self.feed, error, client_frames.frame_id(fields or _if_any(text_data))
+                self.writer, error, client_frames.frame_id(fields or _if_any(text_data))
             )
         except AgentError as error:
-            self._answer_error(self.feed, error, client_frames.frame_id(fields))
+            self._answer_error(self.writer, error, client_frames.frame_id(fields))
         except Exception as error:
-            self._answer_error(self.feed, _internal(error), client_frames.frame_id(fields))
+            self._answer_error(self.writer, _internal(error), client_frames.frame_id(fields))
 
     async def receive_json(self, content: client_frames.ClientFrame) -> None:
         """Route one frame to what does it, if its sender still may."""
-        if self.access.may_end and not isinstance(content, client_frames.Ping | client_frames.Pong):
+        if self.access.revocable and not isinstance(
+            content, client_frames.Ping | client_frames.Pong
+        ):
             await db.read(revocation.check, self.access)
         match content:
             case client_frames.Query():
-                await _whole(self._query(content))
+                await _finish_despite_disconnect(self._query(content))
             case client_frames.Command():
                 await self._command(content)
             case client_frames.HumanFeedback():
                 await self._count_write()
-                await _whole(self._feedback(content))
+                await _finish_despite_disconnect(self._feedback(content))
             case client_frames.Ping():
                 self._tell(server_frames.Heartbeat(type="pong", ref=content.id))
             case client_frames.Pong():
                 pass
 
     async def _query(self, query: client_frames.Query) -> None:
-        await self.limits.query(self.caller, self.crowd)
-        with self.worker.accepting(self.held.id, self.held.actor.key) as lease:
+        await self.limits.query(self.caller, self.shared_bucket)
+        with self.worker.accepting(self.handle.id, self.handle.actor.key) as lease:
             accepted = await queries.accept_query(
-                self.held, query, max_queue=conf().max_queue, lease=lease
+                self.handle, query, max_queue=conf().max_queue, lease=lease
             )
         received = Status(
             status="received",
@@ -241,20 +243,20 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         self._run(accepted)
 
     def _run(self, accepted: queries.Accepted) -> None:
-        queries.settle(self.held, accepted)
+        queries.settle(self.handle, accepted)
         if accepted.change is None:
             return  # it was known
         if accepted.claimed:
-            self.worker.start(accepted.claimed, accepted.change.seq, self.held.actor.key)
+            self.worker.start(accepted.claimed, accepted.change.seq, self.handle.actor.key)
         else:
-            self.worker.want(self.held.id, self.held.actor.key)
+            self.worker.request_turn(self.handle.id, self.handle.actor.key)
 
     async def _feedback(self, feedback: client_frames.HumanFeedback) -> None:
-        if answer := await sessions.give_feedback(self.held, feedback):
+        if answer := await sessions.give_feedback(self.handle, feedback):
             self._tell(answer)
 
     async def _count_write(self) -> None:
-        await self.limits.write(self.caller, self.address, self.crowd)
+        await self.limits.write(self.caller, self.address, self.shared_bucket)
 
     async def _command(self, command: client_frames.Command) -> None:
         if isinstance(
@@ -267,41 +269,41 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             case client_frames.History(before=before, limit=limit):
                 await self._history(command, before, limit)
             case client_frames.Resume(last_seq=last_seq):
-                if self.feed:
-                    self.feed.rewind(last_seq, _done(command).frame())
+                if self.writer:
+                    self.writer.rewind(last_seq, _done(command).frame())
             case client_frames.Retry() as args:
-                await _whole(self._retry(command, args))
+                await _finish_despite_disconnect(self._retry(command, args))
                 return
             case client_frames.Cancel() as args:
-                effect = await queries.cancel(self.held, args)
+                effect = await queries.cancel(self.handle, args)
                 self._tell(_done(command))
-                queries.settle(self.held, effect)
+                queries.settle(self.handle, effect)
             case client_frames.Close():
-                effect = await queries.close(self.held)
+                effect = await queries.close(self.handle)
                 self._tell(_done(command))
-                queries.settle(self.held, effect)
+                queries.settle(self.handle, effect)
                 return
             case client_frames.Clear():
-                await sessions.clear(self.held)
+                await sessions.clear(self.handle)
                 self._tell(_done(command))
             case client_frames.Rename(title=title):
-                await sessions.rename(self.held, title)
+                await sessions.rename(self.handle, title)
                 self._tell(_done(command))
-        await sessions.touch(self.held)
+        await sessions.mark_active(self.handle)
 
     async def _history(
         self, command: client_frames.Command, before: int | None, limit: int
     ) -> None:
-        found, has_more = await sessions.history(self.held, before, limit)
+        found, has_more = await sessions.history(self.handle, before, limit)
         page = server_frames.HistoryPage(ref=command.id, frames=found, has_more=has_more)
-        if self.feed:
-            self.feed.tell_page(page.frame(), sum(map(server_frames.size, found)))
+        if self.writer:
+            self.writer.tell_page(page.frame(), sum(map(server_frames.size, found)))
 
     async def _retry(self, command: client_frames.Command, args: client_frames.Retry) -> None:
-        await self.limits.query(self.caller, self.crowd)
-        with self.worker.accepting(self.held.id, self.held.actor.key) as lease:
+        await self.limits.query(self.caller, self.shared_bucket)
+        with self.worker.accepting(self.handle.id, self.handle.actor.key) as lease:
             accepted = await queries.retry(
-                self.held, args, command.id, max_queue=conf().max_queue, lease=lease
+                self.handle, args, command.id, max_queue=conf().max_queue, lease=lease
             )
         self._tell(_done(command, turn=accepted.turn_id, state=accepted.state))
         self._run(accepted)
@@ -309,27 +311,27 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     # answers
 
     def _tell(self, frame: server_frames.ServerFrame, seq: int = 0) -> None:
-        if self.feed:
-            self.feed.tell(seq, frame.frame())
+        if self.writer:
+            self.writer.tell(seq, frame.frame())
 
-    def _answer_error(self, feed: Feed, error: AgentError, ref: str | None) -> None:
+    def _answer_error(self, writer: Writer, error: AgentError, ref: str | None) -> None:
         metrics.refusals.labels(error.code).inc()
-        feed.tell(0, server_frames.Error.of(error, ref=ref).frame())
+        writer.tell(0, server_frames.Error.of(error, ref=ref).frame())
         if isinstance(error, SessionGone):
-            feed.end(CloseCode.NOT_FOUND)
+            writer.end(CloseCode.NOT_FOUND)
         if isinstance(error, Unauthenticated):
-            feed.end(CloseCode.UNAUTHENTICATED, "Access ended")
+            writer.end(CloseCode.UNAUTHENTICATED, "Access ended")
         bad = isinstance(error, _BAD_FRAMES)
         self._bad_in_a_row = self._bad_in_a_row + 1 if bad else 0
         if self._bad_in_a_row >= client_frames.MAX_BAD_FRAMES:
-            feed.end(CloseCode.BROKEN_CLIENT)
+            writer.end(CloseCode.BROKEN_CLIENT)
         limited = isinstance(error, RateLimited)
         self._refused_in_a_row = self._refused_in_a_row + 1 if limited else 0
         if self._refused_in_a_row >= client_frames.MAX_REFUSED_FRAMES:
-            feed.end(CloseCode.RATE_LIMITED)
+            writer.end(CloseCode.RATE_LIMITED)
 
 
-async def _whole(work: Coroutine[Any, Any, None]) -> None:
+async def _finish_despite_disconnect(work: Coroutine[Any, Any, None]) -> None:
     """Do all of it, also when the connection ends meanwhile; what it raises then is nobody's."""
     task = asyncio.create_task(work)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -200,7 +200,7 @@ class Message(models.Model):
         frame: ServerFrame,
         **columns: Any,
     ) -> dict[str, Any]:
-        """Write a durable frame at a number drawn with `advance`; returns it as it is sent.
+        """Write a durable frame at a number drawn with `lock_and_number`; returns it as it is sent.
 
         Args:
             session_id, seq: its place.

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from agent.actions import queries
-from agent.actions.sessions import Held
+from agent.actions.sessions import SessionHandle
 from agent.actor import Actor
 from agent.admin import transcript
 from agent.errors import ProviderRejected, ProviderTimeout
@@ -49,12 +49,12 @@ def reader(*codenames):
     return browser_of(user)
 
 
-def ask(held, content, outcome=None):
+def ask(handle, content, outcome=None):
     """A query and its end; with an outcome of None it goes on running."""
     with transaction.atomic():
         query = Query(type="query", content=content)
-        accepted = queries._accept(held, query, 20, HERE)
-    held.stored = True
+        accepted = queries._accept(handle, query, 20, HERE)
+    handle.stored = True
     if outcome:
         with transaction.atomic():
             assert turn_queue.finish(accepted.claimed, outcome)
@@ -62,10 +62,10 @@ def ask(held, content, outcome=None):
 
 
 def conversation(*exchanges, actor=None):
-    held = Held(uuid4(), actor or Actor(visitor="v" * 32), stored=False)
+    handle = SessionHandle(uuid4(), actor or Actor(visitor="v" * 32), stored=False)
     for content, outcome in exchanges:
-        ask(held, content, outcome)
-    return held.id
+        ask(handle, content, outcome)
+    return handle.id
 
 
 def said(text, **facts):
@@ -150,28 +150,28 @@ def test_whatever_was_said_stays_text(staff):
 
 
 def test_a_long_transcript_has_pages_and_a_link_leads_to_the_page_of_its_message(staff):
-    held = Held(uuid4(), Actor(visitor="v"), stored=False)
+    handle = SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
     for number in range(40):
-        ask(held, f"question {number}", said(f"answer {number}"))
-    first, second = (page(staff, transcript_of(held.id, p=p)) for p in (1, 2))
+        ask(handle, f"question {number}", said(f"answer {number}"))
+    first, second = (page(staff, transcript_of(handle.id, p=p)) for p in (1, 2))
     assert "question 24" in first
     assert "question 25" not in first
     assert "question 25" in second
     assert "Page 2 of 2" in second
     assert transcript.Place(51).link == "?p=2#m51"
     for wrong in ("0", "99", "x", "-1"):
-        page(staff, transcript_of(held.id, p=wrong))
+        page(staff, transcript_of(handle.id, p=wrong))
 
 
 def test_a_transcript_takes_the_same_queries_however_long_it_is(staff):
     short = conversation(("a", said("b")))
-    held = Held(uuid4(), Actor(visitor="v"), stored=False)
+    handle = SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
     for number in range(25):
-        accepted = ask(held, f"q{number}", said(f"a{number}"))
+        accepted = ask(handle, f"q{number}", said(f"a{number}"))
         answer = Message.objects.get(turn=accepted.turn_id, type="response")
         Feedback.objects.create(message=answer, caller=f"user:{number}", rating="up")
     assert count_queries(staff, transcript_of(short)) == count_queries(
-        staff, transcript_of(held.id)
+        staff, transcript_of(handle.id)
     )
 
 
@@ -183,16 +183,16 @@ def test_running_and_waiting_turns_are_shown_in_their_order(staff):
 
 
 def test_feedback_stands_at_its_answer_and_in_its_place(staff):
-    held = Held(uuid4(), Actor(visitor="v"), stored=False)
-    accepted = ask(held, "a", said("b"))
+    handle = SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
+    accepted = ask(handle, "a", said("b"))
     answer = Message.objects.get(turn=accepted.turn_id, type="response")
     Feedback.objects.create(
-        message=answer, caller=held.actor.key, rating="down", comment="No <b>good</b>"
+        message=answer, caller=handle.actor.key, rating="down", comment="No <b>good</b>"
     )
-    html = page(staff, transcript_of(held.id))
+    html = page(staff, transcript_of(handle.id))
     assert "Thumbs down" in html
     assert "No &lt;b&gt;good&lt;/b&gt;" in html
-    assert f"{SESSIONS}{held.id}/change/" in page(staff, f"{SESSIONS}?feedback=down")
+    assert f"{SESSIONS}{handle.id}/change/" in page(staff, f"{SESSIONS}?feedback=down")
 
 
 # lists

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group, Permission
 from django.test import Client
 
 from agent.access import api_tokens
-from agent.actions.sessions import Held
+from agent.actions.sessions import SessionHandle
 from agent.actor import Actor
 from agent.models import ApiToken, Message, Session, Turn
 
@@ -119,9 +119,9 @@ def test_who_may_not_do_everything_makes_no_token_that_acts_for_somebody_else(bo
 
 
 def has_talked(user):
-    held = Held(uuid4(), Actor(user_id=user.pk), stored=False)
-    exchange(held, "private words")
-    ask(held, "more of them")
+    handle = SessionHandle(uuid4(), Actor(user_id=user.pk), stored=False)
+    exchange(handle, "private words")
+    ask(handle, "more of them")
     api_tokens.create(f"of {user}", ["chat"], user=user)
 
 

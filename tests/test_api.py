@@ -16,15 +16,15 @@ from django.utils import timezone
 
 from agent.access import api_tokens, authentication
 from agent.actions import queries, sessions
-from agent.actions.sessions import Held
+from agent.actions.sessions import SessionHandle
 from agent.actor import Actor
 from agent.errors import ProviderTimeout
-from agent.live.hub import group
+from agent.live.hub import topic
 from agent.models import Message, Session, Turn
 from agent.protocol.client_frames import HumanFeedback, Query
 from agent.provider.decoder import Source
 from agent.store import db, turn_queue
-from agent.store.sequence import advance
+from agent.store.sequence import lock_and_number
 from agent.store.turn_queue import Lease, Outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -46,21 +46,21 @@ def bearer(made):
     return {"authorization": f"Bearer {made}"}
 
 
-def exchange(held, content="hi", outcome=None):
+def exchange(handle, content="hi", outcome=None):
     with transaction.atomic():
         query = Query(type="query", content=content)
-        done = queries._accept(held, query, 20, Lease("here", 15))
-        held.stored = True
+        done = queries._accept(handle, query, 20, Lease("here", 15))
+        handle.stored = True
     with transaction.atomic():
         turn_queue.finish(done.claimed, outcome or Outcome("done", "stop"))
     return done
 
 
 def stored(actor, content="hi", **fields):
-    held = Held(uuid4(), actor, stored=False)
-    exchange(held, content)
-    Session.objects.filter(id=held.id).update(**fields)
-    return held
+    handle = SessionHandle(uuid4(), actor, stored=False)
+    exchange(handle, content)
+    Session.objects.filter(id=handle.id).update(**fields)
+    return handle
 
 
 def ann(**fields):
@@ -89,18 +89,18 @@ def error_of(response):
 
 
 class Connection:
-    """A connection of a session, as its group sees it."""
+    """A connection of a session, as its topic sees it."""
 
-    def __init__(self, held):
-        self.held, self.is_gone = held, False
-        self.group = group(held.id)
-        self.group.listeners.add(self)
+    def __init__(self, handle):
+        self.handle, self.is_gone = handle, False
+        self.topic = topic(handle.id)
+        self.topic.subscribers.add(self)
 
     def wake(self):
         pass
 
     def owner_without_row(self):
-        return None if self.held.stored else self.held.actor
+        return None if self.handle.stored else self.handle.actor
 
     def gone(self):
         self.is_gone = True
@@ -114,7 +114,7 @@ def test_every_caller_lists_its_own_sessions():
     hers, visited = ann(), stored(Actor(visitor="v"))
     row, own_token = api_tokens.create("robot", ["chat"])
     robots = stored(Actor(token_id=row.pk))
-    nobody = Held(uuid4(), Actor(), stored=False)
+    nobody = SessionHandle(uuid4(), Actor(), stored=False)
     nobody.actor = Actor(session_id=nobody.id)
     exchange(nobody)
     by_login, by_cookie = Client(), Client()
@@ -151,20 +151,20 @@ def test_a_foreign_session_and_an_unknown_one_are_not_found_alike(operation):
 
 
 def test_a_token_without_the_scope_is_forbidden():
-    held = ann()
+    handle = ann()
     assert error_of(Client().get(SESSIONS, headers=bearer(token("notify")))) == (403, "forbidden")
-    body = {"session": str(held.id), "content": "x"}
+    body = {"session": str(handle.id), "content": "x"}
     assert error_of(post(NOTIFICATIONS, body, token("chat"))) == (403, "forbidden")
-    resume = authentication.resume_token(held.id)
+    resume = authentication.resume_token(handle.id)
     assert error_of(post(NOTIFICATIONS, body, resume)) == (403, "forbidden")
     assert not Message.objects.filter(type="notification").exists()
 
 
 def test_a_browser_needs_the_csrf_token_to_change_something_and_a_program_does_not():
-    held = ann()
+    handle = ann()
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(user())
-    path = f"{SESSIONS}{held.id}/"
+    path = f"{SESSIONS}{handle.id}/"
     rename = {"data": {"title": "mine"}, "content_type": "application/json"}
     assert browser.get(path).status_code == 200
     assert error_of(browser.patch(path, **rename)) == (403, "forbidden")
@@ -227,9 +227,9 @@ def test_sessions_of_the_same_moment_are_listed_once_each():
 
 
 def test_a_page_begins_after_a_session_that_got_a_message():
-    for held in [ann() for _ in range(3)]:
+    for handle in [ann() for _ in range(3)]:
         with transaction.atomic():  # by the database's clock
-            advance(held.id, messages=1)
+            lock_and_number(handle.id, messages=1)
     first = get(limit=1)
     second = get(limit=2, cursor=first.json()["next"])
     assert not set(ids(first)) & set(ids(second))
@@ -241,7 +241,7 @@ def test_a_session_that_is_only_opened_keeps_its_place():
     with transaction.atomic():
         assert sessions._touch(made[0].actor, made[0].id)
     second = get(limit=2, cursor=first.json()["next"])
-    assert ids(first) + ids(second) == [str(held.id) for held in reversed(made)]
+    assert ids(first) + ids(second) == [str(handle.id) for handle in reversed(made)]
 
 
 @pytest.mark.parametrize("cursor", ["x", "%00", "MjAyNg", "bm9wZSAx", "w6Q", "A" * 200])
@@ -267,12 +267,12 @@ def test_a_search_finds_titles_and_texts_of_ones_own():
 
 
 def test_a_search_does_not_find_what_has_expired_or_what_only_the_server_said():
-    held = ann()
-    body = {"session": str(held.id), "content": "The canary sings.", "ttl": 60}
+    handle = ann()
+    body = {"session": str(handle.id), "content": "The canary sings.", "ttl": 60}
     assert post(NOTIFICATIONS, body, token()).status_code == 202
     with transaction.atomic():
-        turn_queue.close(queries.Change(held.id), "Session closed", reason="requested")
-    assert ids(get(q="canary")) == [str(held.id)]
+        turn_queue.close(queries.Change(handle.id), "Session closed", reason="requested")
+    assert ids(get(q="canary")) == [str(handle.id)]
     assert ids(get(q="closed")) == []
     Message.objects.exclude(expires_at=None).update(expires_at=timezone.now())
     assert ids(get(q="canary")) == []
@@ -282,12 +282,12 @@ def test_a_search_does_not_find_what_has_expired_or_what_only_the_server_said():
 
 
 def test_the_frames_of_a_session_come_page_by_page_newest_page_first():
-    held = ann()
+    handle = ann()
     for number in range(4):
-        exchange(held, f"question {number}")
-    path = f"{SESSIONS}{held.id}/"
+        exchange(handle, f"question {number}")
+    path = f"{SESSIONS}{handle.id}/"
     page = get(path, limit=4).json()
-    assert (page["id"], page["last_seq"], page["has_more"]) == (str(held.id), 10, True)
+    assert (page["id"], page["last_seq"], page["has_more"]) == (str(handle.id), 10, True)
     assert [frame["seq"] for frame in page["frames"]] == [7, 8, 9, 10]
     assert page["frames"][3]["type"] == "response"
     before = get(path, limit=100, before=page["frames"][0]["seq"]).json()
@@ -298,26 +298,26 @@ def test_the_frames_of_a_session_come_page_by_page_newest_page_first():
 
 
 async def test_a_session_that_is_held_without_a_row_exists_for_its_caller():
-    held = await sessions.open_session(Actor(visitor="v"), "")
-    connection = Connection(held)
+    handle = await sessions.open_session(Actor(visitor="v"), "")
+    connection = Connection(handle)
     browser = AsyncClient()
     browser.cookies[authentication.VISITOR_COOKIE] = authentication._signer("visitor").sign("v")
-    path = f"{SESSIONS}{held.id}/"
+    path = f"{SESSIONS}{handle.id}/"
     found = (await browser.get(path)).json()
-    assert (found["id"], found["last_seq"], found["frames"]) == (str(held.id), 0, [])
+    assert (found["id"], found["last_seq"], found["frames"]) == (str(handle.id), 0, [])
     assert not await Session.objects.aexists()
     assert (await browser.delete(path)).status_code == 204
     assert connection.is_gone
 
 
 async def test_a_rename_is_told_to_every_connection():
-    held = await db.transact(ann)
-    connection = Connection(held)
+    handle = await db.transact(ann)
+    connection = Connection(handle)
     made = await db.transact(token, of=await db.read(user))
-    path, body = f"{SESSIONS}{held.id}/", {"title": "A new name"}
+    path, body = f"{SESSIONS}{handle.id}/", {"title": "A new name"}
     response = await AsyncClient().patch(path, body, "application/json", headers=bearer(made))
     assert (response.status_code, response.json()["title"]) == (200, "A new name")
-    frame = connection.group.recent(3)
+    frame = connection.topic.recent(3)
     assert (frame["event"], frame["title"]) == ("renamed", "A new name")
     for title in ("", "x" * 201, None, 7):
         bad = await AsyncClient().patch(
@@ -327,10 +327,10 @@ async def test_a_rename_is_told_to_every_connection():
 
 
 async def test_a_deletion_leaves_nothing_and_ends_every_connection():
-    held = await db.transact(ann)
-    connection = Connection(held)
+    handle = await db.transact(ann)
+    connection = Connection(handle)
     made = await db.transact(token, of=await db.read(user))
-    path = f"{SESSIONS}{held.id}/"
+    path = f"{SESSIONS}{handle.id}/"
     assert (await AsyncClient().delete(path, headers=bearer(made))).status_code == 204
     assert connection.is_gone
     assert not await Message.objects.aexists() and not await Turn.objects.aexists()
@@ -341,17 +341,17 @@ async def test_a_deletion_leaves_nothing_and_ends_every_connection():
 
 
 async def test_an_export_tells_reasoning_and_sources_and_why_there_is_no_text():
-    held = await db.transact(ann)
+    handle = await db.transact(ann)
     source = Source("https://example.org/", "An\n[example]")
     facts = {"reasoning_ms": 1240, "reasoning_tokens": 3, "reasoning": "Let me see."}
     outcome = Outcome("It is 42.", "stop", sources=(source,), **facts)
-    await db.transact(exchange, held, "What?", outcome)
-    await db.transact(exchange, held, "And?", Outcome("", "length", reasoning_ms=5))
-    _, text = await export(held, "md")
+    await db.transact(exchange, handle, "What?", outcome)
+    await db.transact(exchange, handle, "And?", Outcome("", "length", reasoning_ms=5))
+    _, text = await export(handle, "md")
     assert "*(reasoned for 1.2 s)*" in text
     assert "An [example] <https://example.org/>" in text
     assert "used up its tokens while it was thinking" in text
-    frames = json.loads((await export(held, "json"))[1])["frames"]
+    frames = json.loads((await export(handle, "json"))[1])["frames"]
     *_, told, empty = [frame for frame in frames if frame["type"] == "response"]
     assert told["reasoning"] == {"ms": 1240, "tokens": 3, "content": "Let me see."}
     assert told["sources"] == [{"url": "https://example.org/", "title": "An\n[example]"}]
@@ -359,16 +359,16 @@ async def test_an_export_tells_reasoning_and_sources_and_why_there_is_no_text():
 
 
 def with_everything():
-    held = ann(content="What is **new**?", title="News\nof today")
+    handle = ann(content="What is **new**?", title="News\nof today")
     partial = Outcome("Half an ans", error=ProviderTimeout())
-    exchange(held, "And tomorrow?", partial)
-    exchange(held, "Stop", Outcome("```\nWait", "cancelled"))
-    return held
+    exchange(handle, "And tomorrow?", partial)
+    exchange(handle, "Stop", Outcome("```\nWait", "cancelled"))
+    return handle
 
 
-async def export(held, form):
+async def export(handle, form):
     made = await db.transact(token, of=await db.read(user))
-    path = f"{SESSIONS}{held.id}/export?format={form}"
+    path = f"{SESSIONS}{handle.id}/export?format={form}"
     response = await AsyncClient().get(path, headers=bearer(made))
     assert response.status_code == 200, response.content
     pieces = [piece async for piece in response.streaming_content]
@@ -376,27 +376,27 @@ async def export(held, form):
 
 
 async def test_an_export_as_json_holds_every_frame_as_clients_got_it():
-    held = await db.transact(with_everything)
+    handle = await db.transact(with_everything)
     rated = HumanFeedback(type="human_feedback", rating="up", content="Yes")
-    await sessions.give_feedback(held, rated)
-    response, text = await export(held, "json")
-    name = f'attachment; filename="session-{held.id}.json"'
+    await sessions.give_feedback(handle, rated)
+    response, text = await export(handle, "json")
+    name = f'attachment; filename="session-{handle.id}.json"'
     assert response["Content-Disposition"] == name
     file = json.loads(text)
-    assert file["session"]["id"] == str(held.id)
-    assert file["frames"] == await sessions.frames_after(held.id, 0)
+    assert file["session"]["id"] == str(handle.id)
+    assert file["frames"] == await sessions.frames_after(handle.id, 0)
     assert len(file["frames"]) == 7
 
 
 async def test_an_export_as_markdown_reads_as_a_conversation():
-    held = await db.transact(with_everything)
+    handle = await db.transact(with_everything)
     rated = HumanFeedback(type="human_feedback", rating="down", content="No.\n# Not a heading")
-    await sessions.give_feedback(held, rated)
-    response, text = await export(held, "md")
+    await sessions.give_feedback(handle, rated)
+    response, text = await export(handle, "md")
     assert response["Content-Type"].startswith("text/markdown")
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "TIME", text)
     assert text == (
-        f"# News of today\n\nSession {held.id}, begun TIME.\n"
+        f"# News of today\n\nSession {handle.id}, begun TIME.\n"
         "\n## Question · TIME\n\nWhat is **new**?\n"
         "\n## Answer · TIME\n\ndone\n"
         "\n## Question · TIME\n\nAnd tomorrow?\n"
@@ -409,20 +409,20 @@ async def test_an_export_as_markdown_reads_as_a_conversation():
 
 
 async def test_an_export_has_no_text_of_what_expired():
-    held = await db.transact(ann)
-    body = {"session": str(held.id), "content": "canary", "ttl": 60}
+    handle = await db.transact(ann)
+    body = {"session": str(handle.id), "content": "canary", "ttl": 60}
     made = await db.transact(token)
     await AsyncClient().post(NOTIFICATIONS, body, "application/json", headers=bearer(made))
-    assert "canary" in (await export(held, "md"))[1]
+    assert "canary" in (await export(handle, "md"))[1]
     past = timezone.now() - timedelta(seconds=1)
     await Message.objects.exclude(expires_at=None).aupdate(expires_at=past)
     for form in ("md", "json"):
-        assert "canary" not in (await export(held, form))[1]
+        assert "canary" not in (await export(handle, form))[1]
 
 
 def test_an_unknown_format_is_refused():
-    held = ann()
-    response = get(f"{SESSIONS}{held.id}/export", format="pdf")
+    handle = ann()
+    response = get(f"{SESSIONS}{handle.id}/export", format="pdf")
     assert error_of(response) == (422, "invalid_message")
 
 
@@ -430,8 +430,8 @@ def test_an_unknown_format_is_refused():
 
 
 def test_a_notification_is_taken_once_and_a_repetition_gets_the_first_answer():
-    held, made = ann(), token()
-    body = {"session": str(held.id), "content": "Done.", "id": "job-1", "level": "success"}
+    handle, made = ann(), token()
+    body = {"session": str(handle.id), "content": "Done.", "id": "job-1", "level": "success"}
     first, again = (post(NOTIFICATIONS, body, made) for _ in range(2))
     assert (first.status_code, again.status_code) == (202, 200)
     expected = {"id": "job-1", "state": "stored", "connections": 0, "seq": 3}
@@ -448,9 +448,9 @@ def test_what_is_null_is_absent():
 
 
 def test_the_body_of_the_original_is_taken_on_its_path():
-    held = ann()
+    handle = ann()
     for path in ("/functions/v1/notify_websocket", "/functions/v1/notify_websocket/"):
-        response = post(path, {"sessionId": str(held.id), "message": "Ready."}, token())
+        response = post(path, {"sessionId": str(handle.id), "message": "Ready."}, token())
         assert (response.status_code, response.json()["state"]) == (202, "stored")
     contents = Message.objects.filter(type="notification").values_list("content", flat=True)
     assert list(contents) == ["Ready.", "Ready."]

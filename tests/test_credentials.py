@@ -88,7 +88,7 @@ def test_what_has_no_row_cannot_end(django_assert_num_queries):
     with django_assert_num_queries(0):
         nameless = [Access(), Access(Actor(visitor="v"), "visitor")]
         assert revocation.ended(nameless) == set()
-        assert not any(access.may_end for access in nameless)
+        assert not any(access.revocable for access in nameless)
 
 
 def test_many_are_asked_for_at_once(django_assert_num_queries):

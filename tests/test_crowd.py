@@ -2,14 +2,14 @@
 
 import pytest
 
-from agent.access.tcp_connections import Crowd
+from agent.access.tcp_connections import AddressConnections
 
 
 class Connections:
     """Connections to a process that has descriptors up to a number."""
 
     def __init__(self, most=1000, scarce_from=1000, proxies=()):
-        self.crowd = Crowd(most, scarce_from, proxies)
+        self.crowd = AddressConnections(most, scarce_from, proxies)
         self.dropped, self.open, self.free = [], {}, 0
 
     def arrive(self, host, name):
@@ -60,7 +60,7 @@ def test_a_proxys_address_is_not_one_clients(host):
     ],
 )
 def test_only_a_trusted_proxy_stands_for_others(host, trusted):
-    assert Crowd(1, 1, ["10.0.0.0/8", "2001:db8:1:2::/64"]).is_proxy(host) is trusted
+    assert AddressConnections(1, 1, ["10.0.0.0/8", "2001:db8:1:2::/64"]).is_proxy(host) is trusted
 
 
 def test_when_descriptors_are_scarce_the_newest_of_the_largest_crowd_goes():

@@ -23,10 +23,10 @@ pytest_plugins = ["tests.servers"]
 
 
 def talk():
-    held = ann()
+    handle = ann()
     for _ in range(3):
-        exchange(held)
-    return held
+        exchange(handle)
+    return handle
 
 
 def revoke():
@@ -54,10 +54,10 @@ async def test_an_export_breaks_off_when_access_ends_or_the_session_is_deleted(
     form, end, pieces, monkeypatch
 ):
     monkeypatch.setattr(pages, "PAGE_ROWS", 2)
-    held = await db.transact(talk)
+    handle = await db.transact(talk)
     made = await db.transact(token, of=await db.read(user))
     response = await AsyncClient().get(
-        f"/api/sessions/{held.id}/export?format={form}",
+        f"/api/sessions/{handle.id}/export?format={form}",
         headers={"authorization": f"Bearer {made}"},
     )
     stream = aiter(response.streaming_content)
@@ -72,10 +72,10 @@ async def test_an_export_breaks_off_when_access_ends_or_the_session_is_deleted(
 @pytest.mark.django_db(transaction=True)
 async def test_an_export_of_somebody_who_signed_out_breaks_off(monkeypatch):
     monkeypatch.setattr(pages, "PAGE_ROWS", 2)
-    held = await db.transact(talk)
+    handle = await db.transact(talk)
     client = AsyncClient()
     await client.aforce_login(await db.read(user))
-    address = f"/api/sessions/{held.id}/export?format=json"
+    address = f"/api/sessions/{handle.id}/export?format=json"
     response = await client.get(address, headers={"origin": "http://testserver"})
     assert response.status_code == 200
     stream = aiter(response.streaming_content)

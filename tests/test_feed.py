@@ -10,11 +10,11 @@ import pytest
 from django.db import transaction
 
 from agent.actions import queries, sessions
-from agent.actions.sessions import Held
+from agent.actions.sessions import SessionHandle
 from agent.actor import Access, Actor
-from agent.connection.writer import Feed
+from agent.connection.writer import Writer
 from agent.live import publish
-from agent.live.hub import Answer, group
+from agent.live.hub import Answer, topic
 from agent.protocol import client_frames, server_frames
 from agent.store import turn_queue
 from agent.store.turn_queue import Lease, Outcome
@@ -23,12 +23,12 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 ELSEWHERE = Lease("agent.elsewhere", 60)
 
 
-def ask(held, lease=ELSEWHERE):
+def ask(handle, lease=ELSEWHERE):
     """A query that another process accepted, and whose turn it runs if it has a lease."""
     query = client_frames.Query(type="query", content="hi")
     with transaction.atomic():
-        done = queries._accept(held, query, 20, lease)
-    held.stored = True
+        done = queries._accept(handle, query, 20, lease)
+    handle.stored = True
     return done
 
 
@@ -45,10 +45,10 @@ def text_of(claimed, seq, text, reasoning=""):
 
 
 class Connection:
-    def __init__(self, held, *, stream=True):
+    def __init__(self, handle, *, stream=True):
         self.frames, self.news = [], asyncio.Event()
-        access = Access(held.actor)
-        self.feed = Feed(held, access, self._send, stream=stream, heartbeat=0.3)
+        access = Access(handle.actor)
+        self.writer = Writer(handle, access, self._send, stream=stream, heartbeat=0.3)
 
     async def _send(self, text):
         self.frames.append(json.loads(text))
@@ -81,10 +81,10 @@ class Connection:
 
 
 @asynccontextmanager
-async def connected(held, last_seq=0, *, stream=True):
-    connection = Connection(held, stream=stream)
+async def connected(handle, last_seq=0, *, stream=True):
+    connection = Connection(handle, stream=stream)
     welcome = lambda view, start: {"type": "notification", "event": "connected"}  # noqa: E731
-    running = asyncio.create_task(connection.feed.run(last_seq, None, welcome))
+    running = asyncio.create_task(connection.writer.run(last_seq, None, welcome))
     connection.running = running
     try:
         await connection.until(status="ready")
@@ -95,8 +95,8 @@ async def connected(held, last_seq=0, *, stream=True):
 
 
 @pytest.fixture
-def held():
-    return Held(uuid4(), Actor(visitor="v"), stored=False)
+def handle():
+    return SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
 
 
 def in_thread(function, *arguments):
@@ -113,33 +113,33 @@ def _with_own_connection(function, *arguments):
         connection.close()
 
 
-async def test_a_position_that_comes_after_the_start_is_not_told(held):
-    done = await in_thread(ask, held)
+async def test_a_position_that_comes_after_the_start_is_not_told(handle):
+    done = await in_thread(ask, handle)
     turn = done.turn_id
-    async with connected(held) as client:
-        group(held.id).take(1, [], [server_frames.thinking(turn, 1, "")])
+    async with connected(handle) as client:
+        topic(handle.id).apply(1, [], [server_frames.thinking(turn, 1, "")])
         await client.until(status="thinking")
         late = server_frames.Status(status="queued", content="Waiting", turn=turn, position=1)
-        group(held.id).take(1, [], [late.frame()])
+        topic(handle.id).apply(1, [], [late.frame()])
         await client.rest()
         assert client.statuses == ["thinking", "ready"]
 
 
-async def test_a_restart_that_is_told_twice_is_sent_once(held):
-    done = await in_thread(ask, held)
-    async with connected(held) as client:
+async def test_a_restart_that_is_told_twice_is_sent_once(handle):
+    done = await in_thread(ask, handle)
+    async with connected(handle) as client:
         status = {"status": "restarted", "turn": str(done.turn_id), "attempt": 2, "content": ""}
         for _ in range(2):
-            group(held.id).take(1, [], [{"type": "status", **status}])
+            topic(handle.id).apply(1, [], [{"type": "status", **status}])
         await client.rest()
         assert client.statuses == ["thinking", "ready", "restarted"]
 
 
-async def test_a_text_that_begins_anew_holds_nobody_up(held):
-    done = await in_thread(ask, held)
-    mine = group(held.id)
+async def test_a_text_that_begins_anew_holds_nobody_up(handle):
+    done = await in_thread(ask, handle)
+    mine = topic(handle.id)
     mine.begin(text_of(done.claimed, 1, "a long text"))
-    async with connected(held) as client:
+    async with connected(handle) as client:
         mine.wake()
         await client.until(type="delta", content="a long text")
         mine.answer = text_of(done.claimed, 1, "a long")
@@ -150,28 +150,28 @@ async def test_a_text_that_begins_anew_holds_nobody_up(held):
         assert (await client.until(type="delta", content=" and more"))["first"] == 11
 
 
-async def test_who_comes_after_an_end_that_nobody_here_heard_of_sees_no_deltas_of_it(held):
-    done = await in_thread(ask, held)
-    mine = group(held.id)
-    async with connected(held) as first:
+async def test_who_comes_after_an_end_that_nobody_here_heard_of_sees_no_deltas_of_it(handle):
+    done = await in_thread(ask, handle)
+    mine = topic(handle.id)
+    async with connected(handle) as first:
         mine.begin(text_of(done.claimed, 1, "half"))
         mine.wake()
         await first.until(type="delta")
         await in_thread(finish, done.claimed)  # its message was lost
-        async with connected(held, last_seq=2) as second:
+        async with connected(handle, last_seq=2) as second:
             await second.rest()
             assert second.of("delta") == []
             assert second.statuses == ["ready"]
             await first.until(type="response")
 
 
-async def test_steps_and_texts_of_a_turn_that_ended_before_one_came_are_late(held):
-    done = await in_thread(ask, held)
+async def test_steps_and_texts_of_a_turn_that_ended_before_one_came_are_late(handle):
+    done = await in_thread(ask, handle)
     await in_thread(finish, done.claimed)
-    mine = group(held.id)
-    async with connected(held, last_seq=2) as client:
+    mine = topic(handle.id)
+    async with connected(handle, last_seq=2) as client:
         late = server_frames.thinking(done.turn_id, 1, "")
-        mine.take(1, [], [late])
+        mine.apply(1, [], [late])
         mine.begin(text_of(done.claimed, 1, "half"))
         mine.wake()
         await client.rest()
@@ -179,14 +179,14 @@ async def test_steps_and_texts_of_a_turn_that_ended_before_one_came_are_late(hel
         assert client.of("delta") == []
 
 
-async def test_the_text_of_another_turn_is_not_taken_for_the_running_ones(held):
-    old = await in_thread(ask, held)
-    mine = group(held.id)
+async def test_the_text_of_another_turn_is_not_taken_for_the_running_ones(handle):
+    old = await in_thread(ask, handle)
+    mine = topic(handle.id)
     mine.begin(text_of(old.claimed, 1, "old"))
     await in_thread(finish, old.claimed)
-    new = await in_thread(ask, held)
+    new = await in_thread(ask, handle)
 
-    async with connected(held, last_seq=3) as client:
+    async with connected(handle, last_seq=3) as client:
         await client.rest()  # the running turn's process does not answer
         assert client.of("delta") == []
         mine.begin(text_of(new.claimed, 3, "new"))
@@ -198,10 +198,10 @@ async def test_the_text_of_another_turn_is_not_taken_for_the_running_ones(held):
         assert len(client.of("delta")) == 1
 
 
-async def test_text_that_comes_after_ready_begins_with_a_snapshot(held):
-    done = await in_thread(ask, held)
-    async with connected(held) as client:  # the running turn's process does not answer
-        mine = group(held.id)
+async def test_text_that_comes_after_ready_begins_with_a_snapshot(handle):
+    done = await in_thread(ask, handle)
+    async with connected(handle) as client:  # the running turn's process does not answer
+        mine = topic(handle.id)
         mine.begin(text_of(done.claimed, 1, "so far"))
         mine.wake()
         assert (await client.until(type="delta"))["snapshot"] is True
@@ -210,10 +210,10 @@ async def test_text_that_comes_after_ready_begins_with_a_snapshot(held):
         assert "snapshot" not in await client.until(type="delta", content=" and more")
 
 
-async def test_reasoning_comes_before_the_answer_with_an_index_of_its_own(held):
-    done = await in_thread(ask, held)
-    mine = group(held.id)
-    async with connected(held) as client:
+async def test_reasoning_comes_before_the_answer_with_an_index_of_its_own(handle):
+    done = await in_thread(ask, handle)
+    mine = topic(handle.id)
+    async with connected(handle) as client:
         answer = mine.begin(text_of(done.claimed, 1, "", reasoning="Let me"))
         mine.wake()
         await client.until(type="reasoning", content="Let me")
@@ -233,11 +233,11 @@ async def test_reasoning_comes_before_the_answer_with_an_index_of_its_own(held):
         assert {(f["turn"], f["attempt"]) for f in growth} == {(str(done.turn_id), 1)}
 
 
-async def test_who_resumes_gets_a_snapshot_of_both_texts_before_ready(held):
-    done = await in_thread(ask, held)
-    mine = group(held.id)
+async def test_who_resumes_gets_a_snapshot_of_both_texts_before_ready(handle):
+    done = await in_thread(ask, handle)
+    mine = topic(handle.id)
     mine.begin(text_of(done.claimed, 1, "It is", reasoning="Let me see."))
-    async with connected(held) as client:
+    async with connected(handle) as client:
         *_, thinking, reasoning, delta, ready = client.frames[
             : 1 + client.frames.index(await client.until(status="ready"))
         ]
@@ -245,16 +245,16 @@ async def test_who_resumes_gets_a_snapshot_of_both_texts_before_ready(held):
         assert (reasoning["type"], reasoning["content"]) == ("reasoning", "Let me see.")
         assert (delta["type"], delta["content"]) == ("delta", "It is")
         assert [(f["first"], f["snapshot"]) for f in (reasoning, delta)] == [(0, True)] * 2
-        client.feed.rewind(1, server_frames.Status(status="done", content="Done").frame())
+        client.writer.rewind(1, server_frames.Status(status="done", content="Done").frame())
         await client.until(status="done")
         await client.rest()
         assert [f["snapshot"] for f in client.of("reasoning")] == [True, True]
 
 
-async def test_a_higher_attempt_begins_both_texts_anew(held):
-    done = await in_thread(ask, held)
-    mine = group(held.id)
-    async with connected(held) as client:
+async def test_a_higher_attempt_begins_both_texts_anew(handle):
+    done = await in_thread(ask, handle)
+    mine = topic(handle.id)
+    async with connected(handle) as client:
         mine.begin(text_of(done.claimed, 1, "old", reasoning="old"))
         mine.wake()
         await client.until(type="delta", content="old")
@@ -267,24 +267,24 @@ async def test_a_higher_attempt_begins_both_texts_anew(held):
         assert (delta["first"], delta["content"]) == (0, "new")
 
 
-async def test_who_wants_no_deltas_gets_no_reasoning(held):
-    done = await in_thread(ask, held)
-    mine = group(held.id)
+async def test_who_wants_no_deltas_gets_no_reasoning(handle):
+    done = await in_thread(ask, handle)
+    mine = topic(handle.id)
     mine.begin(text_of(done.claimed, 1, "It is", reasoning="Let me see."))
-    async with connected(held, stream=False) as client:
+    async with connected(handle, stream=False) as client:
         mine.answer.reasoning += " So"
         mine.wake()
         await client.rest()
         assert client.of("reasoning") == client.of("delta") == []
 
 
-async def test_no_reasoning_comes_after_the_end(held):
-    done = await in_thread(ask, held)
-    mine = group(held.id)
-    async with connected(held) as client:
+async def test_no_reasoning_comes_after_the_end(handle):
+    done = await in_thread(ask, handle)
+    mine = topic(handle.id)
+    async with connected(handle) as client:
         mine.begin(text_of(done.claimed, 1, "", reasoning="Let me"))
         change = await in_thread(finish, done.claimed)
-        mine.take(change.seq, change.frames, [])
+        mine.apply(change.seq, change.frames, [])
         await client.until(type="response")
         mine.begin(text_of(done.claimed, 1, "", reasoning="Let me see"))
         mine.wake()
@@ -293,81 +293,81 @@ async def test_no_reasoning_comes_after_the_end(held):
         assert "reasoning" not in kinds[kinds.index("response") :]
 
 
-def close(held):
+def close(handle):
     with transaction.atomic():
-        return queries._close(held).change
+        return queries._close(handle).change
 
 
-async def test_a_session_that_was_closed_ends_connections_whatever_was_told_in_it_since(held):
-    done = await in_thread(ask, held)
+async def test_a_session_that_was_closed_ends_connections_whatever_was_told_in_it_since(handle):
+    done = await in_thread(ask, handle)
     await in_thread(finish, done.claimed)
-    async with connected(held, last_seq=2) as client:
-        await in_thread(close, held)
-        await sessions.rename(held, "told before the connection hears of the end")
+    async with connected(handle, last_seq=2) as client:
+        await in_thread(close, handle)
+        await sessions.rename(handle, "told before the connection hears of the end")
         closed = await asyncio.wait_for(client.running, 20)
         assert (closed.code, closed.reason) == (1000, "Session closed")
         assert client.frames[-1]["event"] == "closed"
 
 
-async def test_a_session_that_was_opened_again_keeps_its_connections(held):
-    done = await in_thread(ask, held)
+async def test_a_session_that_was_opened_again_keeps_its_connections(handle):
+    done = await in_thread(ask, handle)
     await in_thread(finish, done.claimed)
-    async with connected(held, last_seq=2) as client:
-        await in_thread(close, held)
-        again = await in_thread(ask, held)
+    async with connected(handle, last_seq=2) as client:
+        await in_thread(close, handle)
+        again = await in_thread(ask, handle)
         change = await in_thread(finish, again.claimed, "open")
-        group(held.id).take(change.seq, change.frames, [])
+        topic(handle.id).apply(change.seq, change.frames, [])
         await client.until(type="response", content="open")
         await client.rest()
         assert not client.running.done()
 
 
-async def test_an_end_within_a_replay_that_was_asked_for_ends_the_connection(held):
-    done = await in_thread(ask, held)
+async def test_an_end_within_a_replay_that_was_asked_for_ends_the_connection(handle):
+    done = await in_thread(ask, handle)
     await in_thread(finish, done.claimed)
-    async with connected(held, last_seq=2) as client:
-        await in_thread(close, held)
-        client.feed.rewind(1, server_frames.Status(status="done", content="Done").frame())
+    async with connected(handle, last_seq=2) as client:
+        await in_thread(close, handle)
+        client.writer.rewind(1, server_frames.Status(status="done", content="Done").frame())
         assert (await asyncio.wait_for(client.running, 20)).code == 1000
-    async with connected(held, last_seq=2) as later:  # which knew it when it came
+    async with connected(handle, last_seq=2) as later:  # which knew it when it came
         await later.rest()
         assert not later.running.done()
 
 
-async def test_who_comes_while_a_part_fails_is_told_so(held):
+async def test_who_comes_while_a_part_fails_is_told_so(handle):
     publish.degraded("redis", failing=True)
     try:
-        async with connected(held) as client:
+        async with connected(handle) as client:
             assert (await client.until(event="degraded"))["part"] == "redis"
             assert client.statuses == ["ready"]
             publish.degraded("redis", failing=False)
             await client.until(event="degraded", level="success")
     finally:
         publish.degraded("redis", failing=False)
-    async with connected(held) as client:
+    async with connected(handle) as client:
         await client.rest()
         assert not [frame for frame in client.frames if frame.get("event") == "degraded"]
 
 
-async def test_a_hole_before_the_last_message_is_read_from_the_rows(held):
-    done = await in_thread(ask, held)
-    async with connected(held, last_seq=1) as client:
+async def test_a_hole_before_the_last_message_is_read_from_the_rows(handle):
+    done = await in_thread(ask, handle)
+    async with connected(handle, last_seq=1) as client:
         change = await in_thread(finish, done.claimed)
-        group(held.id).take(change.seq, [], [])  # only the number came
+        topic(handle.id).apply(change.seq, [], [])  # only the number came
         assert (await client.until(type="response"))["seq"] == 2
-        group(held.id).take(change.seq, change.frames, [])  # and late, the frame
+        topic(handle.id).apply(change.seq, change.frames, [])  # and late, the frame
         await client.rest()
         assert len(client.of("response")) == 1
 
 
-async def test_a_receipt_that_comes_after_the_end_says_so(held):
-    done = await in_thread(ask, held)
-    async with connected(held) as client:
+async def test_a_receipt_that_comes_after_the_end_says_so(handle):
+    done = await in_thread(ask, handle)
+    async with connected(handle) as client:
         change = await in_thread(finish, done.claimed)
-        group(held.id).take(change.seq, change.frames, [])
+        topic(handle.id).apply(change.seq, change.frames, [])
         await client.until(type="response")
         received = server_frames.Status(
             status="received", content="Received", turn=done.turn_id, seq=1, state="running"
         )
-        client.feed.tell(1, received.frame())
+        client.writer.tell(1, received.frame())
         assert (await client.until(status="received"))["state"] == "ended"

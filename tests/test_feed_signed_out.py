@@ -6,7 +6,7 @@ import pytest
 
 from agent.actions import sessions
 from agent.actor import Access, Actor
-from agent.connection.writer import Feed
+from agent.connection.writer import Writer
 from agent.protocol.server_frames import Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -34,32 +34,34 @@ async def reader():
 
 
 @pytest.fixture
-async def feed(reader):
-    held = await sessions.open_session(Actor(token_id=1), "")
-    access = Access(held.actor, "token", token_id=1)
-    feed = Feed(held, access, reader.send, stream=True, heartbeat=60)
-    feed.running = asyncio.create_task(feed.run(0, None, lambda view, start: {"type": "welcome"}))
+async def writer(reader):
+    handle = await sessions.open_session(Actor(token_id=1), "")
+    access = Access(handle.actor, "token", token_id=1)
+    writer = Writer(handle, access, reader.send, stream=True, heartbeat=60)
+    writer.running = asyncio.create_task(
+        writer.run(0, None, lambda view, start: {"type": "welcome"})
+    )
     await reader.ready.wait()
-    yield feed
-    feed.running.cancel()
+    yield writer
+    writer.running.cancel()
 
 
 def status():
     return Status(status="done", content="Done").frame()
 
 
-async def test_who_signed_out_is_sent_nothing_more_not_even_what_waits(feed, reader):
-    feed.tell(0, status())
-    feed.signed_out()
-    feed.tell(0, status())
-    assert (await feed.running).code == 4401
+async def test_who_signed_out_is_sent_nothing_more_not_even_what_waits(writer, reader):
+    writer.tell(0, status())
+    writer.signed_out()
+    writer.tell(0, status())
+    assert (await writer.running).code == 4401
     assert len(reader.sent) == 2
 
 
-async def test_who_signed_out_and_does_not_read_is_let_go(feed, reader):
+async def test_who_signed_out_and_does_not_read_is_let_go(writer, reader):
     reader.stuck = True
-    feed.tell(0, status())
+    writer.tell(0, status())
     await reader.blocked.wait()
-    feed.signed_out()
-    feed.signed_out()  # found twice before the loop came to it
-    assert (await feed.running).code == 4401  # 4408 where it waits until the client is too slow
+    writer.signed_out()
+    writer.signed_out()  # found twice before the loop came to it
+    assert (await writer.running).code == 4401  # 4408 where it waits until the client is too slow

@@ -147,16 +147,16 @@ def test_who_has_to_come_back_is_told_when_in_the_form_that_fits(error, status):
 @pytest.mark.django_db(transaction=True)
 async def test_a_page_is_answered_when_no_slot_is_free(monkeypatch):
     monkeypatch.setattr(db, "WAIT_SECONDS", 0.05)
-    held = []
+    handle = []
     with db.lane(lanes.PAGES):
         for _ in range(lanes.CONNECTIONS[lanes.PAGES]):
             place = db._Slot(lanes.PAGES)
             await place.take()
-            held.append(place)
+            handle.append(place)
     response = await AsyncClient().get("/")
     assert response.status_code == 503 and "Retry-After" in response
     assert (await AsyncClient().get("/healthz")).status_code == 200
-    for place in held:
+    for place in handle:
         place.give()
     await asyncio.sleep(0)
     assert (await AsyncClient().get("/")).status_code in (200, 302)

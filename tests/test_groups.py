@@ -3,17 +3,17 @@
 import gc
 from uuid import uuid4
 
-from agent.live.hub import Answer, Group, group, groups
+from agent.live.hub import Answer, Topic, topic, topics
 
 
-class Listener:
+class Subscriber:
     def __init__(self):
         self.told, self.wakes = [], 0
 
     def wake(self):
         self.wakes += 1
 
-    def grew(self):
+    def text_appended(self):
         self.wakes += 1
 
     def tell(self, seq, frame):
@@ -25,38 +25,38 @@ def frame(seq, kind="query", turn="t", content="x"):
 
 
 def test_a_commit_wakes_listeners_and_tells_statuses():
-    mine, listener = Group(uuid4()), Listener()
-    mine.listeners.add(listener)
-    mine.take(2, [frame(1), frame(2)], [{"status": "queued"}])
+    mine, subscriber = Topic(uuid4()), Subscriber()
+    mine.subscribers.add(subscriber)
+    mine.apply(2, [frame(1), frame(2)], [{"status": "queued"}])
     assert mine.last_seq == 2
     assert mine.recent(1) == frame(1)
-    assert listener.told == [(2, {"status": "queued"})]
-    assert listener.wakes
+    assert subscriber.told == [(2, {"status": "queued"})]
+    assert subscriber.wakes
 
 
 def test_recent_frames_are_bounded_by_number_and_by_size():
-    mine = Group(uuid4())
+    mine = Topic(uuid4())
     for seq in range(1, 201):
-        mine.take(seq, [frame(seq)], [])
+        mine.apply(seq, [frame(seq)], [])
     assert mine.recent(100) is None
     assert mine.recent(200)
-    mine.take(201, [frame(201, content="x" * 10**6)], [])
+    mine.apply(201, [frame(201, content="x" * 10**6)], [])
     assert mine.recent(200) is None
     assert mine.last_seq == 201
 
 
 def test_a_terminal_frame_ends_the_answer_and_nothing_revives_it():
-    mine, turn = Group(uuid4()), uuid4()
+    mine, turn = Topic(uuid4()), uuid4()
     answer = mine.begin(Answer(turn, 1, "", "w", 1))
     assert answer is mine.answer
-    mine.take(2, [frame(2, "response", str(turn))], [])
+    mine.apply(2, [frame(2, "response", str(turn))], [])
     assert mine.answer is None
     assert mine.has_ended(turn, 1)
     assert mine.begin(Answer(turn, 2, "", "w", 1)) is None
 
 
 def test_a_later_attempt_replaces_the_text_and_an_earlier_one_does_not():
-    mine, turn = Group(uuid4()), uuid4()
+    mine, turn = Topic(uuid4()), uuid4()
     second = mine.begin(Answer(turn, 2, "", "w", 1))
     assert mine.begin(Answer(turn, 1, "", "v", 1)) is None
     assert mine.begin(Answer(turn, 2, "", "w", 1)) is second
@@ -65,7 +65,7 @@ def test_a_later_attempt_replaces_the_text_and_an_earlier_one_does_not():
 
 
 def test_a_turn_that_the_database_does_not_list_has_ended_if_it_began_before_that():
-    mine, old, new, later = Group(uuid4()), uuid4(), uuid4(), uuid4()
+    mine, old, new, later = Topic(uuid4()), uuid4(), uuid4(), uuid4()
     mine.begin(Answer(old, 1, "", "w", 1))
     mine.compare(4, [str(new)])
     assert mine.answer is None
@@ -76,7 +76,7 @@ def test_a_turn_that_the_database_does_not_list_has_ended_if_it_began_before_tha
 
 
 def test_a_text_of_an_older_turn_does_not_replace_the_running_ones():
-    mine = Group(uuid4())
+    mine = Topic(uuid4())
     running = mine.begin(Answer(uuid4(), 1, "", "w", 5))
     assert mine.begin(Answer(uuid4(), 1, "", "w", 3)) is None
     assert mine.answer is running
@@ -84,8 +84,8 @@ def test_a_text_of_an_older_turn_does_not_replace_the_running_ones():
 
 def test_groups_live_as_long_as_somebody_holds_them():
     session_id = uuid4()
-    mine = group(session_id)
-    assert group(session_id) is mine
+    mine = topic(session_id)
+    assert topic(session_id) is mine
     del mine
     gc.collect()
-    assert session_id not in groups
+    assert session_id not in topics

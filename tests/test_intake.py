@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.serving.flow_control import SLICE_BYTES, Intake
+from agent.serving.flow_control import SLICE_BYTES, ReadPacer
 
 
 class Connection:
@@ -12,7 +12,7 @@ class Connection:
         self.pieces, self.unread, self.reading, self.dropped = [], 0, True, False
         self.messages_per_piece = 0
         self.soon, self.now = [], 0.0
-        self.intake = Intake(self, self.soon.append, lambda: self.now)
+        self.intake = ReadPacer(self, self.soon.append, lambda: self.now)
 
     def feed(self, piece):
         self.pieces.append(piece)

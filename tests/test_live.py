@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError
 
 from agent.actor import Actor
 from agent.live import broker, cancellation, publish
-from agent.live.hub import Answer, group
+from agent.live.hub import Answer, topic
 from agent.store.sequence import Change
 from agent.worker import maintenance
 
@@ -21,14 +21,14 @@ pytestmark = pytest.mark.redis
 OTHER = "agent.other"
 
 
-class Listener:
+class Subscriber:
     def __init__(self):
         self.told, self.changed, self.owner = [], asyncio.Event(), None
 
     def wake(self):
         self.changed.set()
 
-    def grew(self):
+    def text_appended(self):
         self.changed.set()
 
     def tell(self, seq, frame):
@@ -81,9 +81,9 @@ async def way(settings, redis_url):
 @pytest.fixture
 async def session(way):
     """A session that a connection of this process listens to."""
-    mine = group(uuid4())
-    mine.listener = Listener()
-    mine.listeners.add(mine.listener)
+    mine = topic(uuid4())
+    mine.subscriber = Subscriber()
+    mine.subscribers.add(mine.subscriber)
     await until(lambda: broker.PROCESS in get_channel_layer().channels)
     await way.join(mine.session_id)
     return mine
@@ -104,7 +104,7 @@ async def hear(session, **message):
         "statuses": [],
         **message,
     }
-    await get_channel_layer().group_send(broker.group_name(session.session_id), whole)
+    await get_channel_layer().group_send(broker.topic_name(session.session_id), whole)
 
 
 def text(turn, start, piece, attempt=1):
@@ -122,7 +122,7 @@ async def other_process(session):
 
     task = asyncio.create_task(read())
     await until(lambda: OTHER in layer.channels)
-    await layer.group_add(broker.group_name(session.session_id), OTHER)
+    await layer.group_add(broker.topic_name(session.session_id), OTHER)
     return received, task
 
 
@@ -130,21 +130,21 @@ async def test_a_commit_reaches_other_processes_once_and_not_oneself_again(sessi
     received, task = await other_process(session)
     status = {"type": "status", "status": "queued"}
     publish.publish(Change(session.session_id, 1, [frame(1)], [status]))
-    assert session.listener.told == [(1, status)]
+    assert session.subscriber.told == [(1, status)]
     await until(lambda: received)
     assert received[0]["frames"] == [frame(1)]
     assert received[0]["statuses"] == [[1, status]]
     await hear(session, seq=2, frames=[frame(2)])  # later than our own, which came back
     await until(lambda: session.last_seq == 2)
-    assert session.listener.told == [(1, status)]
+    assert session.subscriber.told == [(1, status)]
     task.cancel()
 
 
 async def test_what_other_processes_commit_is_told_here(session):
     await hear(session, seq=3, frames=[frame(3)], statuses=[[3, {"status": "thinking"}]])
-    await until(lambda: session.listener.told)
+    await until(lambda: session.subscriber.told)
     assert session.recent(3) == frame(3)
-    assert session.listener.told == [(3, {"status": "thinking"})]
+    assert session.subscriber.told == [(3, {"status": "thinking"})]
 
 
 async def test_pieces_of_an_answer_are_put_together_and_repetitions_ignored(session):
@@ -274,10 +274,10 @@ async def test_who_is_connected_is_added_up_over_the_processes_that_answer(sessi
 
 
 async def test_a_process_with_connections_says_so_to_who_asks(session):
-    session.listener.owner = Actor(session_id=session.session_id)
+    session.subscriber.owner = Actor(session_id=session.session_id)
     received, task = await other_process(session)
     who = {"type": "who", "from": OTHER, "session": session.session_id.hex, "question": "q"}
-    await get_channel_layer().group_send(broker.group_name(session.session_id), who)
+    await get_channel_layer().group_send(broker.topic_name(session.session_id), who)
     await until(lambda: any(message["type"] == "here" for message in received))
     answer = next(message for message in received if message["type"] == "here")
     assert (answer["question"], answer["connections"]) == ("q", 1)
@@ -290,15 +290,15 @@ async def test_a_deletion_is_told_to_connections_of_other_processes(session):
     publish.deleted(session.session_id)
     await until(lambda: received)
     assert received[0] == {"type": "gone", "session": session.session_id.hex}
-    session.listener.is_gone = False
-    await get_channel_layer().group_send(broker.group_name(session.session_id), received[0])
-    await until(lambda: session.listener.is_gone)
+    session.subscriber.is_gone = False
+    await get_channel_layer().group_send(broker.topic_name(session.session_id), received[0])
+    await until(lambda: session.subscriber.is_gone)
     task.cancel()
 
 
 async def test_a_stop_reaches_the_process_that_runs_the_turn(session):
     turn = uuid4()
-    future = cancellation.stoppable(turn)
+    future = cancellation.cancellation_of(turn)
     await get_channel_layer().send(
         broker.PROCESS, {"type": "stop", "turn": turn.hex, "reason": "cancelled"}
     )
@@ -350,9 +350,9 @@ async def test_a_redis_that_vanished_without_a_word_is_connected_to_anew(
     await proxy.start()
     try:
         async with relaying(settings, f"redis://{HOST}:{proxy.port}") as way:
-            mine = group(uuid4())
-            listener = Listener()
-            mine.listeners.add(listener)
+            mine = topic(uuid4())
+            subscriber = Subscriber()
+            mine.subscribers.add(subscriber)
             await until(lambda: broker.PROCESS in get_channel_layer().channels)
             await way.join(mine.session_id)
             proxy.lose()  # both connections are silent from now on, and new ones are not

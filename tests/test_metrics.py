@@ -82,8 +82,8 @@ async def test_a_server_counts_what_its_clients_do(start_server, provider):
     assert server.request("GET", "/metrics")[0] == 403
     async with server.connect() as client:
         assert (await client.end(await client.ask("say: a canary sings")))["content"]
-        held = page()
-        assert value(held, "agent_connections") == value(held, "agent_sessions") == 1
+        handle = page()
+        assert value(handle, "agent_connections") == value(handle, "agent_sessions") == 1
         await client.send_raw("no json")
         await client.expect("error")
         back = client.back()

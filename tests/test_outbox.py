@@ -3,11 +3,11 @@
 import pytest
 
 from agent.connection import send_queue
-from agent.connection.send_queue import Outbox, Overflow
+from agent.connection.send_queue import Overflow, SendQueue
 
 
 def test_frames_come_in_order_and_not_before_their_message():
-    box = Outbox()
+    box = SendQueue()
     box.put(3, {"n": 1}, 10)
     box.put(0, {"n": 2}, 10)
     assert box.pop(2) is None
@@ -17,16 +17,16 @@ def test_frames_come_in_order_and_not_before_their_message():
 
 
 def test_too_many_bytes_overflow_and_reading_makes_room():
-    box = Outbox()
+    box = SendQueue()
     box.put(0, {}, send_queue.MAX_BYTES)
     with pytest.raises(Overflow):
-        Outbox().put(0, {}, send_queue.MAX_BYTES + 1)
+        SendQueue().put(0, {}, send_queue.MAX_BYTES + 1)
     box.pop(0)
     box.put(0, {}, send_queue.MAX_BYTES)
 
 
 def test_too_many_frames_overflow():
-    box = Outbox()
+    box = SendQueue()
     for _ in range(send_queue.MAX_FRAMES):
         box.put(0, {}, 1)
     with pytest.raises(Overflow):

@@ -10,7 +10,7 @@ from agent.actions import sessions
 from agent.actor import Actor
 from agent.admin import transcript
 from agent.connection.send_queue import MAX_BYTES
-from agent.connection.writer import Feed
+from agent.connection.writer import Writer
 from agent.models import Message, Session
 from agent.protocol import server_frames
 from agent.protocol.client_frames import CloseCode
@@ -106,12 +106,12 @@ def test_what_does_not_fit_is_never_loaded():
 @pytest.mark.parametrize("field", ["content", "partial"])
 async def test_history_of_the_longest_answers_does_not_close_a_client_that_reads(field):
     session_id = await db.transact(filled, *[1_000_000] * 12, field=field)
-    held = sessions.Held(session_id, Actor(visitor="v"), stored=True)
-    found, has_more = await sessions.history(held, None, 100)
+    handle = sessions.SessionHandle(session_id, Actor(visitor="v"), stored=True)
+    found, has_more = await sessions.history(handle, None, 100)
     assert has_more
     assert sum(map(server_frames.size, found)) == 1_000_000 < MAX_BYTES
-    feed = Feed.__new__(Feed)
-    Feed.__init__(feed, held, None, None, stream=True, heartbeat=25)
+    feed = Writer.__new__(Writer)
+    Writer.__init__(feed, handle, None, None, stream=True, heartbeat=25)
     page = HistoryPage(ref="h", frames=found, has_more=has_more)
     feed.tell_page(page.frame(), sum(map(server_frames.size, found)))
     assert not feed.ending

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.actions import queries
-from agent.actions.sessions import Held
+from agent.actions.sessions import SessionHandle
 from agent.actor import Actor
 from agent.errors import ContextTooLong, ProviderRejected, ProviderTimeout
 from agent.models import Message, Session
@@ -26,18 +26,18 @@ class Talk:
     """A session, asked and answered step by step."""
 
     def __init__(self):
-        self.held = Held(uuid4(), Actor(visitor="v"), stored=False)
+        self.handle = SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
 
     def ask(self, content, **fields):
         query = client_frames.Query(type="query", content=content, **fields)
         with transaction.atomic():
-            done = queries._accept(self.held, query, 20, HERE)
-        self.held.stored = True
+            done = queries._accept(self.handle, query, 20, HERE)
+        self.handle.stored = True
         return done
 
     def claim(self):
         with transaction.atomic():
-            return turn_queue.claim(self.held.id, HERE)[0]
+            return turn_queue.claim(self.handle.id, HERE)[0]
 
     def end(self, claimed, text, reason="stop", error=None):
         with transaction.atomic():
@@ -51,12 +51,12 @@ class Talk:
     def retry(self, done):
         with transaction.atomic():
             return queries._retry(
-                self.held, client_frames.Retry(turn=str(done.turn_id)), None, 20, HERE
+                self.handle, client_frames.Retry(turn=str(done.turn_id)), None, 20, HERE
             )
 
     def cancel(self, **target):
         with transaction.atomic():
-            return queries._cancel(self.held, client_frames.Cancel(**target))
+            return queries._cancel(self.handle, client_frames.Cancel(**target))
 
     def withdrawn(self, content):
         """A question that waits behind another one and is taken back."""
@@ -228,7 +228,7 @@ def test_a_retry_of_what_was_stopped_before_it_started_shows_its_query_once(talk
     one = talk.ask("one")
     two = talk.ask("two")  # waits
     with transaction.atomic():
-        queries._cancel(talk.held, client_frames.Cancel(turn=str(two.turn_id)))
+        queries._cancel(talk.handle, client_frames.Cancel(turn=str(two.turn_id)))
     talk.end(one.claimed, "1")
     assert talk.seen(talk.retry(two).claimed) == ["u:one", "a:1", "u:two"]
 
@@ -293,8 +293,8 @@ class Known:
         target = self.exchanges[-1 - which % len(self.exchanges)] if self.exchanges else None
         match step:
             case "clear" if self.exchanges:
-                Session.objects.filter(id=self.talk.held.id).update(
-                    cleared_seq=Message.objects.filter(session=self.talk.held.id).count()
+                Session.objects.filter(id=self.talk.handle.id).update(
+                    cleared_seq=Message.objects.filter(session=self.talk.handle.id).count()
                 )
                 self.exchanges = []
             case "withdraw":

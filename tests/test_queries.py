@@ -6,7 +6,7 @@ import pytest
 from django.db import transaction
 
 from agent.actions import queries
-from agent.actions.sessions import Held
+from agent.actions.sessions import SessionHandle
 from agent.actor import Actor
 from agent.errors import Busy, Conflict, NotFound, QueueFull, SessionGone
 from agent.models import Message, Session, Turn
@@ -19,15 +19,15 @@ HERE = Lease("here", 15)
 
 
 @pytest.fixture
-def held():
-    return Held(uuid4(), Actor(visitor="v"), stored=False)
+def handle():
+    return SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
 
 
-def ask(held, content="hi", lease=None, max_queue=20, **fields):
+def ask(handle, content="hi", lease=None, max_queue=20, **fields):
     query = client_frames.Query(type="query", content=content, **fields)
     with transaction.atomic():
-        done = queries._accept(held, query, max_queue, lease)
-    held.stored = True
+        done = queries._accept(handle, query, max_queue, lease)
+    handle.stored = True
     return done
 
 
@@ -36,100 +36,100 @@ def answer(done, text="done"):
         turn_queue.finish(done.claimed, Outcome(text, "stop"))
 
 
-def cancel(held, **args):
+def cancel(handle, **args):
     with transaction.atomic():
-        return queries._cancel(held, client_frames.Cancel(**args))
+        return queries._cancel(handle, client_frames.Cancel(**args))
 
 
-def retry(held, turn_id, client_id=None, lease=None):
+def retry(handle, turn_id, client_id=None, lease=None):
     with transaction.atomic():
-        return queries._retry(held, client_frames.Retry(turn=str(turn_id)), client_id, 20, lease)
+        return queries._retry(handle, client_frames.Retry(turn=str(turn_id)), client_id, 20, lease)
 
 
-def last_seq(held):
-    return Session.objects.get(id=held.id).last_seq
+def last_seq(handle):
+    return Session.objects.get(id=handle.id).last_seq
 
 
-def test_the_first_query_writes_the_session_with_its_owner(held):
-    done = ask(held, id="q1")
+def test_the_first_query_writes_the_session_with_its_owner(handle):
+    done = ask(handle, id="q1")
     session = Session.objects.get()
-    assert (session.id, session.visitor, session.owner) == (held.id, "v", None)
+    assert (session.id, session.visitor, session.owner) == (handle.id, "v", None)
     [frame] = done.change.frames
     assert frame == Message.objects.get().frame()
     assert (frame["seq"], frame["ref"], frame["turn"]) == (1, "q1", str(done.turn_id))
 
 
-def test_the_same_id_with_the_same_content_is_the_same_turn(held):
-    first, again = ask(held, id="q1", lease=HERE), ask(held, id="q1", lease=HERE)
+def test_the_same_id_with_the_same_content_is_the_same_turn(handle):
+    first, again = ask(handle, id="q1", lease=HERE), ask(handle, id="q1", lease=HERE)
     assert (again.turn_id, again.seq, again.state) == (first.turn_id, 1, "running")
     assert again.change is None
     assert again.claimed is None
     answer(first)
-    assert ask(held, id="q1").state == "ended"
-    assert (Turn.objects.count(), last_seq(held)) == (1, 2)
+    assert ask(handle, id="q1").state == "ended"
+    assert (Turn.objects.count(), last_seq(handle)) == (1, 2)
 
 
-def test_the_same_id_with_another_content_or_target_is_a_conflict(held):
-    first = ask(held, id="q1")
+def test_the_same_id_with_another_content_or_target_is_a_conflict(handle):
+    first = ask(handle, id="q1")
     with pytest.raises(Conflict):
-        ask(held, "other", id="q1")
+        ask(handle, "other", id="q1")
     with pytest.raises(Conflict):
-        ask(held, id="q1", replaces=first.change.frames[0]["id"])
-    assert (Turn.objects.count(), last_seq(held)) == (1, 1)
+        ask(handle, id="q1", replaces=first.change.frames[0]["id"])
+    assert (Turn.objects.count(), last_seq(handle)) == (1, 1)
 
 
-def test_ids_of_other_sessions_are_free(held):
-    ask(held, id="q1")
-    ask(Held(uuid4(), Actor(visitor="w"), stored=False), "other", id="q1")
+def test_ids_of_other_sessions_are_free(handle):
+    ask(handle, id="q1")
+    ask(SessionHandle(uuid4(), Actor(visitor="w"), stored=False), "other", id="q1")
     assert Turn.objects.count() == 2
 
 
-def test_reject_is_busy_while_a_turn_runs_or_waits_and_leaves_its_id_free(held):
-    first = ask(held, lease=HERE)
+def test_reject_is_busy_while_a_turn_runs_or_waits_and_leaves_its_id_free(handle):
+    first = ask(handle, lease=HERE)
     with pytest.raises(Busy):
-        ask(held, id="q2", on_busy="reject")
+        ask(handle, id="q2", on_busy="reject")
     answer(first)
-    assert ask(held, id="q2", on_busy="reject").change
+    assert ask(handle, id="q2", on_busy="reject").change
 
 
-def test_a_full_queue_refuses_and_leaves_the_id_free(held):
-    first = ask(held, lease=HERE, max_queue=1)
-    ask(held, max_queue=1)
+def test_a_full_queue_refuses_and_leaves_the_id_free(handle):
+    first = ask(handle, lease=HERE, max_queue=1)
+    ask(handle, max_queue=1)
     with pytest.raises(QueueFull):
-        ask(held, id="q3", max_queue=1)
+        ask(handle, id="q3", max_queue=1)
     answer(first)
     with transaction.atomic():
-        turn_queue.claim(held.id, HERE)
-    assert ask(held, id="q3", max_queue=1).change
+        turn_queue.claim(handle.id, HERE)
+    assert ask(handle, id="q3", max_queue=1).change
 
 
-def test_an_interrupt_asks_the_running_turn_to_stop_and_goes_first(held):
-    running, waiting = ask(held, lease=HERE), ask(held, priority="high")
-    urgent = ask(held, on_busy="interrupt")
-    later = ask(held, on_busy="interrupt")
+def test_an_interrupt_asks_the_running_turn_to_stop_and_goes_first(handle):
+    running, waiting = ask(handle, lease=HERE), ask(handle, priority="high")
+    urgent = ask(handle, on_busy="interrupt")
+    later = ask(handle, on_busy="interrupt")
     assert urgent.stopped == [(running.turn_id, "here", "interrupted")]
     assert later.stopped == []
     answer(running)
     order = []
     with transaction.atomic():
         for _ in range(3):
-            claimed, _ = turn_queue.claim(held.id, HERE)
+            claimed, _ = turn_queue.claim(handle.id, HERE)
             order.append(claimed.turn_id)
             turn_queue.finish(claimed, Outcome("x", "stop"))
     assert order == [later.turn_id, urgent.turn_id, waiting.turn_id]
 
 
-def test_cancelling_the_running_turn_leaves_the_queue(held):
-    running, waiting = ask(held, lease=HERE), ask(held)
-    assert cancel(held).stopped == [(running.turn_id, "here", "cancelled")]
-    assert cancel(held).stopped == []
+def test_cancelling_the_running_turn_leaves_the_queue(handle):
+    running, waiting = ask(handle, lease=HERE), ask(handle)
+    assert cancel(handle).stopped == [(running.turn_id, "here", "cancelled")]
+    assert cancel(handle).stopped == []
     assert Turn.objects.get(id=waiting.turn_id).state == "queued"
 
 
-def test_a_cancelled_waiting_turn_ends_at_once_without_text(held):
-    ask(held, lease=HERE)
-    second, third = ask(held, id="q2"), ask(held)
-    effect = cancel(held, ref="q2")
+def test_a_cancelled_waiting_turn_ends_at_once_without_text(handle):
+    ask(handle, lease=HERE)
+    second, third = ask(handle, id="q2"), ask(handle)
+    effect = cancel(handle, ref="q2")
     [frame] = effect.change.frames
     assert (frame["type"], frame["content"], frame["finish_reason"], frame["ref"]) == (
         "response",
@@ -141,98 +141,98 @@ def test_a_cancelled_waiting_turn_ends_at_once_without_text(held):
     assert [(s["turn"], s["position"]) for s in effect.change.statuses] == [(str(third.turn_id), 1)]
 
 
-def test_cancel_all_ends_the_waiting_and_stops_the_running(held):
-    running = ask(held, lease=HERE)
-    ask(held), ask(held)
-    effect = cancel(held, all=True)
+def test_cancel_all_ends_the_waiting_and_stops_the_running(handle):
+    running = ask(handle, lease=HERE)
+    ask(handle), ask(handle)
+    effect = cancel(handle, all=True)
     assert [turn for turn, _, _ in effect.stopped] == [running.turn_id]
     assert [f["seq"] for f in effect.change.frames] == [4, 5]
     assert Turn.objects.filter(state="queued").count() == 0
 
 
-def test_cancelling_what_ended_or_nothing_is_fine_and_what_is_unknown_is_not(held):
-    assert cancel(held).change is None
-    done = ask(held, id="q1", lease=HERE)
+def test_cancelling_what_ended_or_nothing_is_fine_and_what_is_unknown_is_not(handle):
+    assert cancel(handle).change is None
+    done = ask(handle, id="q1", lease=HERE)
     answer(done)
-    assert cancel(held, turn=str(done.turn_id)).change.frames == []
-    assert cancel(held, ref="q1").change.frames == []
-    other = ask(Held(uuid4(), Actor(visitor="w"), stored=False), id="foreign")
+    assert cancel(handle, turn=str(done.turn_id)).change.frames == []
+    assert cancel(handle, ref="q1").change.frames == []
+    other = ask(SessionHandle(uuid4(), Actor(visitor="w"), stored=False), id="foreign")
     for unknown in ({"turn": str(uuid4())}, {"turn": "nonsense"}, {"ref": "foreign"}):
         with pytest.raises(NotFound):
-            cancel(held, **unknown)
+            cancel(handle, **unknown)
     with pytest.raises(NotFound):
-        cancel(held, turn=str(other.turn_id))
+        cancel(handle, turn=str(other.turn_id))
 
 
-def test_a_ref_means_its_newest_unfinished_turn(held):
-    first = ask(held, id="q1", lease=HERE)
+def test_a_ref_means_its_newest_unfinished_turn(handle):
+    first = ask(handle, id="q1", lease=HERE)
     answer(first)
-    again = retry(held, first.turn_id, lease=HERE)
-    assert cancel(held, ref="q1").stopped == [(again.turn_id, "here", "cancelled")]
+    again = retry(handle, first.turn_id, lease=HERE)
+    assert cancel(handle, ref="q1").stopped == [(again.turn_id, "here", "cancelled")]
 
 
-def test_a_retry_is_a_new_turn_of_the_same_query_with_the_same_view(held):
-    first = ask(held, id="q1", lease=HERE)
+def test_a_retry_is_a_new_turn_of_the_same_query_with_the_same_view(handle):
+    first = ask(handle, id="q1", lease=HERE)
     with pytest.raises(Busy):
-        retry(held, first.turn_id)
+        retry(handle, first.turn_id)
     answer(first)
-    answer(ask(held, "more", lease=HERE))
-    again = retry(held, first.turn_id, "r1", lease=HERE)
+    answer(ask(handle, "more", lease=HERE))
+    again = retry(handle, first.turn_id, "r1", lease=HERE)
     assert again.turn_id != first.turn_id
     assert again.claimed.ref == "q1"
     assert (again.claimed.context_after, again.claimed.context_until) == (0, 1)
-    assert retry(held, first.turn_id, "r1").turn_id == again.turn_id
+    assert retry(handle, first.turn_id, "r1").turn_id == again.turn_id
     with pytest.raises(Conflict):
-        retry(held, again.turn_id, "r1")
+        retry(handle, again.turn_id, "r1")
     with pytest.raises(Conflict):
-        retry(held, first.turn_id, "q1")
+        retry(handle, first.turn_id, "q1")
     with pytest.raises(Conflict):
-        ask(held, id="r1")
+        ask(handle, id="r1")
 
 
-def test_a_retry_in_another_session_is_not_found(held):
-    other = Held(uuid4(), Actor(visitor="w"), stored=False)
+def test_a_retry_in_another_session_is_not_found(handle):
+    other = SessionHandle(uuid4(), Actor(visitor="w"), stored=False)
     ask(other)
-    done = ask(held, lease=HERE)
+    done = ask(handle, lease=HERE)
     with pytest.raises(NotFound):
         retry(other, done.turn_id)
 
 
-def test_an_edit_drops_its_target_and_what_followed_it(held):
-    kept = ask(held, "kept", lease=HERE)
+def test_an_edit_drops_its_target_and_what_followed_it(handle):
+    kept = ask(handle, "kept", lease=HERE)
     answer(kept)
-    target = ask(held, "target", lease=HERE)
+    target = ask(handle, "target", lease=HERE)
     answer(target)
-    answer(ask(held, "followed", lease=HERE))
-    ask(held, "edited", replaces=target.change.frames[0]["id"])
+    answer(ask(handle, "followed", lease=HERE))
+    ask(handle, "edited", replaces=target.change.frames[0]["id"])
     dropped = Message.objects.filter(type="query").values_list("content", "dropped_seq")
     assert list(dropped) == [("kept", None), ("target", 7), ("followed", 7), ("edited", None)]
 
 
-def test_an_edit_of_what_is_no_query_here_is_not_found(held):
-    other = ask(Held(uuid4(), Actor(visitor="w"), stored=False))
-    ask(held)
+def test_an_edit_of_what_is_no_query_here_is_not_found(handle):
+    other = ask(SessionHandle(uuid4(), Actor(visitor="w"), stored=False))
+    ask(handle)
     for target in (other.change.frames[0]["id"], str(uuid4()), "nonsense"):
         with pytest.raises(NotFound):
-            ask(held, replaces=target)
-    assert last_seq(held) == 1
+            ask(handle, replaces=target)
+    assert last_seq(handle) == 1
 
 
-def test_closing_an_idle_session_closes_it_at_once_and_a_query_opens_it(held):
-    answer(ask(held, lease=HERE))
+def test_closing_an_idle_session_closes_it_at_once_and_a_query_opens_it(handle):
+    answer(ask(handle, lease=HERE))
     with transaction.atomic():
-        effect = queries._close(held)
+        effect = queries._close(handle)
     assert [f["event"] for f in effect.change.frames] == ["closed"]
     assert Session.objects.get().closed_at
-    ask(held)
+    ask(handle)
     assert Session.objects.get().closed_at is None
 
 
-def test_closing_a_busy_session_closes_it_after_the_last_turn(held):
-    running = ask(held, lease=HERE)
-    ask(held)
+def test_closing_a_busy_session_closes_it_after_the_last_turn(handle):
+    running = ask(handle, lease=HERE)
+    ask(handle)
     with transaction.atomic():
-        effect = queries._close(held)
+        effect = queries._close(handle)
     assert [f["type"] for f in effect.change.frames] == ["response"]
     assert effect.stopped == [(running.turn_id, "here", "cancelled")]
     with transaction.atomic():
@@ -241,16 +241,16 @@ def test_closing_a_busy_session_closes_it_after_the_last_turn(held):
     assert Session.objects.get().closed_at
 
 
-def test_a_query_to_a_deleted_session_is_told_so_and_revives_nothing(held):
-    ask(held)
+def test_a_query_to_a_deleted_session_is_told_so_and_revives_nothing(handle):
+    ask(handle)
     Session.objects.all().delete()
     with pytest.raises(SessionGone):
-        ask(held)
+        ask(handle)
     assert not Session.objects.exists()
 
 
-def test_text_that_databases_find_hard_is_kept_as_it_is(held):
+def test_text_that_databases_find_hard_is_kept_as_it_is(handle):
     text = "\ufeff  \U0001f600\u2028\u0085\r\n\t'\"\\%s%% \x7f\uffff "
-    done = ask(held, text, id="ü" * 64)
+    done = ask(handle, text, id="ü" * 64)
     assert Message.objects.get(seq=done.seq).frame()["content"] == text
     assert Turn.objects.get().client_id == "ü" * 64

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from agent.access import api_tokens
 from agent.actions import notifications, retention, sessions
 from agent.actions.notifications import Notice
-from agent.actions.sessions import Held, advance_or_create
+from agent.actions.sessions import SessionHandle, lock_or_create
 from agent.actor import Actor
 from agent.errors import NotFound, SessionGone
 from agent.models import ApiToken, Feedback, Message, Session, Turn
@@ -36,8 +36,8 @@ _ID = {"postgresql": "gen_random_uuid()", "sqlite": "lower(hex(randomblob(16)))"
 
 def large(rows=LARGE, actor=None):
     """A session of so many messages, of which each second one answers the one before."""
-    held = stored(actor)
-    key = Session._meta.pk.get_db_prep_value(held.id, connection)
+    handle = stored(actor)
+    key = Session._meta.pk.get_db_prep_value(handle.id, connection)
     numbers = _COUNT[connection.vendor]
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
@@ -61,9 +61,9 @@ def large(rows=LARGE, actor=None):
             " WHERE session_id = %s AND seq > 2",
             [key, key],
         )
-    Session.objects.filter(id=held.id).update(last_seq=rows + 2, enqueued=rows // 2 + 1)
-    assert Message.objects.filter(session=held.id, turn=None).count() == 0
-    return held
+    Session.objects.filter(id=handle.id).update(last_seq=rows + 2, enqueued=rows // 2 + 1)
+    assert Message.objects.filter(session=handle.id, turn=None).count() == 0
+    return handle
 
 
 def left():
@@ -80,11 +80,11 @@ def remove(remover=None, steps=10_000):
 
 
 async def test_a_large_session_is_gone_at_once_and_its_rows_in_small_transactions():
-    held, other = await db.transact(large), await db.transact(stored)
+    handle, other = await db.transact(large), await db.transact(stored)
     running = await db.transact(ask, other, lease=Lease("here", 60))
-    await retention.delete_now(held.id)
-    assert not await Session.objects.filter(id=held.id).aexists()
-    assert await Message.objects.filter(session=held.id).aexists()
+    await retention.delete_now(handle.id)
+    assert not await Session.objects.filter(id=handle.id).aexists()
+    assert await Message.objects.filter(session=handle.id).aexists()
     changed = []
 
     def counted(execute, sql, params, many, context):
@@ -104,16 +104,16 @@ async def test_a_large_session_is_gone_at_once_and_its_rows_in_small_transaction
             await db.transact(turn_queue.renew, Lease("here", 60), {running.turn_id: 1})
         await Turn.objects.filter(session=other.id, state="queued").adelete()
     assert max(changed) <= removal._MOST_ROWS
-    assert not await Message.objects.filter(session=held.id).aexists()
-    assert not await Turn.objects.filter(session=held.id).aexists()
+    assert not await Message.objects.filter(session=handle.id).aexists()
+    assert not await Turn.objects.filter(session=handle.id).aexists()
     assert await Session.with_deleted.acount() == 1
     assert (await Turn.objects.aget(id=running.turn_id)).attempt == 1
 
 
 def test_a_removal_that_broke_off_in_the_middle_is_finished_by_somebody_else():
-    held = large(5_000)
-    Feedback.objects.create(message=Message.objects.filter(session=held.id).last(), caller="x")
-    retention.delete(Session.objects.filter(id=held.id))
+    handle = large(5_000)
+    Feedback.objects.create(message=Message.objects.filter(session=handle.id).last(), caller="x")
+    retention.delete(Session.objects.filter(id=handle.id))
     for _ in range(7):  # as many processes, each of which is killed after some steps
         remove(steps=3)
     assert 0 < Message.objects.count() < 5_000
@@ -126,10 +126,10 @@ def test_whatever_refers_to_what_a_session_is_removed(graph, monkeypatch):
     monkeypatch.setattr(removal, "_FIRST_ROWS", 2)
     monkeypatch.setattr(removal, "_LEAST_ROWS", 2)
     monkeypatch.setattr(removal, "_MOST_ROWS", 2)
-    held = stored()
+    handle = stored()
     for _ in range(5):
-        exchange(held)
-    first, *others = Turn.objects.filter(session=held.id).order_by("number")
+        exchange(handle)
+    first, *others = Turn.objects.filter(session=handle.id).order_by("number")
     match graph:
         case "retries":
             Turn.objects.exclude(id=first.id).update(retry_of=first, query=first.query)
@@ -137,7 +137,7 @@ def test_whatever_refers_to_what_a_session_is_removed(graph, monkeypatch):
             Message.objects.filter(type="query").update(turn=others[-1])
         case _:
             Message.objects.update(turn=None)
-    retention.delete(Session.objects.filter(id=held.id))
+    retention.delete(Session.objects.filter(id=handle.id))
     remove()
     assert left() == [0, 0, 0, 0]
 
@@ -147,26 +147,26 @@ async def test_no_lookup_finds_a_session_whose_rows_are_still_there():
     user = await get_user_model().objects.acreate(username="ann")
     actors = [Actor(visitor="v"), Actor(user_id=user.pk), Actor(token_id=token.pk)]
     for actor in actors:
-        held = await db.transact(stored, actor)
-        running = await db.transact(ask, held, lease=Lease("here", 60))
-        waiting = await db.transact(ask, held)
-        await db.transact(retention.delete, Session.objects.filter(id=held.id))
+        handle = await db.transact(stored, actor)
+        running = await db.transact(ask, handle, lease=Lease("here", 60))
+        waiting = await db.transact(ask, handle)
+        await db.transact(retention.delete, Session.objects.filter(id=handle.id))
         for look in (sessions.open_session, sessions.find):
             with pytest.raises(NotFound):
-                await look(actor, str(held.id))
+                await look(actor, str(handle.id))
         with pytest.raises(NotFound):
-            await sessions.find(Actor(session_id=held.id), str(held.id))
+            await sessions.find(Actor(session_id=handle.id), str(handle.id))
         with pytest.raises(SessionGone):
-            await sessions.view(held)
+            await sessions.view(handle)
         with pytest.raises(SessionGone):
-            await db.transact(advance_or_create, held, messages=1)
-        unaware = Held(held.id, actor, stored=False)  # a connection that saw no row yet
+            await db.transact(lock_or_create, handle, messages=1)
+        unaware = SessionHandle(handle.id, actor, stored=False)  # a connection that saw no row yet
         with pytest.raises(SessionGone):
-            await db.transact(advance_or_create, unaware, messages=1)
+            await db.transact(lock_or_create, unaware, messages=1)
         with pytest.raises(NotFound):
-            await notifications.notify(str(held.id), Notice(content="hi"), of_user=None)
-        assert await db.read(pages.after, held.id, 0) == []
-        assert await db.read(pages.before, held.id, None, 10) == ([], False)
+            await notifications.notify(str(handle.id), Notice(content="hi"), of_user=None)
+        assert await db.read(pages.after, handle.id, 0) == []
+        assert await db.read(pages.before, handle.id, None, 10) == ([], False)
         assert await db.read(turn_queue.due, 10) == []
         assert (
             await db.transact(turn_queue.finish, running.claimed, turn_queue.Outcome("x", "stop"))
@@ -175,14 +175,14 @@ async def test_no_lookup_finds_a_session_whose_rows_are_still_there():
         kept = await db.transact(turn_queue.renew, Lease("here", 60), {running.turn_id: 1})
         assert kept == {}
         assert set((await db.read(turn_queue.count_unfinished)).values()) == {0}
-        assert await db.read(maintenance._deleted, [held.id]) == {held.id}
+        assert await db.read(maintenance._deleted, [handle.id]) == {handle.id}
         assert waiting.turn_id
 
 
 def test_nothing_of_a_deleted_session_names_its_owner():
-    held = stored()
-    Session.objects.filter(id=held.id).update(title="secret")
-    retention.delete(Session.objects.filter(id=held.id))
+    handle = stored()
+    Session.objects.filter(id=handle.id).update(title="secret")
+    retention.delete(Session.objects.filter(id=handle.id))
     row = Session.with_deleted.get()
     assert (row.owner, row.token, row.visitor, row.title) == (None, None, "", "")
 
@@ -191,8 +191,8 @@ def test_nothing_of_a_deleted_session_names_its_owner():
 def test_whoever_deletes_an_account_or_a_token_deletes_its_sessions_and_loads_none(whose):
     user = get_user_model().objects.create(username="ann")
     token, _ = api_tokens.create("t", ["chat"])
-    held = large(2_000, Actor(user_id=user.pk) if whose == "user" else Actor(token_id=token.pk))
-    ask(held, lease=Lease("here", 60))
+    handle = large(2_000, Actor(user_id=user.pk) if whose == "user" else Actor(token_id=token.pk))
+    ask(handle, lease=Lease("here", 60))
     statements = []
 
     def watched(execute, sql, *arguments):
@@ -246,8 +246,8 @@ def test_the_command_deletes_a_large_session_and_finishes_what_others_began():
 
 def test_a_session_that_fails_does_not_hold_up_the_others(monkeypatch):
     bad, *good = [stored() for _ in range(4)]
-    for place, held in enumerate([bad, *good]):
-        idle_since(held, days=90 - place)  # the bad one is the oldest
+    for place, handle in enumerate([bad, *good]):
+        idle_since(handle, days=90 - place)  # the bad one is the oldest
     key = Session._meta.pk.get_db_prep_value(bad.id, connection)
 
     def failing(execute, sql, params, many, context):
@@ -265,8 +265,8 @@ def test_a_session_that_fails_does_not_hold_up_the_others(monkeypatch):
 
 def test_rows_that_cannot_be_removed_do_not_hold_up_the_others(monkeypatch):
     bad, good = stored(), stored()
-    for held in (bad, good):
-        retention.delete(Session.objects.filter(id=held.id))
+    for handle in (bad, good):
+        retention.delete(Session.objects.filter(id=handle.id))
     Session.with_deleted.filter(id=bad.id).update(deleted_at=Now())
     remove_whole = removal.Remover._remove_whole
 

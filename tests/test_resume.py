@@ -18,10 +18,10 @@ SLOW_TEXT = "".join(f"w{n} " for n in range(60))
 
 async def has_text(client, text):
     """Wait until the client holds at least this text of the running answer."""
-    held = ""
-    while not held.startswith(text):
+    handle = ""
+    while not handle.startswith(text):
         delta = await client.expect("delta")
-        held = delta["content"] if delta.get("snapshot") else held + delta["content"]
+        handle = delta["content"] if delta.get("snapshot") else handle + delta["content"]
 
 
 def replayed(client):
@@ -124,18 +124,18 @@ async def test_an_answer_is_finished_and_stored_though_nobody_listens(server):
 
 
 async def test_who_comes_and_goes_all_the_time_misses_nothing(server):
-    held = Transcript()
-    options = {"transcript": held}
+    handle = Transcript()
+    options = {"transcript": handle}
     async with server.connect(**options) as client:
         refs = [await client.ask(f"{SLOW} n={number}") for number in range(4)]
         for ref in refs:
             await client.reply(ref)
         options["headers"] = client.credentials
-    while len(held.ends) < len(refs):
-        async with server.connect(last_seq=held.last_seq, **options) as client:
+    while len(handle.ends) < len(refs):
+        async with server.connect(last_seq=handle.last_seq, **options) as client:
             await client.ready()
             await asyncio.sleep(0.15)
-    ends = [frame for frame in held.frames.values() if is_terminal(frame)]
+    ends = [frame for frame in handle.frames.values() if is_terminal(frame)]
     assert [end["ref"] for end in ends] == refs
     assert [end["content"] for end in ends] == [SLOW_TEXT] * len(refs)
 

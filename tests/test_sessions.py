@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from agent.access import api_tokens
 from agent.actions import notifications, queries, retention, sessions
-from agent.actions.sessions import Held
+from agent.actions.sessions import SessionHandle
 from agent.actor import Actor
 from agent.errors import NotFound, SessionGone, TooLarge
 from agent.models import Feedback, Message, Session, Turn
@@ -26,30 +26,30 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 HERE = Lease("here", 15)
 
 
-def ask(held, content="hi", lease=None, **fields):
+def ask(handle, content="hi", lease=None, **fields):
     query = client_frames.Query(type="query", content=content, **fields)
     with transaction.atomic():
-        done = queries._accept(held, query, 20, lease)
-    held.stored = True
+        done = queries._accept(handle, query, 20, lease)
+    handle.stored = True
     return done
 
 
-def exchange(held, content="hi", text="done"):
-    done = ask(held, content, HERE)
+def exchange(handle, content="hi", text="done"):
+    done = ask(handle, content, HERE)
     with transaction.atomic():
         turn_queue.finish(done.claimed, Outcome(text, "stop"))
     return done
 
 
 def stored(actor=None):
-    held = Held(uuid4(), actor or Actor(visitor="v"), stored=False)
-    exchange(held)
-    return held
+    handle = SessionHandle(uuid4(), actor or Actor(visitor="v"), stored=False)
+    exchange(handle)
+    return handle
 
 
-def idle_since(held, **ago):
+def idle_since(handle, **ago):
     moment = timezone.now() - timedelta(**ago)
-    Session.objects.filter(id=held.id).update(last_activity_at=moment)
+    Session.objects.filter(id=handle.id).update(last_activity_at=moment)
 
 
 def clear_expired(**options):
@@ -62,23 +62,23 @@ def clear_expired(**options):
 
 
 async def test_a_new_session_has_no_row_and_is_reached_while_it_is_held():
-    held = await sessions.open_session(Actor(visitor="v"), "")
+    handle = await sessions.open_session(Actor(visitor="v"), "")
     assert not await Session.objects.aexists()
-    assert await sessions.open_session(Actor(visitor="v"), str(held.id)) is held
-    for other in (Actor(visitor="w"), Actor(), Actor(user_id=1), Actor(session_id=held.id)):
+    assert await sessions.open_session(Actor(visitor="v"), str(handle.id)) is handle
+    for other in (Actor(visitor="w"), Actor(), Actor(user_id=1), Actor(session_id=handle.id)):
         with pytest.raises(NotFound):
-            await sessions.open_session(other, str(held.id))
-    session_id = str(held.id)
-    del held
+            await sessions.open_session(other, str(handle.id))
+    session_id = str(handle.id)
+    del handle
     with pytest.raises(NotFound):
         await sessions.open_session(Actor(visitor="v"), session_id)
 
 
 async def test_nobody_reaches_its_session_with_its_token_only():
-    held = await sessions.open_session(Actor(), "")
-    assert held.actor == Actor(session_id=held.id)
-    again = await sessions.open_session(Actor(session_id=held.id), str(held.id))
-    assert again is held
+    handle = await sessions.open_session(Actor(), "")
+    assert handle.actor == Actor(session_id=handle.id)
+    again = await sessions.open_session(Actor(session_id=handle.id), str(handle.id))
+    assert again is handle
 
 
 @pytest.mark.parametrize("row", ["user", "token", "visitor", "nobody"])
@@ -88,15 +88,15 @@ def test_a_stored_session_is_reached_by_its_owner_alone(row):
         api_tokens.create("own", ["chat"])[0],
         api_tokens.create("ann's", ["chat"], user=user)[0],
     )
-    held = Held(uuid4(), Actor(), stored=False)
+    handle = SessionHandle(uuid4(), Actor(), stored=False)
     actors = {
         "user": Actor(user_id=user.pk),
         "token": Actor(token_id=token.pk),
         "visitor": Actor(visitor="v"),
-        "nobody": Actor(session_id=held.id),
+        "nobody": Actor(session_id=handle.id),
     }
-    held.actor = actors[row]
-    ask(held)
+    handle.actor = actors[row]
+    ask(handle)
     strangers = [
         Actor(),
         Actor(user_id=other.pk),
@@ -105,7 +105,7 @@ def test_a_stored_session_is_reached_by_its_owner_alone(row):
         Actor(session_id=uuid4()),
         *(actor for name, actor in actors.items() if name != row),
     ]
-    assert Session.objects.reachable_by(actors[row]).get().id == held.id
+    assert Session.objects.reachable_by(actors[row]).get().id == handle.id
     for stranger in strangers:
         assert not Session.objects.reachable_by(stranger).exists()
 
@@ -114,9 +114,9 @@ async def test_unknown_malformed_and_foreign_ids_get_the_same_answer():
     def foreign():
         return stored(Actor(visitor="w"))
 
-    held = await sessions.db.transact(foreign)
+    handle = await sessions.db.transact(foreign)
     words = set()
-    for session_id in (str(held.id), str(uuid4()), "nonsense", "' OR 1=1 --"):
+    for session_id in (str(handle.id), str(uuid4()), "nonsense", "' OR 1=1 --"):
         with pytest.raises(NotFound) as caught:
             await sessions.open_session(Actor(visitor="v"), session_id)
         words.add(caught.value.message)
@@ -128,12 +128,12 @@ async def test_unknown_malformed_and_foreign_ids_get_the_same_answer():
 
 async def test_the_view_lists_unfinished_turns_with_positions():
     def fill():
-        held = Held(uuid4(), Actor(visitor="v"), stored=False)
-        exchange(held)
-        return held, ask(held, lease=HERE, id="q2"), ask(held, id="q3"), ask(held)
+        handle = SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
+        exchange(handle)
+        return handle, ask(handle, lease=HERE, id="q2"), ask(handle, id="q3"), ask(handle)
 
-    held, running, second, third = await sessions.db.transact(fill)
-    view = await sessions.view(held)
+    handle, running, second, third = await sessions.db.transact(fill)
+    view = await sessions.view(handle)
     assert view.last_seq == 5
     assert view.running.id == running.turn_id
     assert view.turns == [
@@ -145,31 +145,31 @@ async def test_the_view_lists_unfinished_turns_with_positions():
 
 async def test_frames_come_in_pages_and_history_from_the_end():
     def fill():
-        held = Held(uuid4(), Actor(visitor="v"), stored=False)
+        handle = SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
         for n in range(120):
-            exchange(held, str(n))
-        return held
+            exchange(handle, str(n))
+        return handle
 
-    held = await sessions.db.transact(fill)
+    handle = await sessions.db.transact(fill)
     seqs, cursor = [], 0
-    while page := await sessions.frames_after(held.id, cursor):
+    while page := await sessions.frames_after(handle.id, cursor):
         seqs += [frame["seq"] for frame in page]
         cursor = seqs[-1]
     assert seqs == list(range(1, 241))
-    frames, more = await sessions.history(held, None, 3)
+    frames, more = await sessions.history(handle, None, 3)
     assert ([f["seq"] for f in frames], more) == ([238, 239, 240], True)
-    frames, more = await sessions.history(held, 3, 100)
+    frames, more = await sessions.history(handle, 3, 100)
     assert ([f["seq"] for f in frames], more) == ([1, 2], False)
 
 
 async def test_rename_clear_and_feedback_are_durable_notes_of_the_session():
-    held = await sessions.db.transact(stored)
-    await sessions.rename(held, "Weather")
-    await sessions.clear(held)
+    handle = await sessions.db.transact(stored)
+    await sessions.rename(handle, "Weather")
+    await sessions.clear(handle)
     await sessions.give_feedback(
-        held, client_frames.HumanFeedback(type="human_feedback", rating="up", content="nice")
+        handle, client_frames.HumanFeedback(type="human_feedback", rating="up", content="nice")
     )
-    frames = await sessions.frames_after(held.id, 2)
+    frames = await sessions.frames_after(handle.id, 2)
     assert [(f["seq"], f.get("event", f["type"])) for f in frames] == [
         (3, "renamed"),
         (4, "cleared"),
@@ -182,50 +182,50 @@ async def test_rename_clear_and_feedback_are_durable_notes_of_the_session():
 
 
 async def test_feedback_is_one_per_caller_can_change_and_be_withdrawn():
-    held = await sessions.db.transact(stored)
-    other = Held(held.id, Actor(user_id=7), stored=True)
+    handle = await sessions.db.transact(stored)
+    other = SessionHandle(handle.id, Actor(user_id=7), stored=True)
 
     def feedback(rating):
         return client_frames.HumanFeedback(type="human_feedback", rating=rating)
 
-    await sessions.give_feedback(held, feedback("up"))
+    await sessions.give_feedback(handle, feedback("up"))
     await sessions.give_feedback(other, feedback("up"))
-    await sessions.give_feedback(held, feedback("down"))
+    await sessions.give_feedback(handle, feedback("down"))
     ratings = {row.caller: row.rating async for row in Feedback.objects.all()}
     assert ratings == {"visitor:v": "down", "user:7": "up"}
-    await sessions.give_feedback(held, feedback(None))
+    await sessions.give_feedback(handle, feedback(None))
     assert [row.caller async for row in Feedback.objects.all()] == ["user:7"]
 
 
 async def test_feedback_on_what_is_no_response_here_is_not_found():
-    held = await sessions.db.transact(stored)
+    handle = await sessions.db.transact(stored)
     other = await sessions.db.transact(stored)
-    query = await Message.objects.aget(session_id=held.id, type="query")
+    query = await Message.objects.aget(session_id=handle.id, type="query")
     foreign = await Message.objects.aget(session_id=other.id, type="response")
     for target in (str(query.id), str(foreign.id), str(uuid4()), "nonsense"):
         with pytest.raises(NotFound):
             await sessions.give_feedback(
-                held,
+                handle,
                 client_frames.HumanFeedback(type="human_feedback", rating="up", target=target),
             )
 
 
 async def test_a_deleted_session_is_told_as_such():
-    held = await sessions.db.transact(stored)
+    handle = await sessions.db.transact(stored)
     await Session.objects.all().adelete()
     with pytest.raises(SessionGone):
-        await sessions.view(held)
+        await sessions.view(handle)
     with pytest.raises(SessionGone):
-        await sessions.rename(held, "x")
+        await sessions.rename(handle, "x")
 
 
 # closing and deleting
 
 
 def test_an_idle_session_is_closed_once(settings):
-    held = stored()
+    handle = stored()
     assert clear_expired()["closed"] == 0
-    idle_since(held, minutes=31)
+    idle_since(handle, minutes=31)
     assert clear_expired() == {"closed": 1, "deleted": 0, "dry_run": False}
     assert clear_expired()["closed"] == 0
     frame = Message.objects.get(seq=3).frame()
@@ -233,16 +233,16 @@ def test_an_idle_session_is_closed_once(settings):
 
 
 def test_a_session_with_an_unfinished_turn_is_neither_closed_nor_deleted():
-    held = stored()
-    ask(held)
-    idle_since(held, days=99)
+    handle = stored()
+    ask(handle)
+    idle_since(handle, days=99)
     assert clear_expired() == {"closed": 0, "deleted": 0, "dry_run": False}
 
 
 def test_a_session_is_not_idle_while_a_turn_is_unfinished_nor_the_moment_it_ends():
-    held = stored()
-    done = ask(held, lease=HERE)
-    idle_since(held, minutes=31)
+    handle = stored()
+    done = ask(handle, lease=HERE)
+    idle_since(handle, minutes=31)
     with transaction.atomic():
         turn_queue.finish(done.claimed, Outcome("at last", "stop"))
     assert clear_expired()["closed"] == 0
@@ -250,25 +250,25 @@ def test_a_session_is_not_idle_while_a_turn_is_unfinished_nor_the_moment_it_ends
 
 @pytest.mark.parametrize("running", [True, False])
 def test_a_session_is_closed_from_the_moment_that_it_is_closed_in(running):
-    held = stored()
-    done = ask(held, lease=HERE if running else None)
+    handle = stored()
+    done = ask(handle, lease=HERE if running else None)
     with transaction.atomic():
-        queries._close(held)
+        queries._close(handle)
         if running:
             turn_queue.finish(done.claimed, Outcome("", "cancelled"))
     assert Message.objects.last().data["event"] == "closed"
-    idle_since_then = retention.idle(1e-9, [held.id])  # minutes
+    idle_since_then = retention.idle(1e-9, [handle.id])  # minutes
     assert not idle_since_then.exists()
 
 
 def test_a_session_that_is_used_meanwhile_is_left_alone():
-    held = stored()
-    idle_since(held, days=99)
-    ids = [held.id]
-    ask(held)
+    handle = stored()
+    idle_since(handle, days=99)
+    ids = [handle.id]
+    ask(handle)
     assert retention.delete_expired(ids, 30) == 0
     with transaction.atomic():
-        assert retention.close_idle(held.id, 30) is None
+        assert retention.close_idle(handle.id, 30) is None
 
 
 def test_old_sessions_are_deleted_with_all_that_belongs_to_them():
@@ -285,9 +285,9 @@ def test_old_sessions_are_deleted_with_all_that_belongs_to_them():
 
 def test_small_batches_reach_every_session():
     moment = timezone.now() - timedelta(days=40)
-    held = [stored() for _ in range(7)]
+    handle = [stored() for _ in range(7)]
     Session.objects.update(last_activity_at=moment)  # all at the same moment
-    assert clear_expired(batch_size=2)["deleted"] == len(held)
+    assert clear_expired(batch_size=2)["deleted"] == len(handle)
     assert not Session.objects.exists()
 
 
@@ -306,50 +306,50 @@ def test_a_retention_that_makes_no_sense_deletes_nothing(days):
 
 @pytest.mark.django_db
 def test_a_look_that_the_first_query_overtakes_does_not_take_the_session_for_deleted():
-    held = Held(uuid4(), Actor(visitor="v"), stored=False)
+    handle = SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
 
     def overtaken(execute, *arguments):
         result = execute(*arguments)  # it saw no row
-        held.stored = True  # and then the row was there, and known
+        handle.stored = True  # and then the row was there, and known
         return result
 
     with connection.execute_wrapper(overtaken):
-        assert sessions._view(held).last_seq == 0
+        assert sessions._view(handle).last_seq == 0
 
 
 # what adds no row
 
 
 async def test_the_same_title_again_is_no_message():
-    held = await sync_to_async(stored)()
-    await sessions.rename(held, "Reports")
-    rows = await Message.objects.filter(session=held.id).acount()
+    handle = await sync_to_async(stored)()
+    await sessions.rename(handle, "Reports")
+    rows = await Message.objects.filter(session=handle.id).acount()
     for _ in range(3):
-        await sessions.rename(held, "Reports")
-    assert await Message.objects.filter(session=held.id).acount() == rows
-    assert (await Session.objects.aget(id=held.id)).last_seq == rows
-    await sessions.rename(held, "Other")
-    assert await Message.objects.filter(session=held.id).acount() == rows + 1
+        await sessions.rename(handle, "Reports")
+    assert await Message.objects.filter(session=handle.id).acount() == rows
+    assert (await Session.objects.aget(id=handle.id)).last_seq == rows
+    await sessions.rename(handle, "Other")
+    assert await Message.objects.filter(session=handle.id).acount() == rows + 1
 
 
 async def test_forgetting_what_is_forgotten_is_no_message():
-    held = await sync_to_async(stored)()
-    await sessions.clear(held)
-    rows = await Message.objects.filter(session=held.id).acount()
-    await sessions.clear(held)
-    assert await Message.objects.filter(session=held.id).acount() == rows
-    await sync_to_async(exchange)(held)
-    await sessions.clear(held)
-    assert await Message.objects.filter(session=held.id).acount() == rows + 3
+    handle = await sync_to_async(stored)()
+    await sessions.clear(handle)
+    rows = await Message.objects.filter(session=handle.id).acount()
+    await sessions.clear(handle)
+    assert await Message.objects.filter(session=handle.id).acount() == rows
+    await sync_to_async(exchange)(handle)
+    await sessions.clear(handle)
+    assert await Message.objects.filter(session=handle.id).acount() == rows + 3
 
 
 @pytest.mark.parametrize("judged", [{"rating": "up"}, {"rating": "up", "content": "good"}])
 async def test_the_same_judgement_again_is_answered_and_is_no_message(judged):
-    held = await sync_to_async(stored)()
+    handle = await sync_to_async(stored)()
 
     async def judge(**fields):
         feedback = client_frames.HumanFeedback(type="human_feedback", id="f", **fields)
-        answer = await sessions.give_feedback(held, feedback)
+        answer = await sessions.give_feedback(handle, feedback)
         return answer.frame() if answer else None, await Message.objects.acount()
 
     answer, rows = await judge(**judged)
@@ -364,24 +364,24 @@ async def test_the_same_judgement_again_is_answered_and_is_no_message(judged):
 
 
 async def test_a_full_session_takes_no_more_from_callers_and_all_from_the_server(settings):
-    held = await sync_to_async(stored)()
+    handle = await sync_to_async(stored)()
     settings.AGENT = {**settings.AGENT, "max_session_messages": 3}
-    done = await sync_to_async(ask)(held, "third", HERE, id="third")
+    done = await sync_to_async(ask)(handle, "third", HERE, id="third")
     feedback = client_frames.HumanFeedback(type="human_feedback", rating="up")
     for refused in (
-        sessions.rename(held, "x"),
-        sessions.clear(held),
-        sessions.give_feedback(held, feedback),
-        sync_to_async(ask)(held, "fourth"),
-        notifications.notify(str(held.id), notifications.Notice(content="x"), of_user=None),
+        sessions.rename(handle, "x"),
+        sessions.clear(handle),
+        sessions.give_feedback(handle, feedback),
+        sync_to_async(ask)(handle, "fourth"),
+        notifications.notify(str(handle.id), notifications.Notice(content="x"), of_user=None),
     ):
         with pytest.raises(TooLarge, match="Start a new chat"):
             await refused
-    assert (await sync_to_async(ask)(held, "third", id="third")).turn_id == done.turn_id
+    assert (await sync_to_async(ask)(handle, "third", id="third")).turn_id == done.turn_id
 
     def end():
         with transaction.atomic():
             return turn_queue.finish(done.claimed, Outcome("done", "stop"))
 
     assert await sync_to_async(end)()
-    assert (await Session.objects.aget(id=held.id)).last_seq == 4
+    assert (await Session.objects.aget(id=handle.id)).last_seq == 4

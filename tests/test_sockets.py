@@ -206,11 +206,11 @@ async def test_text_of_every_kind_comes_through_unharmed(server):
 async def test_deltas_number_their_pieces_from_zero_without_a_hole(server):
     async with server.connect() as client:
         ref = await client.ask("mode=stall after=40 tokens=50 delay=0.02")
-        held = await client.expect("delta")
-        assert held.get("first", held["index"]) == 0
+        handle = await client.expect("delta")
+        assert handle.get("first", handle["index"]) == 0
         expected = expected_text("mode=stall after=40 tokens=50")
-        while client.transcript.text(held["turn"]) != expected:
-            await client.expect("delta", turn=held["turn"], attempt=1)
+        while client.transcript.text(handle["turn"]) != expected:
+            await client.expect("delta", turn=handle["turn"], attempt=1)
         await client.command("cancel", ref=ref)
         end = await client.end(ref)
         assert (end["finish_reason"], end["content"]) == ("cancelled", expected)
@@ -525,8 +525,8 @@ async def test_history_gives_pages_of_durable_frames_oldest_first(server):
         older = await client.command("history", before=5, limit=100)
         assert older["has_more"] is False
         assert [frame["seq"] for frame in older["frames"]] == [1, 2, 3, 4]
-        held = client.transcript.frames
+        handle = client.transcript.frames
         for frame in older["frames"] + newest["frames"]:
-            assert frame == held[frame["seq"]]
+            assert frame == handle[frame["seq"]]
         assert (await client.command("history", before=1))["frames"] == []
         assert len((await client.command("history"))["frames"]) == 6

@@ -4,13 +4,13 @@ from uuid import uuid4
 
 import pytest
 
-from agent.connection.answer_stream import Progress, Told
-from agent.live.hub import Answer, Group
+from agent.connection.answer_stream import AnswerStream, Progress
+from agent.live.hub import Answer, Topic
 
 
 @pytest.fixture
 def told():
-    return Told(Group(uuid4()))
+    return AnswerStream(Topic(uuid4()))
 
 
 def status(kind, turn, **fields):
@@ -54,17 +54,17 @@ def test_a_position_is_late_after_the_start_and_a_restart_after_its_attempt(told
 
 
 def test_a_step_that_comes_together_with_the_end_is_told_before_it_and_not_after():
-    group, turn = Group(uuid4()), uuid4()
-    told = Told(group)
-    group.take(2, [{"type": "response", "seq": 2, "turn": str(turn), "content": ""}], [])
+    topic, turn = Topic(uuid4()), uuid4()
+    told = AnswerStream(topic)
+    topic.take(2, [{"type": "response", "seq": 2, "turn": str(turn), "content": ""}], [])
     assert not told.is_late(1, status("thinking", turn, attempt=1), 1)
     assert told.is_late(1, status("thinking", turn, attempt=1), 2)
 
 
 def test_an_end_that_only_the_database_knew_counts_for_who_is_past_it():
-    group, turn = Group(uuid4()), uuid4()
-    told = Told(group)
-    group.compare(4, [])
+    topic, turn = Topic(uuid4()), uuid4()
+    told = AnswerStream(topic)
+    topic.compare(4, [])
     assert not told.is_late(1, status("thinking", turn, attempt=1), 3)
     assert told.is_late(1, status("thinking", turn, attempt=1), 4)
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.actions import queries
-from agent.actions.sessions import Held
+from agent.actions.sessions import SessionHandle
 from agent.actor import Actor
 from agent.errors import InternalError, ProviderTimeout
 from agent.models import Message, Session, Turn
@@ -34,15 +34,15 @@ class Place:
     started_before: int = 0
 
 
-def ask(held, content="hi", lease=None, **fields):
+def ask(handle, content="hi", lease=None, **fields):
     query = client_frames.Query(type="query", content=content, **fields)
     with transaction.atomic():
-        return queries._accept(held, query, 20, lease)
+        return queries._accept(handle, query, 20, lease)
 
 
-def claim(held, lease=HERE):
+def claim(handle, lease=HERE):
     with transaction.atomic():
-        return turn_queue.claim(held.id, lease)
+        return turn_queue.claim(handle.id, lease)
 
 
 def finish(claimed, outcome=None):
@@ -50,15 +50,15 @@ def finish(claimed, outcome=None):
         return turn_queue.finish(claimed, outcome or Outcome("done", "stop"))
 
 
-def expire(held):
-    Turn.objects.filter(session_id=held.id, state="running").update(
+def expire(handle):
+    Turn.objects.filter(session_id=handle.id, state="running").update(
         lease_until=Now() - timedelta(seconds=1)
     )
 
 
 @pytest.fixture
-def held():
-    return Held(uuid4(), Actor(visitor="v"), stored=False)
+def handle():
+    return SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
 
 
 # the order
@@ -107,18 +107,18 @@ def test_the_wait_of_a_turn_is_bounded_whatever_comes_after_it(arrivals, priorit
 class TestClaiming:
     pytestmark = database
 
-    def test_a_query_of_an_idle_session_is_claimed_with_its_acceptance(self, held):
-        done = ask(held, lease=HERE)
+    def test_a_query_of_an_idle_session_is_claimed_with_its_acceptance(self, handle):
+        done = ask(handle, lease=HERE)
         turn = Turn.objects.get(id=done.turn_id)
         assert done.claimed
         assert (turn.state, turn.attempt, turn.worker) == ("running", 1, "here")
         assert (turn.context_after, turn.context_until) == (0, 1)
         assert done.change.statuses == []
 
-    def test_one_turn_runs_at_a_time_and_positions_are_told_when_they_change(self, held):
-        first = ask(held, lease=HERE)
-        second, third = ask(held, lease=HERE), ask(held, priority="low")
-        fourth = ask(held, priority="high")
+    def test_one_turn_runs_at_a_time_and_positions_are_told_when_they_change(self, handle):
+        first = ask(handle, lease=HERE)
+        second, third = ask(handle, lease=HERE), ask(handle, priority="low")
+        fourth = ask(handle, priority="high")
         assert [s["position"] for s in second.change.statuses] == [1]
         assert [s["position"] for s in third.change.statuses] == [2]
         assert {s["turn"]: s["position"] for s in fourth.change.statuses} == {
@@ -126,37 +126,37 @@ class TestClaiming:
             str(second.turn_id): 2,
             str(third.turn_id): 3,
         }
-        assert claim(held)[0] is None
+        assert claim(handle)[0] is None
         assert finish(first.claimed)[1] is True
-        claimed, change = claim(held)
+        claimed, change = claim(handle)
         assert claimed.turn_id == fourth.turn_id
         assert [s["position"] for s in change.statuses] == [1, 2]
 
-    def test_the_schema_refuses_a_second_running_turn(self, held):
-        ask(held, lease=HERE)
-        second = ask(held)
+    def test_the_schema_refuses_a_second_running_turn(self, handle):
+        ask(handle, lease=HERE)
+        second = ask(handle)
         with pytest.raises(Exception, match=r"(?i)unique"), transaction.atomic():
             Turn.objects.filter(id=second.turn_id).update(state="running")
 
-    def test_the_schema_refuses_a_second_end_of_a_turn(self, held):
-        done = ask(held, lease=HERE)
+    def test_the_schema_refuses_a_second_end_of_a_turn(self, handle):
+        done = ask(handle, lease=HERE)
         finish(done.claimed)
         with pytest.raises(Exception, match=r"(?i)unique"), transaction.atomic():
-            Message.objects.create(session_id=held.id, seq=99, type="error", turn_id=done.turn_id)
+            Message.objects.create(session_id=handle.id, seq=99, type="error", turn_id=done.turn_id)
 
-    def test_a_turn_ends_once_with_numbers_without_gaps(self, held):
-        done = ask(held, lease=HERE)
+    def test_a_turn_ends_once_with_numbers_without_gaps(self, handle):
+        done = ask(handle, lease=HERE)
         change, others_wait = finish(done.claimed, Outcome("text", "stop", prompt_tokens=3))
         assert not others_wait
         assert finish(done.claimed) is None
         assert [f["seq"] for f in change.frames] == [2]
-        assert Session.objects.get(id=held.id).last_seq == 2
+        assert Session.objects.get(id=handle.id).last_seq == 2
         turn = Turn.objects.get(id=done.turn_id)
         assert (turn.state, turn.finish_reason, turn.prompt_tokens) == ("ended", "stop", 3)
-        assert Message.objects.get(session_id=held.id, seq=1).ended_seq == 2
+        assert Message.objects.get(session_id=handle.id, seq=1).ended_seq == 2
 
-    def test_an_error_keeps_the_partial_text(self, held):
-        done = ask(held, lease=HERE)
+    def test_an_error_keeps_the_partial_text(self, handle):
+        done = ask(handle, lease=HERE)
         change, _ = finish(done.claimed, Outcome("half", error=ProviderTimeout()))
         frame = change.frames[0]
         assert (frame["type"], frame["code"], frame["partial"]) == (
@@ -164,13 +164,13 @@ class TestClaiming:
             "provider_timeout",
             "half",
         )
-        assert frame == Message.objects.get(session_id=held.id, seq=2).frame()
+        assert frame == Message.objects.get(session_id=handle.id, seq=2).frame()
 
-    def test_an_abandoned_turn_is_taken_over_and_its_first_process_is_fenced(self, held):
-        first = ask(held, lease=HERE).claimed
-        assert claim(held, THERE)[0] is None
-        expire(held)
-        second, change = claim(held, THERE)
+    def test_an_abandoned_turn_is_taken_over_and_its_first_process_is_fenced(self, handle):
+        first = ask(handle, lease=HERE).claimed
+        assert claim(handle, THERE)[0] is None
+        expire(handle)
+        second, change = claim(handle, THERE)
         assert (second.turn_id, second.attempt) == (first.turn_id, 2)
         assert change.statuses[0]["status"] == "restarted"
         assert change.statuses[0]["attempt"] == 2
@@ -179,55 +179,55 @@ class TestClaiming:
         assert finish(second, Outcome("right", "stop"))
         ends = Message.objects.filter(turn_id=first.turn_id, type="response")
         assert [end.content for end in ends] == ["right"]
-        assert Session.objects.get(id=held.id).last_seq == 2
+        assert Session.objects.get(id=handle.id).last_seq == 2
 
-    def test_after_three_attempts_a_turn_ends_with_an_error_and_the_queue_goes_on(self, held):
-        first = ask(held, lease=HERE)
-        second = ask(held)
+    def test_after_three_attempts_a_turn_ends_with_an_error_and_the_queue_goes_on(self, handle):
+        first = ask(handle, lease=HERE)
+        second = ask(handle)
         for _ in range(2):
-            expire(held)
-            assert claim(held)[0].turn_id == first.turn_id
-        expire(held)
-        claimed, change = claim(held)
+            expire(handle)
+            assert claim(handle)[0].turn_id == first.turn_id
+        expire(handle)
+        claimed, change = claim(handle)
         assert claimed.turn_id == second.turn_id
         assert [f["code"] for f in change.frames] == ["internal_error"]
         assert change.frames[0]["retryable"] is True
 
-    def test_attempts_that_were_handed_back_in_order_do_not_count(self, held):
-        first = ask(held, lease=HERE)
+    def test_attempts_that_were_handed_back_in_order_do_not_count(self, handle):
+        first = ask(handle, lease=HERE)
         for attempt in range(2, 6):
             with transaction.atomic():
                 assert turn_queue.hand_back(HERE.worker) == 1
                 assert turn_queue.renew(HERE, {first.turn_id: attempt - 1}) == {}
-            claimed = claim(held, lease=HERE)[0]
+            claimed = claim(handle, lease=HERE)[0]
             assert (claimed.turn_id, claimed.attempt) == (first.turn_id, attempt)
         for _ in range(2):
-            expire(held)
-            assert claim(held)[0].turn_id == first.turn_id
-        expire(held)
-        claimed, change = claim(held)
+            expire(handle)
+            assert claim(handle)[0].turn_id == first.turn_id
+        expire(handle)
+        claimed, change = claim(handle)
         assert claimed is None
         assert [f["code"] for f in change.frames] == ["internal_error"]
 
-    def test_an_abandoned_turn_that_was_to_stop_ends_as_stopped(self, held):
-        done = ask(held, lease=HERE)
+    def test_an_abandoned_turn_that_was_to_stop_ends_as_stopped(self, handle):
+        done = ask(handle, lease=HERE)
         with transaction.atomic():
-            queries._cancel(held, client_frames.Cancel())
-        expire(held)
-        claimed, change = claim(held)
+            queries._cancel(handle, client_frames.Cancel())
+        expire(handle)
+        claimed, change = claim(handle)
         assert claimed is None
         assert change.frames[0]["finish_reason"] == "cancelled"
         assert Turn.objects.get(id=done.turn_id).state == "ended"
 
-    def test_renewing_keeps_leases_and_tells_what_to_stop_and_what_is_lost(self, held):
-        done = ask(held, lease=HERE)
-        expire(held)
+    def test_renewing_keeps_leases_and_tells_what_to_stop_and_what_is_lost(self, handle):
+        done = ask(handle, lease=HERE)
+        expire(handle)
         with transaction.atomic():
             kept = turn_queue.renew(HERE, {done.turn_id: 1, uuid4(): 1})
         assert kept == {done.turn_id: ""}
-        assert claim(held, THERE)[0] is None
+        assert claim(handle, THERE)[0] is None
         with transaction.atomic():
-            queries._cancel(held, client_frames.Cancel())
+            queries._cancel(handle, client_frames.Cancel())
             assert turn_queue.renew(HERE, {done.turn_id: 1}) == {done.turn_id: "cancelled"}
             assert turn_queue.renew(HERE, {done.turn_id: 2}) == {}
             assert turn_queue.renew(THERE, {done.turn_id: 1}) == {}
@@ -235,18 +235,18 @@ class TestClaiming:
     def test_a_turn_that_somebody_locks_holds_up_the_renewal_of_no_other(self):
         if not connection.features.has_select_for_update_skip_locked:
             pytest.skip("this database locks no rows")
-        locked, other = (Held(uuid4(), Actor(visitor="v"), stored=False) for _ in range(2))
-        mine = {ask(held, lease=HERE).turn_id: 1 for held in (locked, other)}
-        for held in (locked, other):
-            expire(held)
-        is_locked, may_end = threading.Event(), threading.Event()
+        locked, other = (SessionHandle(uuid4(), Actor(visitor="v"), stored=False) for _ in range(2))
+        mine = {ask(handle, lease=HERE).turn_id: 1 for handle in (locked, other)}
+        for handle in (locked, other):
+            expire(handle)
+        is_locked, revocable = threading.Event(), threading.Event()
 
         def freeze():
             try:
                 with transaction.atomic():
                     queries._cancel(locked, client_frames.Cancel())
                     is_locked.set()
-                    may_end.wait(60)
+                    revocable.wait(60)
             finally:
                 connection.close()
 
@@ -257,39 +257,39 @@ class TestClaiming:
             with transaction.atomic():
                 assert turn_queue.renew(HERE, mine) == dict.fromkeys(mine, "")
         finally:
-            may_end.set()
+            revocable.set()
             frozen.join()
         assert claim(other, THERE)[0] is None
         assert turn_queue.due(10) == [locked.id]
 
-    def test_what_a_process_hands_back_is_due_at_once(self, held):
-        ask(held, lease=HERE)
+    def test_what_a_process_hands_back_is_due_at_once(self, handle):
+        ask(handle, lease=HERE)
         assert turn_queue.due(10) == []
         with transaction.atomic():
             assert turn_queue.hand_back("here") == 1
-        assert turn_queue.due(10) == [held.id]
-        assert claim(held, THERE)[0].attempt == 2
+        assert turn_queue.due(10) == [handle.id]
+        assert claim(handle, THERE)[0].attempt == 2
 
-    def test_a_waiting_turn_is_due_for_others_only_after_a_while(self, held):
-        done = ask(held)
+    def test_a_waiting_turn_is_due_for_others_only_after_a_while(self, handle):
+        done = ask(handle)
         assert turn_queue.due(10) == []
         Turn.objects.filter(id=done.turn_id).update(created_at=Now() - timedelta(seconds=3))
-        assert turn_queue.due(10) == [held.id]
-        ask(Held(held.id, held.actor, stored=True), lease=None)
-        claim(held)
+        assert turn_queue.due(10) == [handle.id]
+        ask(SessionHandle(handle.id, handle.actor, stored=True), lease=None)
+        claim(handle)
         assert turn_queue.due(10) == []
 
-    def test_claiming_in_a_deleted_session_finds_nothing(self, held):
-        done = ask(held, lease=HERE)
+    def test_claiming_in_a_deleted_session_finds_nothing(self, handle):
+        done = ask(handle, lease=HERE)
         Session.objects.all().delete()
-        assert claim(held)[0] is None
+        assert claim(handle)[0] is None
         assert finish(done.claimed, Outcome(error=InternalError())) is None
         assert not Turn.objects.exists()
 
     @pytest.mark.slow
     @pytest.mark.timeout(600)
     def test_eight_claimers_run_each_turn_once(self):
-        sessions = [Held(uuid4(), Actor(visitor="v"), stored=False) for _ in range(250)]
+        sessions = [SessionHandle(uuid4(), Actor(visitor="v"), stored=False) for _ in range(250)]
         for session in sessions:
             for _ in range(4):
                 ask(session)

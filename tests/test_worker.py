@@ -10,7 +10,7 @@ from django.db import OperationalError, transaction
 from django.db.models.functions import Now
 
 from agent.actions import queries
-from agent.actions.sessions import Held
+from agent.actions.sessions import SessionHandle
 from agent.actor import Actor
 from agent.conf import conf
 from agent.live import broker
@@ -68,47 +68,47 @@ async def idle(worker):
 
 
 @pytest.fixture
-def held():
-    return Held(uuid4(), Actor(visitor="v"), stored=False)
+def handle():
+    return SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
 
 
-def _ask(held, starts=True):
+def _ask(handle, starts=True):
     query = client_frames.Query(type="query", content="hi")
     with transaction.atomic():
-        return queries._accept(held, query, 20, Lease(broker.PROCESS, 60) if starts else None)
+        return queries._accept(handle, query, 20, Lease(broker.PROCESS, 60) if starts else None)
 
 
-def _expire(held):
+def _expire(handle):
     past = Now() - timedelta(seconds=1)
-    Turn.objects.filter(session_id=held.id, state="running").update(lease_until=past)
+    Turn.objects.filter(session_id=handle.id, state="running").update(lease_until=past)
 
 
-def _take_and_hand_back(held):
-    _expire(held)
+def _take_and_hand_back(handle):
+    _expire(handle)
     with transaction.atomic():
-        turn_queue.claim(held.id, Lease("agent.elsewhere", 60))
+        turn_queue.claim(handle.id, Lease("agent.elsewhere", 60))
         turn_queue.hand_back("agent.elsewhere")
 
 
-def _running(held):
-    return Turn.objects.filter(session_id=held.id, state="running", worker=broker.PROCESS).count()
+def _running(handle):
+    return Turn.objects.filter(session_id=handle.id, state="running", worker=broker.PROCESS).count()
 
 
-def _ends(held):
-    rows = Message.objects.filter(session_id=held.id, type__in=("response", "error"))
+def _ends(handle):
+    rows = Message.objects.filter(session_id=handle.id, type__in=("response", "error"))
     return list(rows.values_list("type", "content", "data__finish_reason"))
 
 
 async def test_a_wanted_turn_is_not_forgotten_when_the_database_is_away_for_a_moment(
-    worker, held, monkeypatch
+    worker, handle, monkeypatch
 ):
-    done = await in_thread(_ask, held, False)
-    worker.want(held.id, "caller")
+    done = await in_thread(_ask, handle, False)
+    worker.request_turn(handle.id, "caller")
     with monkeypatch.context() as patch:
         patch.setattr(turn_queue, "claim", Mock(side_effect=OperationalError))
         with pytest.raises(OperationalError):
-            await worker.fill()
-    await worker.fill()
+            await worker.claim_wanted()
+    await worker.claim_wanted()
     await worker.model.was_asked(1)
     assert list(worker._held) == [done.turn_id]
 
@@ -120,93 +120,93 @@ async def _commit_and_lose_the_connection(function, *arguments, **options):
 
 
 async def test_a_turn_whose_commit_nobody_heard_of_runs_as_soon_as_the_database_answers(
-    worker, held, monkeypatch
+    worker, handle, monkeypatch
 ):
     query = client_frames.Query(type="query", content="hi", id="q1")
     with monkeypatch.context() as patch:
         patch.setattr(db, "transact", _commit_and_lose_the_connection)
-        with pytest.raises(OperationalError), worker.accepting(held.id, "caller") as lease:
-            await queries.accept_query(held, query, max_queue=20, lease=lease)
-        assert await in_thread(_running, held) == 1
-    held.stored = True
-    await worker.fill()  # the lease is far from its end
+        with pytest.raises(OperationalError), worker.accepting(handle.id, "caller") as lease:
+            await queries.accept_query(handle, query, max_queue=20, lease=lease)
+        assert await in_thread(_running, handle) == 1
+    handle.stored = True
+    await worker.claim_wanted()  # the lease is far from its end
     await worker.model.was_asked(1)
     worker.model.asked[0].set()
     await idle(worker)
-    assert await in_thread(_ends, held) == [("response", "half whole", "stop")]
-    again = await queries.accept_query(held, query, max_queue=20, lease=None)
+    assert await in_thread(_ends, handle) == [("response", "half whole", "stop")]
+    again = await queries.accept_query(handle, query, max_queue=20, lease=None)
     assert again.state == "ended"
 
 
 async def test_a_claim_whose_commit_nobody_heard_of_runs_as_soon_as_the_database_answers(
-    worker, held, monkeypatch
+    worker, handle, monkeypatch
 ):
-    await in_thread(_ask, held, False)
-    worker.want(held.id, "caller")
+    await in_thread(_ask, handle, False)
+    worker.request_turn(handle.id, "caller")
     with monkeypatch.context() as patch:
         patch.setattr(db, "transact", _commit_and_lose_the_connection)
         with pytest.raises(OperationalError):
-            await worker.fill()
-    await worker.fill()
+            await worker.claim_wanted()
+    await worker.claim_wanted()
     await worker.model.was_asked(1)
 
 
 async def test_what_was_not_committed_is_looked_for_once_and_leaves_nothing(
-    worker, held, monkeypatch
+    worker, handle, monkeypatch
 ):
-    with pytest.raises(OperationalError), worker.accepting(held.id, "caller"):
+    with pytest.raises(OperationalError), worker.accepting(handle.id, "caller"):
         raise OperationalError
-    await worker.fill()
+    await worker.claim_wanted()
     assert not worker._doubtful
     assert not worker._wanted
-    with worker.accepting(held.id, "caller") as lease:
+    with worker.accepting(handle.id, "caller") as lease:
         assert lease
 
 
-async def test_a_claim_that_is_told_after_it_was_found_does_not_run_twice(worker, held):
-    done = await in_thread(_ask, held)
-    worker._doubt(held.id, "caller")
-    await worker.fill()
+async def test_a_claim_that_is_told_after_it_was_found_does_not_run_twice(worker, handle):
+    done = await in_thread(_ask, handle)
+    worker._doubt(handle.id, "caller")
+    await worker.claim_wanted()
     await worker.model.was_asked(1)
     worker.start(done.claimed, 1, "caller")
     assert worker._held[done.turn_id][0] == 2
     worker.model.asked[0].set()
     await idle(worker)
-    assert await in_thread(_ends, held) == [("response", "half whole", "stop")]
+    assert await in_thread(_ends, handle) == [("response", "half whole", "stop")]
     assert len(worker.model.asked) == 1
 
 
 @pytest.mark.parametrize("by", ["poll", "claim"])
 async def test_a_clock_that_jumps_restarts_no_answer_of_the_process_that_runs_it(
-    worker, held, monkeypatch, by
+    worker, handle, monkeypatch, by
 ):
     """For the database, every lease has ended: a laptop that wakes, or a process that slept."""
-    done = await in_thread(_ask, held)
+    done = await in_thread(_ask, handle)
     worker.start(done.claimed, 1, "caller")
     await worker.model.was_asked(1)
-    await in_thread(_expire, held)
+    await in_thread(_expire, handle)
     monkeypatch.setattr("agent.worker.worker.POLL_SECONDS", 0)
-    await (worker.poll() if by == "poll" else worker._claim(held.id, "caller"))
+    await (worker.poll() if by == "poll" else worker._claim(handle.id, "caller"))
     assert await in_thread(turn_queue.due, 10) == []  # for other processes, too, it is alive
     worker.model.asked[0].set()
     await idle(worker)
-    assert await in_thread(_ends, held) == [("response", "half whole", "stop")]
+    assert await in_thread(_ends, handle) == [("response", "half whole", "stop")]
     assert worker._held == {}
     assert len(worker.model.asked) == 1
 
 
-async def test_a_later_attempt_of_the_same_process_stops_the_earlier_one(worker, held):
+async def test_a_later_attempt_of_the_same_process_stops_the_earlier_one(worker, handle):
     """Another process had taken the turn meanwhile, and has handed it back."""
-    done = await in_thread(_ask, held)
+    done = await in_thread(_ask, handle)
     worker.start(done.claimed, 1, "caller")
     await worker.model.was_asked(1)
-    await in_thread(_take_and_hand_back, held)
-    await worker._claim(held.id, "caller")
+    await in_thread(_take_and_hand_back, handle)
+    await worker._claim(handle.id, "caller")
     await worker.model.was_asked(2)
     first, second = worker.model.asked
     first.set()
     await asyncio.sleep(0.1)  # whatever the first attempt does now
-    assert await in_thread(_ends, held) == []
+    assert await in_thread(_ends, handle) == []
     second.set()
     await idle(worker)
-    assert await in_thread(_ends, held) == [("response", "half whole", "stop")]
+    assert await in_thread(_ends, handle) == [("response", "half whole", "stop")]

@@ -45,7 +45,7 @@ end
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Place:
+class Slot:
     """One connection or request.
 
     Args:
@@ -57,7 +57,7 @@ class Place:
 
     caller: str
     most: int
-    beside: Place | None = None
+    beside: Slot | None = None
     member: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
@@ -65,7 +65,7 @@ class Place:
         return f"agent.connections:{self.caller}"
 
 
-class Places:
+class Slots:
     """The places that are taken in this process.
 
     Args:
@@ -74,49 +74,49 @@ class Places:
 
     def __init__(self, redis: Redis | None = None) -> None:
         self._redis = redis
-        self._here: dict[str, set[Place]] = {}
+        self._here: dict[str, set[Slot]] = {}
         if redis:
             self._share: Any = redis.register_script(_SHARE)
             self._renew: Any = redis.register_script(_RENEW)
 
-    def take(self, caller: str, most: int, beside: Place | None = None) -> Place | None:
+    def take(self, caller: str, most: int, beside: Slot | None = None) -> Slot | None:
         """A place in this process, or None when the caller has all of its `most` places here."""
         held = self._here.setdefault(caller, set())
         if len(held) >= most:
             return None
-        place = Place(caller, most, beside)
-        held.add(place)
-        return place
+        slot = Slot(caller, most, beside)
+        held.add(slot)
+        return slot
 
-    def forget(self, place: Place) -> None:
+    def forget(self, slot: Slot) -> None:
         """Give a place in this process back; harmless when repeated."""
-        held = self._here.get(place.caller, set())
-        held.discard(place)
+        held = self._here.get(slot.caller, set())
+        held.discard(slot)
         if not held:
-            self._here.pop(place.caller, None)
+            self._here.pop(slot.caller, None)
 
-    def parts(self) -> Iterator[list[Place]]:
+    def parts(self) -> Iterator[list[Slot]]:
         """All places, in parts for `renew`."""
-        everything = iter([place for held in self._here.values() for place in held])
+        everything = iter([slot for held in self._here.values() for slot in held])
         while some := list(islice(everything, _PART)):
             yield some
 
     # in Redis
 
-    async def share(self, place: Place) -> bool:
+    async def share(self, slot: Slot) -> bool:
         """Take the place over all processes; whether there was one."""
         return bool(
-            await self._share(keys=[place.key], args=[place.most, LEASE_SECONDS, place.member])
+            await self._share(keys=[slot.key], args=[slot.most, LEASE_SECONDS, slot.member])
         )
 
-    async def unshare(self, place: Place) -> None:
+    async def unshare(self, slot: Slot) -> None:
         if self._redis:
-            await self._redis.zrem(place.key, place.member)
+            await self._redis.zrem(slot.key, slot.member)
 
-    async def renew(self, places: list[Place]) -> None:
+    async def renew(self, slots: list[Slot]) -> None:
         """Prolong leases, and restore those that Redis lost."""
-        still = [place for place in places if place in self._here.get(place.caller, ())]
+        still = [slot for slot in slots if slot in self._here.get(slot.caller, ())]
         await self._renew(
-            keys=[place.key for place in still],
-            args=[LEASE_SECONDS, *(place.member for place in still)],
+            keys=[slot.key for slot in still],
+            args=[LEASE_SECONDS, *(slot.member for slot in still)],
         )

@@ -20,7 +20,7 @@ from agent.actor import Actor
 from agent.conf import Conf, conf
 from agent.errors import RateLimited
 
-from .connection_slots import LEASE_SECONDS, RENEW_SECONDS, Place, Places
+from .connection_slots import LEASE_SECONDS, RENEW_SECONDS, Slot, Slots
 from .frame_rate import SHARE_SECONDS, Frames
 from .limit_counters import SHARED_SECONDS, Rate, Shared
 from .limit_table import HOUR, MINUTE, Limit, What, Who, table
@@ -53,8 +53,8 @@ def caller_of(actor: Actor, address: str) -> str:
     A program of nobody is its address, also when it comes back with the resume token of one of its
     sessions: it can have as many of those as it likes.
     """
-    is_nobody = actor.is_nobody or actor.session_id is not None
-    return f"address:{address}" if is_nobody else actor.key
+    is_anonymous = actor.is_anonymous or actor.session_id is not None
+    return f"address:{address}" if is_anonymous else actor.key
 
 
 #: Not a limit: one hit says that a user name signed in from an address within the hour.
@@ -73,8 +73,8 @@ class Limits:
             if limit.seconds >= MINUTE
         }
         self._frames = Frames(conf.max_frames_per_second, conf.max_connections_per_user)
-        self._places = Places(self._shared.redis)
-        self._requests = Places()
+        self._slots = Slots(self._shared.redis)
+        self._requests = Slots()
         self._left = asyncio.Condition()
         self._known = Rate(_KNOWN, self._shared)
 
@@ -88,7 +88,7 @@ class Limits:
         """
         await self._count("connects", "address", address)
 
-    async def open(self, caller: str, address: str = "") -> Place:
+    async def open(self, caller: str, address: str = "") -> Slot:
         """Take one of the caller's MAX_CONNECTIONS_PER_USER, and one of its address's.
 
         Give both back with `close`.
@@ -104,20 +104,20 @@ class Limits:
                 await self.close(of_address)
             raise
 
-    async def _open(self, who: Who, key: str, beside: Place | None = None) -> Place:
+    async def _open(self, who: Who, key: str, beside: Slot | None = None) -> Slot:
         limit = self._limits["connections", who]
-        place = self._places.take(key, limit.most, beside)
-        if place and await self._shared.ask(lambda: self._places.share(place)) is not False:
-            return place
-        if place:
-            self._places.forget(place)
+        slot = self._slots.take(key, limit.most, beside)
+        if slot and await self._shared.ask(lambda: self._slots.share(slot)) is not False:
+            return slot
+        if slot:
+            self._slots.forget(slot)
         raise _refused(limit, LEASE_SECONDS)
 
-    async def close(self, place: Place) -> None:
+    async def close(self, slot: Slot) -> None:
         """Give a connection's places back."""
-        for one in filter(None, (place, place.beside)):
-            self._places.forget(one)
-            await self._shared.ask(lambda one=one: self._places.unshare(one))  # type: ignore[misc]
+        for one in filter(None, (slot, slot.beside)):
+            self._slots.forget(one)
+            await self._shared.ask(lambda one=one: self._slots.unshare(one))  # type: ignore[misc]
 
     # what is sent on them
 
@@ -130,7 +130,7 @@ class Limits:
         if wait := self._frames.hit(caller, time.monotonic()):
             raise _refused(self._limits["frames", "caller"], wait)
 
-    async def query(self, caller: str, crowd: str = "") -> None:
+    async def query(self, caller: str, shared_bucket: str = "") -> None:
         """Count something that asks the model.
 
         Args:
@@ -141,10 +141,10 @@ class Limits:
             RateLimited: there were MAX_QUERIES_PERMINUTE already.
         """
         await self._count("queries", "caller", caller)
-        await self._count("queries", "visitors' address", crowd)
-        await self._count("writes", "anonymous address", _anonymous(caller, crowd))
+        await self._count("queries", "visitors' address", shared_bucket)
+        await self._count("writes", "anonymous address", _anonymous(caller, shared_bucket))
 
-    async def write(self, caller: str, address: str = "", crowd: str = "") -> None:
+    async def write(self, caller: str, address: str = "", shared_bucket: str = "") -> None:
         """Count something else that writes a row: a title, a judgement, a deletion.
 
         Args:
@@ -157,7 +157,7 @@ class Limits:
         """
         await self._count("writes", "caller", caller)
         await self._count("writes", "address", address)
-        await self._count("writes", "anonymous address", _anonymous(caller, crowd))
+        await self._count("writes", "anonymous address", _anonymous(caller, shared_bucket))
 
     async def notification(self, caller: str) -> None:
         """Count a notification from outside.
@@ -169,7 +169,7 @@ class Limits:
 
     # plain HTTP
 
-    async def request(self, who: Who, key: str, wait_seconds: float) -> Place:
+    async def request(self, who: Who, key: str, wait_seconds: float) -> Slot:
         """Wait for a place for an unfinished request; give it back with `end_request`.
 
         Raises:
@@ -177,19 +177,19 @@ class Limits:
         """
         limit = self._limits["requests under way", who]
         name = f"{who}:{key}"
-        if place := self._requests.take(name, limit.most):
-            return place
+        if slot := self._requests.take(name, limit.most):
+            return slot
         try:
             async with asyncio.timeout(wait_seconds), self._left:
                 while True:
-                    if place := self._requests.take(name, limit.most):
-                        return place
+                    if slot := self._requests.take(name, limit.most):
+                        return slot
                     await self._left.wait()
         except TimeoutError:
             raise _refused(limit, wait_seconds) from None
 
-    async def end_request(self, place: Place) -> None:
-        self._requests.forget(place)
+    async def end_request(self, slot: Slot) -> None:
+        self._requests.forget(slot)
         async with self._left:
             self._left.notify_all()
 
@@ -263,8 +263,8 @@ class Limits:
     async def renew(self) -> None:
         """Keep the places of this process; those of a dead process end by themselves."""
         await asyncio.sleep(RENEW_SECONDS)
-        for some in self._places.parts():
-            await self._shared.ask(lambda some=some: self._places.renew(some))  # type: ignore[misc]
+        for some in self._slots.parts():
+            await self._shared.ask(lambda some=some: self._slots.renew(some))  # type: ignore[misc]
 
     async def share_frames(self) -> None:
         """Add up what busy callers send to all processes, and refuse those above the limit."""
@@ -276,10 +276,10 @@ class Limits:
                 self._frames.note_total(caller, total, time.monotonic())
 
 
-def _anonymous(caller: str, crowd: str) -> str:
+def _anonymous(caller: str, shared_bucket: str) -> str:
     """The address of a caller that did not sign in; empty for all others."""
     kind, _, address = caller.partition(":")
-    return crowd or (address if kind == "address" else "")
+    return shared_bucket or (address if kind == "address" else "")
 
 
 def _refused(limit: Limit, seconds: float) -> RateLimited:

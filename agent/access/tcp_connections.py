@@ -27,7 +27,7 @@ def most_descriptors(max_concurrent_turns: int) -> int:
     return max(limit - _DESCRIPTORS_OF_OUR_OWN - max_concurrent_turns, limit // 2)
 
 
-class Crowd:
+class AddressConnections:
     """Who is connected, and who has to go.
 
     One address may have so many connections. When descriptors become scarce, the newest connection
@@ -94,10 +94,10 @@ class Crowd:
 
 
 @cache
-def crowd() -> Crowd:
+def address_connections() -> AddressConnections:
     """That of this process."""
     settings = conf()
-    return Crowd(
+    return AddressConnections(
         _FOR_EACH_SOCKET * settings.max_connections_per_address,
         most_descriptors(settings.max_concurrent_turns),
         settings.trusted_proxies,

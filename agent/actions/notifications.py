@@ -26,7 +26,7 @@ from agent.protocol import server_frames
 from agent.store import db
 from agent.store.sequence import Change
 
-from .sessions import Held, advance_or_create, as_uuid, require_room
+from .sessions import SessionHandle, as_uuid, lock_or_create, require_room
 
 
 class Notice(BaseModel):
@@ -98,8 +98,8 @@ async def notify(session_id: str, notice: Notice, *, of_user: int | None) -> Rec
 def _write(
     session_id: UUID, notice: Notice, present: Presence, of_user: int | None
 ) -> tuple[Receipt, Change]:
-    held = _target(session_id, present.owner, of_user)
-    numbers = advance_or_create(held, messages=1)
+    handle = _target(session_id, present.owner, of_user)
+    numbers = lock_or_create(handle, messages=1)
     change = Change(session_id, numbers.seq)
     if notice.id and (known := _known(session_id, notice.id)):
         transaction.set_rollback(True)  # gives the number back
@@ -120,13 +120,13 @@ def _write(
     return Receipt(id=sent["id"], connections=present.connections, seq=numbers.seq), change
 
 
-def _target(session_id: UUID, holder: Actor | None, of_user: int | None) -> Held:
+def _target(session_id: UUID, holder: Actor | None, of_user: int | None) -> SessionHandle:
     """The session as whoever holds it does, or as its row says."""
     row: Any = Session.objects.filter(id=session_id).values_list("owner_id").first()
     actor = Actor(user_id=row[0]) if row else holder
     if actor is None or of_user not in (None, actor.user_id):
         raise NotFound
-    return Held(session_id, actor, stored=row is not None)
+    return SessionHandle(session_id, actor, stored=row is not None)
 
 
 def _known(session_id: UUID, external_id: str) -> Message | None:

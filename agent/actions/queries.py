@@ -20,7 +20,7 @@ from agent.store.queue_order import Queue
 from agent.store.sequence import Change
 from agent.store.turn_queue import Claimed, Lease, Outcome
 
-from .sessions import Held, advance_or_create, advance_stored, as_uuid, require_room
+from .sessions import SessionHandle, as_uuid, lock_or_create, lock_stored, require_room
 
 PRIORITIES = {
     "low": Turn.Priority.LOW,
@@ -48,7 +48,7 @@ class Accepted(Effect):
 
 
 async def accept_query(
-    held: Held, query: client_frames.Query, *, max_queue: int, lease: Lease | None
+    handle: SessionHandle, query: client_frames.Query, *, max_queue: int, lease: Lease | None
 ) -> Accepted:
     """Take a query into the database; it is answered from now on, whatever happens.
 
@@ -63,11 +63,11 @@ async def accept_query(
         Conflict: its id was used for something else.
         Busy, QueueFull, NotFound, TooLarge: as the protocol says; its id stays free.
     """
-    return await db.transact(_accept, held, query, max_queue, lease)
+    return await db.transact(_accept, handle, query, max_queue, lease)
 
 
 async def retry(
-    held: Held,
+    handle: SessionHandle,
     command: client_frames.Retry,
     client_id: str | None,
     *,
@@ -75,46 +75,46 @@ async def retry(
     lease: Lease | None,
 ) -> Accepted:
     """A new turn for the query of a turn that has ended; the same arguments and errors."""
-    return await db.transact(_retry, held, command, client_id, max_queue, lease)
+    return await db.transact(_retry, handle, command, client_id, max_queue, lease)
 
 
-async def cancel(held: Held, command: client_frames.Cancel) -> Effect:
+async def cancel(handle: SessionHandle, command: client_frames.Cancel) -> Effect:
     """End turns with the text that there is. What ended already is fine.
 
     Raises:
         NotFound: the turn or ref is not of this session.
     """
-    return await db.transact(_cancel, held, command)
+    return await db.transact(_cancel, handle, command)
 
 
-async def close(held: Held) -> Effect:
+async def close(handle: SessionHandle) -> Effect:
     """Cancel every turn of a session and close it when they have ended."""
-    return await db.transact(_close, held)
+    return await db.transact(_close, handle)
 
 
-def settle(held: Held, effect: Effect) -> None:
+def settle(handle: SessionHandle, effect: Effect) -> None:
     """Let the effect of a transaction be seen. Call it when the sender has its reply."""
     if effect.change:
-        held.stored = held.stored or effect.change.seq > 0
+        handle.stored = handle.stored or effect.change.seq > 0
         publish.publish(effect.change)
     for turn_id, worker, reason in effect.stopped:
         publish.stop(turn_id, worker, reason)
 
 
 def _accept(
-    held: Held, query: client_frames.Query, max_queue: int, lease: Lease | None
+    handle: SessionHandle, query: client_frames.Query, max_queue: int, lease: Lease | None
 ) -> Accepted:
-    numbers = advance_or_create(held, messages=1, enqueued=1, active=True, reopen=True)
-    if query.id and (known := _known(held.id, query.id)):
+    numbers = lock_or_create(handle, messages=1, enqueued=1, active=True, reopen=True)
+    if query.id and (known := _known(handle.id, query.id)):
         transaction.set_rollback(True)  # gives the numbers back
         return _same_query(known, query)
     require_room(numbers)
-    queue = Queue.of(held.id, numbers.started)
+    queue = Queue.of(handle.id, numbers.started)
     _check_room(queue, max_queue, reject=query.on_busy == "reject")
     if query.replaces:
-        _drop_from(held.id, query.replaces, numbers.seq)
+        _drop_from(handle.id, query.replaces, numbers.seq)
     turn = Turn(
-        session_id=held.id,
+        session_id=handle.id,
         query_id=uuid4(),
         ref=query.id or "",
         client_id=query.id,
@@ -131,8 +131,8 @@ def _accept(
     if query.on_busy == "interrupt":
         turn.priority = Turn.Priority.INTERRUPT
         _ask_to_stop(done, queue.running, "interrupted")
-    done.change = Change(held.id, numbers.seq)
-    done.change.frames.append(Message.record(held.id, numbers.seq, frame, turn_id=turn.id))
+    done.change = Change(handle.id, numbers.seq)
+    done.change.frames.append(Message.record(handle.id, numbers.seq, frame, turn_id=turn.id))
     done.claimed = turn_queue.enqueue(done.change, queue, turn, numbers, lease)
     done.state = turn.state
     return done
@@ -168,27 +168,27 @@ def _drop_from(session_id: UUID, target: str, seq: int) -> None:
 
 
 def _retry(
-    held: Held,
+    handle: SessionHandle,
     command: client_frames.Retry,
     client_id: str | None,
     max_queue: int,
     lease: Lease | None,
 ) -> Accepted:
-    numbers = advance_stored(held, enqueued=1, active=True, reopen=True)
-    target = _turn(held.id, command.turn)
-    if client_id and (known := _known(held.id, client_id)):
+    numbers = lock_stored(handle, enqueued=1, active=True, reopen=True)
+    target = _turn(handle.id, command.turn)
+    if client_id and (known := _known(handle.id, client_id)):
         transaction.set_rollback(True)
         if known.retry_of_id != target.id:
             raise Conflict
         return Accepted(turn_id=known.id, seq=known.query.seq, state=known.state)
-    siblings = Turn.objects.filter(session_id=held.id, query_id=target.query_id)
+    siblings = Turn.objects.filter(session_id=handle.id, query_id=target.query_id)
     if siblings.exclude(state=Turn.State.ENDED).exists():
         raise Busy
     require_room(numbers)
-    queue = Queue.of(held.id, numbers.started)
+    queue = Queue.of(handle.id, numbers.started)
     _check_room(queue, max_queue, reject=False)
     turn = Turn(
-        session_id=held.id,
+        session_id=handle.id,
         query_id=target.query_id,
         ref=target.ref,
         client_id=client_id,
@@ -198,7 +198,7 @@ def _retry(
         context_until=target.context_until,
     )
     done = Accepted(turn_id=turn.id, seq=target.query.seq, state=Turn.State.QUEUED)
-    done.change = Change(held.id, numbers.seq)
+    done.change = Change(handle.id, numbers.seq)
     done.claimed = turn_queue.enqueue(done.change, queue, turn, numbers, lease)
     done.state = turn.state
     return done
@@ -212,19 +212,19 @@ def _turn(session_id: UUID, turn_id: str) -> Turn:
     return found
 
 
-def _cancel(held: Held, command: client_frames.Cancel) -> Effect:
+def _cancel(handle: SessionHandle, command: client_frames.Cancel) -> Effect:
     done = Effect()
     try:
-        numbers = advance_stored(held, active=True)
+        numbers = lock_stored(handle, active=True)
     except SessionGone:
         raise
     except NotFound:
         if command.turn or command.ref:
             raise
         return done
-    queue = Queue.of(held.id, numbers.started)
-    done.change = change = Change(held.id, numbers.seq)
-    _stop_turns(done, change, queue, _targets(held.id, queue, command))
+    queue = Queue.of(handle.id, numbers.started)
+    done.change = change = Change(handle.id, numbers.seq)
+    _stop_turns(done, change, queue, _targets(handle.id, queue, command))
     return done
 
 
@@ -258,24 +258,24 @@ def _ask_to_stop(done: Effect, running: Turn | None, reason: str) -> None:
         done.stopped.append((running.id, running.worker, reason))
 
 
-def _close(held: Held) -> Effect:
+def _close(handle: SessionHandle) -> Effect:
     done = Effect()
     try:
-        numbers = advance_stored(held)
+        numbers = lock_stored(handle)
     except SessionGone:
         raise
     except NotFound:  # nothing was said in it, so nothing is kept of it
         frame = server_frames.Notification(
             event="closed", content="Session closed", reason="requested"
         )
-        done.change = Change(held.id, statuses=[frame.frame()])
+        done.change = Change(handle.id, statuses=[frame.frame()])
         return done
-    queue = Queue.of(held.id, numbers.started)
+    queue = Queue.of(handle.id, numbers.started)
     running = {queue.running.id} if queue.running else set()
-    done.change = change = Change(held.id, numbers.seq)
+    done.change = change = Change(handle.id, numbers.seq)
     _stop_turns(done, change, queue, running | {turn.id for turn in queue.waiting})
     if running:
-        Session.objects.filter(id=held.id).update(closing=True)
+        Session.objects.filter(id=handle.id).update(closing=True)
     else:
         turn_queue.close(change, "Session closed", reason="requested")
     return done

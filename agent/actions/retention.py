@@ -20,11 +20,11 @@ from django.db.models.functions import Now
 
 from agent.errors import NotFound
 from agent.live import cancellation, publish
-from agent.live.hub import group
+from agent.live.hub import topic
 from agent.models import ApiToken, Session, Turn
 from agent.protocol import server_frames
 from agent.store import db, removal, turn_queue
-from agent.store.sequence import Change, advance
+from agent.store.sequence import Change, lock_and_number
 
 from . import sessions
 
@@ -47,7 +47,7 @@ def close_idle(session_id: UUID, timeout_minutes: float) -> Change | None:
     """Close one session if it is idle still; in a transaction."""
     change = Change(session_id)
     try:
-        advance(session_id)  # the lock: no query comes in between
+        lock_and_number(session_id)  # the lock: no query comes in between
     except NotFound:
         return None
     if not idle(timeout_minutes, [session_id]).exists():
@@ -56,9 +56,11 @@ def close_idle(session_id: UUID, timeout_minutes: float) -> Change | None:
     return change
 
 
-async def close_idle_held(timeout_minutes: float, held_ids: list[UUID]) -> None:
+async def close_idle_here(timeout_minutes: float, session_ids: list[UUID]) -> None:
     """Close those of the sessions that are idle, and tell their connections."""
-    ids = await db.read(lambda: list(idle(timeout_minutes, held_ids).values_list("id", flat=True)))
+    ids = await db.read(
+        lambda: list(idle(timeout_minutes, session_ids).values_list("id", flat=True))
+    )
     for session_id in ids:
         change = await db.transact(close_idle, session_id, timeout_minutes)
         if change:
@@ -141,7 +143,7 @@ async def delete_now(session_id: UUID) -> None:
     """Delete a session, stop what runs in it, and tell its connections."""
     deleted = await db.transact(delete, Session.objects.filter(id=session_id))
     for turn_id, worker in deleted.stopped:
-        publish.stop(turn_id, worker, cancellation.LOST)
+        publish.stop(turn_id, worker, cancellation.LEASE_LOST)
     publish.deleted(session_id)
     await db.apart(removal.begin)
 
@@ -167,7 +169,7 @@ def close_idle_unstored(timeout_minutes: float) -> None:
     frame = server_frames.Notification(
         event="closed", content=_IDLE_WORDS, reason="timeout"
     ).frame()
-    for held in sessions.held_without_row():
-        silent_seconds = time.monotonic() - group(held.id).active_at
-        if not held.stored and silent_seconds > timeout_minutes * 60:
-            publish.publish(Change(held.id, statuses=[frame]))
+    for handle in sessions.handles_without_row():
+        silent_seconds = time.monotonic() - topic(handle.id).active_at
+        if not handle.stored and silent_seconds > timeout_minutes * 60:
+            publish.publish(Change(handle.id, statuses=[frame]))

@@ -14,19 +14,19 @@ from agent.actor import Actor
 from agent.conf import conf
 from agent.errors import NotFound, SessionGone, TooLarge
 from agent.live import publish
-from agent.live.hub import group
+from agent.live.hub import topic
 from agent.models import Feedback, Message, Session, Turn
 from agent.protocol import client_frames, server_frames
 from agent.store import db, pages
 from agent.store.db import Now
 from agent.store.queue_order import Queue
-from agent.store.sequence import Change, Numbers, advance
+from agent.store.sequence import Change, Numbers, lock_and_number
 
 #: Activity without a message is noted no more often than this, nor 20 times within the timeout.
 _TOUCH_SECONDS = 15.0
 
 
-class Held:
+class SessionHandle:
     """A session as a connection holds it. `stored` tells whether it has a row."""
 
     __slots__ = ("__weakref__", "actor", "id", "stored")
@@ -36,7 +36,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class SessionSnapshot:
     """A session at one moment."""
 
     last_seq: int
@@ -45,10 +45,10 @@ class View:
 
 
 #: Sessions without a row that a connection of this process holds.
-_unstored: WeakValueDictionary[UUID, Held] = WeakValueDictionary()
+_unstored: WeakValueDictionary[UUID, SessionHandle] = WeakValueDictionary()
 
 
-async def open_session(actor: Actor, session_id: str) -> Held:
+async def open_session(actor: Actor, session_id: str) -> SessionHandle:
     """The session that a connection asked for, or with an empty id a new one.
 
     Raises:
@@ -57,12 +57,12 @@ async def open_session(actor: Actor, session_id: str) -> Held:
     if not session_id:
         return _new(actor)
     found = as_uuid(session_id)
-    if await db.transact(_touch, actor, found):
-        return Held(found, actor, stored=True)
+    if await db.transact(_mark_active, actor, found):
+        return SessionHandle(found, actor, stored=True)
     return await _without_row(actor, found)
 
 
-async def find(actor: Actor, session_id: str) -> Held:
+async def find(actor: Actor, session_id: str) -> SessionHandle:
     """A session for one operation without a connection; looking at it is no activity.
 
     Raises:
@@ -71,44 +71,44 @@ async def find(actor: Actor, session_id: str) -> Held:
     found = as_uuid(session_id)
     mine = Session.objects.reachable_by(actor).filter(id=found)
     if await db.read(mine.exists):
-        return Held(found, actor, stored=True)
+        return SessionHandle(found, actor, stored=True)
     return await _without_row(actor, found)
 
 
-async def _without_row(actor: Actor, session_id: UUID) -> Held:
+async def _without_row(actor: Actor, session_id: UUID) -> SessionHandle:
     """A session that this caller's connections, here or in other processes, hold without a row."""
-    held = _unstored.get(session_id)
-    if held is None and (await publish.presence(session_id)).owner == actor:
-        held = _unstored.setdefault(session_id, Held(session_id, actor, stored=False))
-    if held is None or held.stored or held.actor != actor:
+    handle = _unstored.get(session_id)
+    if handle is None and (await publish.presence(session_id)).owner == actor:
+        handle = _unstored.setdefault(session_id, SessionHandle(session_id, actor, stored=False))
+    if handle is None or handle.stored or handle.actor != actor:
         raise NotFound
-    return held
+    return handle
 
 
-def _new(actor: Actor) -> Held:
+def _new(actor: Actor) -> SessionHandle:
     session_id = uuid4()
-    if actor.is_nobody:
+    if actor.is_anonymous:
         actor = Actor(session_id=session_id)
-    held = _unstored[session_id] = Held(session_id, actor, stored=False)
-    return held
+    handle = _unstored[session_id] = SessionHandle(session_id, actor, stored=False)
+    return handle
 
 
-def _touch(actor: Actor, session_id: UUID) -> bool:
+def _mark_active(actor: Actor, session_id: UUID) -> bool:
     """Note that the caller is here; whether the session is one of its own."""
     mine = Session.objects.reachable_by(actor).filter(id=session_id)
     return bool(mine.update(last_activity_at=Now()))
 
 
-def held_without_row() -> list[Held]:
+def handles_without_row() -> list[SessionHandle]:
     """The sessions that connections of this process hold and that have no row yet."""
-    return [held for held in _unstored.values() if not held.stored]
+    return [handle for handle in _unstored.values() if not handle.stored]
 
 
-async def touch(held: Held) -> None:
+async def mark_active(handle: SessionHandle) -> None:
     """Note that the session's user did something, so that it is not idle."""
-    group(held.id).touch()
-    if held.stored:
-        await db.transact(_note_activity, held.id)
+    topic(handle.id).mark_active()
+    if handle.stored:
+        await db.transact(_note_activity, handle.id)
 
 
 def _note_activity(session_id: UUID) -> None:
@@ -118,35 +118,35 @@ def _note_activity(session_id: UUID) -> None:
     ).update(last_activity_at=Now())
 
 
-def advance_or_create(held: Held, **numbers: Any) -> Numbers:
-    """`advance`, and write the session's row first when this is its first durable frame.
+def lock_or_create(handle: SessionHandle, **numbers: Any) -> Numbers:
+    """`lock_and_number`, and write the session's row first when this is its first durable frame.
 
     Raises:
         SessionGone: it had a row, which was deleted.
     """
     try:
-        return advance_stored(held, **numbers)
+        return lock_stored(handle, **numbers)
     except SessionGone:
         raise
     except NotFound:
-        actor = held.actor
+        actor = handle.actor
     row = Session(
-        id=held.id, owner_id=actor.user_id, token_id=actor.token_id, visitor=actor.visitor
+        id=handle.id, owner_id=actor.user_id, token_id=actor.token_id, visitor=actor.visitor
     )
     Session.objects.bulk_create([row], ignore_conflicts=True)
-    return advance(held.id, **numbers)
+    return lock_and_number(handle.id, **numbers)
 
 
-def advance_stored(held: Held, **numbers: Any) -> Numbers:
-    """`advance`, for what makes no sense in a session without a row.
+def lock_stored(handle: SessionHandle, **numbers: Any) -> Numbers:
+    """`lock_and_number`, for what makes no sense in a session without a row.
 
     Raises:
         NotFound: it has none yet.
         SessionGone: it had one, which was deleted.
     """
-    stored = held.stored  # before the look: another connection may write the row meanwhile
+    stored = handle.stored  # before the look: another connection may write the row meanwhile
     try:
-        return advance(held.id, **numbers)
+        return lock_and_number(handle.id, **numbers)
     except SessionGone:
         if stored:
             raise
@@ -163,32 +163,32 @@ def require_room(numbers: Numbers) -> None:
         raise TooLarge("This conversation has become too long. Start a new chat.")
 
 
-async def view(held: Held) -> View:
+async def snapshot(handle: SessionHandle) -> SessionSnapshot:
     """What the welcome tells: the newest seq and the unfinished turns.
 
     Raises:
         SessionGone: the session was deleted.
     """
-    return await db.read(_view, held)
+    return await db.read(_snapshot, handle)
 
 
-def _view(held: Held) -> View:
-    stored = held.stored  # before the look: the first query may write the row meanwhile
-    counters = _counters(held.id)
+def _snapshot(handle: SessionHandle) -> SessionSnapshot:
+    stored = handle.stored  # before the look: the first query may write the row meanwhile
+    counters = _counters(handle.id)
     while counters:
-        queue = Queue.of(held.id, counters[1])
-        after = _counters(held.id)
+        queue = Queue.of(handle.id, counters[1])
+        after = _counters(handle.id)
         if after == counters:  # nothing started or ended in between
             break
         counters = after
     if counters is None:
         if stored:
             raise SessionGone
-        return View(0, [], None)
-    held.stored = True
+        return SessionSnapshot(0, [], None)
+    handle.stored = True
     running = [_listed(queue.running, 0)] if queue.running else []
     waiting = [_listed(turn, place) for place, turn in enumerate(queue.waiting, 1)]
-    return View(counters[0], running + waiting, queue.running)
+    return SessionSnapshot(counters[0], running + waiting, queue.running)
 
 
 def _counters(session_id: UUID) -> tuple[int, int] | None:
@@ -213,12 +213,12 @@ async def frames_after(session_id: UUID, seq: int) -> list[dict[str, Any]]:
     return await db.read(pages.after, session_id, seq)
 
 
-async def history(held: Held, before: int | None, limit: int) -> tuple[list[Any], bool]:
+async def history(handle: SessionHandle, before: int | None, limit: int) -> tuple[list[Any], bool]:
     """Up to `limit` durable frames before the seq `before`, oldest first; if there are more."""
-    return await db.read(pages.before, held.id, before, limit)
+    return await db.read(pages.before, handle.id, before, limit)
 
 
-async def rename(held: Held, title: str) -> None:
+async def rename(handle: SessionHandle, title: str) -> None:
     """Give the session a title; nothing is written when it has that title.
 
     Raises:
@@ -227,16 +227,16 @@ async def rename(held: Held, title: str) -> None:
     """
 
     def write() -> Change:
-        numbers = advance_or_create(held, messages=1, active=True)
-        if not Session.objects.filter(id=held.id).exclude(title=title).update(title=title):
-            return _nothing(held)
+        numbers = lock_or_create(handle, messages=1, active=True)
+        if not Session.objects.filter(id=handle.id).exclude(title=title).update(title=title):
+            return _nothing(handle)
         require_room(numbers)
-        return _notified(held, numbers, "renamed", f"Renamed to {title}", title=title)
+        return _notified(handle, numbers, "renamed", f"Renamed to {title}", title=title)
 
-    await _commit(held, write)
+    await _commit(handle, write)
 
 
-async def clear(held: Held) -> None:
+async def clear(handle: SessionHandle) -> None:
     """Let the model forget what came before; the transcript stays.
 
     Nothing is written when nothing came since it last forgot.
@@ -247,18 +247,18 @@ async def clear(held: Held) -> None:
     """
 
     def write() -> Change:
-        numbers = advance_or_create(held, messages=1, active=True)
+        numbers = lock_or_create(handle, messages=1, active=True)
         if numbers.cleared_seq and numbers.cleared_seq == numbers.seq - 1:
-            return _nothing(held)
+            return _nothing(handle)
         require_room(numbers)
-        Session.objects.filter(id=held.id).update(cleared_seq=numbers.seq)
-        return _notified(held, numbers, "cleared", "The agent has forgotten what came before.")
+        Session.objects.filter(id=handle.id).update(cleared_seq=numbers.seq)
+        return _notified(handle, numbers, "cleared", "The agent has forgotten what came before.")
 
-    await _commit(held, write)
+    await _commit(handle, write)
 
 
 async def give_feedback(
-    held: Held, feedback: client_frames.HumanFeedback
+    handle: SessionHandle, feedback: client_frames.HumanFeedback
 ) -> server_frames.Feedback | None:
     """Keep what this caller thinks of a response; a rating of None withdraws it.
 
@@ -272,22 +272,22 @@ async def give_feedback(
     """
 
     def write() -> tuple[Change, server_frames.Feedback | None]:
-        numbers = advance_stored(held, messages=1, active=True)
-        target = _response(held.id, feedback.target)
+        numbers = lock_stored(handle, messages=1, active=True)
+        target = _response(handle.id, feedback.target)
         frame = server_frames.Feedback(
             target=target.id,
             rating=feedback.rating,
             ref=feedback.id,
             content=feedback.content or "",
         )
-        if not _changes(target, held.actor.key, feedback.rating, feedback.content or ""):
-            return _nothing(held), frame
+        if not _changes(target, handle.actor.key, feedback.rating, feedback.content or ""):
+            return _nothing(handle), frame
         require_room(numbers)
-        sent = Message.record(held.id, numbers.seq, frame)
-        return Change(held.id, numbers.seq, [sent]), None
+        sent = Message.record(handle.id, numbers.seq, frame)
+        return Change(handle.id, numbers.seq, [sent]), None
 
     change, answer = await db.transact(write)
-    _committed(held, change)
+    _committed(handle, change)
     return answer
 
 
@@ -304,10 +304,10 @@ def _changes(target: Message, caller: str, rating: str | None, comment: str) -> 
     return True
 
 
-def _nothing(held: Held) -> Change:
+def _nothing(handle: SessionHandle) -> Change:
     """End a transaction in which nothing had to be written; gives its numbers back."""
     transaction.set_rollback(True)
-    return Change(held.id)
+    return Change(handle.id)
 
 
 def _response(session_id: UUID, target: str | None) -> Message:
@@ -321,17 +321,19 @@ def _response(session_id: UUID, target: str | None) -> Message:
     return found
 
 
-def _notified(held: Held, numbers: Numbers, event: str, words: str, **fields: Any) -> Change:
+def _notified(
+    handle: SessionHandle, numbers: Numbers, event: str, words: str, **fields: Any
+) -> Change:
     frame = server_frames.Notification(event=event, content=words, **fields)
-    return Change(held.id, numbers.seq, [Message.record(held.id, numbers.seq, frame)])
+    return Change(handle.id, numbers.seq, [Message.record(handle.id, numbers.seq, frame)])
 
 
-async def _commit(held: Held, write: Any) -> None:
-    _committed(held, await db.transact(write))
+async def _commit(handle: SessionHandle, write: Any) -> None:
+    _committed(handle, await db.transact(write))
 
 
-def _committed(held: Held, change: Change) -> None:
-    held.stored = True
+def _committed(handle: SessionHandle, change: Change) -> None:
+    handle.stored = True
     publish.publish(change)
 
 

@@ -194,9 +194,9 @@ async def get_session(
 ) -> Any:
     """Its newest durable frames, or those before the number `before`. Long frames make a page
     shorter than `limit`: `has_more` tells whether there are older ones."""
-    held = await sessions.find(request.auth.actor, session_id)
-    frames, has_more = await sessions.history(held, before, limit)
-    facts = SessionOut.of(await session_list.get(held.id)).model_dump(mode="json")
+    handle = await sessions.find(request.auth.actor, session_id)
+    frames, has_more = await sessions.history(handle, before, limit)
+    facts = SessionOut.of(await session_list.get(handle.id)).model_dump(mode="json")
     return await http.json_response({**facts, "frames": frames, "has_more": has_more})
 
 
@@ -213,13 +213,13 @@ async def export_session(
     format: Annotated[export.Format, Query()] = "md",
 ) -> Any:
     """All of it as Markdown, or as JSON with its frames."""
-    held = await sessions.find(request.auth.actor, session_id)
-    session = await session_list.get(held.id)
+    handle = await sessions.find(request.auth.actor, session_id)
+    session = await session_list.get(handle.id)
     facts = SessionOut.of(session).model_dump(mode="json")
     return StreamingHttpResponse(
         export.export(session, facts, format, request.auth),
         content_type=export.CONTENT_TYPES[format],
-        headers={"Content-Disposition": f'attachment; filename="session-{held.id}.{format}"'},
+        headers={"Content-Disposition": f'attachment; filename="session-{handle.id}.{format}"'},
     )
 
 
@@ -232,9 +232,9 @@ async def export_session(
 async def rename_session(request: Any, session_id: SessionId, body: RenameIn) -> Any:
     """Its connections are told `renamed`, unless it has that title already."""
     await http.count_write(request)
-    held = await sessions.find(request.auth.actor, session_id)
-    await sessions.rename(held, body.title)
-    return SessionOut.of(await session_list.get(held.id))
+    handle = await sessions.find(request.auth.actor, session_id)
+    await sessions.rename(handle, body.title)
+    return SessionOut.of(await session_list.get(handle.id))
 
 
 @api.delete(
@@ -246,6 +246,6 @@ async def rename_session(request: Any, session_id: SessionId, body: RenameIn) ->
 async def delete_session(request: Any, session_id: SessionId) -> Any:
     """With everything in it. What runs in it is stopped; its connections are closed with 4404."""
     await http.count_write(request)
-    held = await sessions.find(request.auth.actor, session_id)
-    await retention.delete_now(held.id)
+    handle = await sessions.find(request.auth.actor, session_id)
+    await retention.delete_now(handle.id)
     return Status(204, None)

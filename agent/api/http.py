@@ -24,7 +24,7 @@ from ninja.utils import check_csrf
 
 from agent.access import authentication
 from agent.access.limits import address_of, caller_of, limits
-from agent.access.tcp_connections import crowd
+from agent.access.tcp_connections import address_connections
 from agent.actions import export
 from agent.actor import CHAT, NOTIFY, Access, Scope
 from agent.conf import conf, django_setting
@@ -59,7 +59,7 @@ _WAIT_SECONDS = 10.0
 #: Of a response that is sent in one go.
 _PART_BYTES = 64 * 1024
 #: Where a request's scope has the places that it takes.
-_PLACES = "agent.places"
+_SLOTS = "agent.places"
 #: The first class that fits counts.
 _STATUSES: tuple[tuple[type[AgentError], int], ...] = (
     (NotJson, 415),
@@ -235,18 +235,18 @@ class Bounded:
             await _refuse_body(send)
             return
 
-        address, places = address_of(scope), []
+        address, slots = address_of(scope), []
         try:
-            if not crowd().is_proxy(address):
-                places.append(await limits().request("address", address, _WAIT_SECONDS))
+            if not address_connections().is_proxy(address):
+                slots.append(await limits().request("address", address, _WAIT_SECONDS))
         except RateLimited as error:
             await _refuse(send, 429, error)
             return
         try:
-            await self._within({**scope, _PLACES: places}, receive, send)
+            await self._within({**scope, _SLOTS: slots}, receive, send)
         finally:
-            for place in places:
-                await limits().end_request(place)
+            for slot in slots:
+                await limits().end_request(slot)
 
     async def _within(self, scope: Any, receive: Any, send: Any) -> None:
         left = self._max_bytes
@@ -357,8 +357,8 @@ async def _count(request: Any, access: Access) -> None:
     """A request counts as a frame of its caller does, and as one of its unfinished ones."""
     caller = caller_of(access.actor, address_of_request(request))
     limits().frame(caller)
-    if places := getattr(request, "scope", {}).get(_PLACES):
-        places.append(await limits().request("caller", caller, _WAIT_SECONDS))
+    if slots := getattr(request, "scope", {}).get(_SLOTS):
+        slots.append(await limits().request("caller", caller, _WAIT_SECONDS))
 
 
 async def count_write(request: Any) -> None:

@@ -10,22 +10,22 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from uuid import UUID
 
-from agent.live.hub import Answer, Frame, Group
+from agent.live.hub import Answer, Frame, Topic
 from agent.protocol import server_frames
 
 _ENDED_TURNS = 64
 _STATUSES_OF_RUNS = ("queued", "thinking", "restarted")
 
 
-class Told:
+class AnswerStream:
     """Of the turns of one session, for one connection.
 
     Args:
         group: of the session; it knows of ends that the connection was not told yet.
     """
 
-    def __init__(self, group: Group) -> None:
-        self._group = group
+    def __init__(self, topic: Topic) -> None:
+        self._topic = topic
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._answering: tuple[str, int] | None = None  # turn and attempt of the last `thinking`
         self._restarted: tuple[str, int] | None = None  # of the last `restarted`
@@ -44,7 +44,7 @@ class Told:
             seq: a message at which it was alive.
             cursor: the newest message that the client has.
         """
-        end = self._group.end_of(turn_id, seq)
+        end = self._topic.end_of(turn_id, seq)
         return str(turn_id) in self._ended or (end is not None and end <= cursor)
 
     def start_anew(self) -> None:

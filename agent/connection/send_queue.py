@@ -14,7 +14,7 @@ class Overflow(Exception):
     """The client does not read what it is sent."""
 
 
-class Outbox:
+class SendQueue:
     """Frames to send, each not before the durable frame with the number that it waits for."""
 
     def __init__(self) -> None:

@@ -17,17 +17,17 @@ from uuid import UUID
 
 from agent import metrics
 from agent.actions import sessions
-from agent.actions.sessions import Held, View
+from agent.actions.sessions import SessionHandle, SessionSnapshot
 from agent.actor import Access, Actor
 from agent.errors import NotFound
 from agent.live import broker, publish
-from agent.live.hub import Answer, Frame, group
+from agent.live.hub import Answer, Frame, topic
 from agent.protocol import server_frames
 from agent.protocol.client_frames import CloseCode
 from agent.store import db
 
-from .answer_stream import Progress, Told
-from .send_queue import Outbox, Overflow
+from .answer_stream import AnswerStream, Progress
+from .send_queue import Overflow, SendQueue
 
 #: The shortest time between two deltas of a connection.
 DELTA_SECONDS = 0.03
@@ -46,8 +46,8 @@ class Closed(Exception):
         self.code, self.reason = code, reason
 
 
-class Feed:
-    """The frames of one connection (a `groups.Listener`).
+class Writer:
+    """The frames of one connection (a `groups.Subscriber`).
 
     Args:
         held: its session.
@@ -59,20 +59,20 @@ class Feed:
 
     def __init__(
         self,
-        held: Held,
+        handle: SessionHandle,
         access: Access,
         send: Callable[[str], Awaitable[None]],
         *,
         stream: bool,
         heartbeat: float,
     ) -> None:
-        self.held, self.access = held, access
+        self.handle, self.access = handle, access
         self._send_text = send
         self._stream = stream
         self._heartbeat = heartbeat
-        self._group = group(held.id)
-        self._group.touch()
-        self._outbox = Outbox()
+        self._topic = topic(handle.id)
+        self._topic.mark_active()
+        self._queue = SendQueue()
         self._wake = asyncio.Event()
         self._ending: Closed | None = None
         self._cut: Closed | None = None
@@ -82,7 +82,7 @@ class Feed:
         self._replay_until = 0
         self._heard = 0  # seq of the newest durable frame that was news to this connection
         self._page: deque[Frame] = deque()
-        self._told = Told(self._group)
+        self._answers = AnswerStream(self._topic)
         self._progress = Progress()  # of the running answer
         self._next_delta_at = 0.0
         self._timer: asyncio.TimerHandle | None = None  # of the next delta
@@ -93,13 +93,13 @@ class Feed:
     def wake(self) -> None:
         self._wake.set()
 
-    def grew(self) -> None:
+    def text_appended(self) -> None:
         if self._stream and self._may_send_delta():
             self._wake.set()
 
     def tell(self, seq: int, frame: Frame) -> None:
         try:
-            self._outbox.put(seq, frame, 200 + len(frame.get("content", "")))
+            self._queue.put(seq, frame, 200 + len(frame.get("content", "")))
         except Overflow:
             self.end(CloseCode.TOO_SLOW)
         self._wake.set()
@@ -107,7 +107,7 @@ class Feed:
     def tell_page(self, frame: Frame, chars: int) -> None:
         """A frame that holds `chars` characters of other frames."""
         try:
-            self._outbox.put(0, frame, 200 + chars)
+            self._queue.put(0, frame, 200 + chars)
         except Overflow:
             self.end(CloseCode.TOO_SLOW)
         self._wake.set()
@@ -116,7 +116,7 @@ class Feed:
         self.end(CloseCode.NOT_FOUND)
 
     def owner_without_row(self) -> Actor | None:
-        return None if self.held.stored else self.held.actor
+        return None if self.handle.stored else self.handle.actor
 
     def signed_out(self) -> None:
         self._cut = Closed(CloseCode.UNAUTHENTICATED, "Access ended")
@@ -163,13 +163,14 @@ class Feed:
         Args:
             last_seq: the newest durable frame that the client has.
             tail: instead, how many of the newest it wants.
-            welcome: makes the first frame out of a `View` and the number that the replay follows.
+            welcome: makes the first frame from a `SessionSnapshot` and the number that the replay
+                follows.
         """
-        self._group.listeners.add(self)
+        self._topic.subscribers.add(self)
         for notification in publish.degradations():
             self.tell(0, notification)
         try:
-            await broker.current().join(self.held.id)
+            await broker.current().join(self.handle.id)
             await self._begin(last_seq, tail, welcome)
             while True:
                 await self._flush()
@@ -179,48 +180,48 @@ class Feed:
         except NotFound:
             return Closed(CloseCode.NOT_FOUND)
         finally:
-            self._group.listeners.discard(self)
+            self._topic.subscribers.discard(self)
             if self._timer:
                 self._timer.cancel()
 
     async def _begin(self, last_seq: int, tail: int | None, welcome: Callable[..., Frame]) -> None:
-        view = await self._view()
-        start = _start(view.last_seq, last_seq, tail)
-        self._heard = view.last_seq
-        await self._send(welcome(view, start))
-        await self._replay(view, start)
+        snapshot = await self._snapshot()
+        start = _start(snapshot.last_seq, last_seq, tail)
+        self._heard = snapshot.last_seq
+        await self._send(welcome(snapshot, start))
+        await self._replay(snapshot, start)
 
-    async def _view(self) -> View:
-        view = await db.repeated(lambda: sessions.view(self.held))
-        self._group.compare(view.last_seq, [turn["turn"] for turn in view.turns])
-        return view
+    async def _snapshot(self) -> SessionSnapshot:
+        snapshot = await db.repeated(lambda: sessions.snapshot(self.handle))
+        self._topic.compare(snapshot.last_seq, [turn["turn"] for turn in snapshot.turns])
+        return snapshot
 
-    async def _replay(self, view: View, start: int) -> None:
-        self._cursor, self._replay_until = start, view.last_seq
+    async def _replay(self, snapshot: SessionSnapshot, start: int) -> None:
+        self._cursor, self._replay_until = start, snapshot.last_seq
         self._page.clear()
-        while self._cursor < view.last_seq:
+        while self._cursor < snapshot.last_seq:
             await self._send_durable(await self._next_durable())
-        if view.running:
-            await self._send_running(view.running, view.last_seq)
+        if snapshot.running:
+            await self._send_running(snapshot.running, snapshot.last_seq)
         ready = server_frames.Status(status="ready", content="Ready")
         await self._send(ready.frame())
 
     async def _send_running(self, turn: Any, seq: int) -> None:
         """The turn that ran at the message `seq`, as it is now: `thinking`, the text so far."""
         missing = self._stream and not self._has_text(turn.id)
-        if missing and broker.current().ask_for_text(self.held.id, turn.worker):
+        if missing and broker.current().ask_for_text(self.handle.id, turn.worker):
             await self._text_arrives(turn.id)
-        answer = self._group.answer
+        answer = self._topic.answer
         attempt = turn.attempt
         if answer and answer.turn_id == turn.id:
             attempt = max(attempt, answer.attempt)
-        if self._told.has_ended(turn.id, seq, self._cursor):
+        if self._answers.has_ended(turn.id, seq, self._cursor):
             return
-        self._told.start_anew()
+        self._answers.start_anew()
         await self._send_thinking(turn.id, attempt, turn.ref)
         self._progress.begin(snapshots=True)  # late, if they come after `ready`
-        answer = self._group.answer
-        if answer and self._stream and self._told.is_answering(answer):
+        answer = self._topic.answer
+        if answer and self._stream and self._answers.is_answering(answer):
             await self._send_pieces(answer)
 
     async def _text_arrives(self, turn_id: UUID) -> None:
@@ -235,7 +236,7 @@ class Feed:
         self._wake.set()
 
     def _has_text(self, turn_id: UUID) -> bool:
-        answer = self._group.answer
+        answer = self._topic.answer
         return answer is not None and answer.turn_id == turn_id and answer.whole
 
     async def _flush(self) -> None:
@@ -243,7 +244,7 @@ class Feed:
         while True:
             if self._cut:
                 raise self._cut
-            if told := self._outbox.pop(self._cursor):
+            if told := self._queue.pop(self._cursor):
                 await self._send_told(*told)
             elif self._rewinds:
                 await self._go_back()
@@ -258,9 +259,9 @@ class Feed:
         rewinds, self._rewinds = self._rewinds, []
         for _, reply in rewinds:
             await self._send(reply)
-        view = await self._view()
-        starts = [_start(view.last_seq, last_seq, None) for last_seq, _ in rewinds]
-        await self._replay(view, min(starts))
+        snapshot = await self._snapshot()
+        starts = [_start(snapshot.last_seq, last_seq, None) for last_seq, _ in rewinds]
+        await self._replay(snapshot, min(starts))
 
     async def _wait(self) -> None:
         """Wait until something is to be sent, at the latest a `ping`."""
@@ -275,7 +276,7 @@ class Feed:
     # durable frames
 
     def _known_seq(self) -> int:
-        return max(self._group.last_seq, self._outbox.waits_for)
+        return max(self._topic.last_seq, self._queue.waits_for)
 
     async def _next_durable(self) -> Frame:
         seq = self._cursor + 1
@@ -283,22 +284,22 @@ class Feed:
             self._page.popleft()
         if self._page and self._page[0]["seq"] == seq:
             return self._page.popleft()
-        if frame := self._group.recent(seq):
+        if frame := self._topic.recent(seq):
             return frame
-        page = await db.repeated(lambda: sessions.frames_after(self.held.id, self._cursor))
+        page = await db.repeated(lambda: sessions.frames_after(self.handle.id, self._cursor))
         if not page:
             raise NotFound  # the rows are gone, and with them the session
         self._page.extend(page)
         return self._page.popleft()
 
     async def _send_durable(self, frame: Frame) -> None:
-        self.held.stored = True  # also when a notification from outside wrote its row
+        self.handle.stored = True  # also when a notification from outside wrote its row
         frame = server_frames.current(frame)
         replay = frame["seq"] <= self._replay_until
         await self._send({**frame, "replay": True} if replay else frame)
         self._cursor = frame["seq"]
         if frame["type"] in ("response", "error"):
-            self._told.end(frame["turn"])
+            self._answers.end(frame["turn"])
         if self._cursor > self._heard:
             self._heard = self._cursor
             if frame.get("event") == "closed" and await self._stays_closed():
@@ -308,19 +309,19 @@ class Feed:
         """Whether nobody opened the session again since the message at the cursor."""
         if self._cursor >= self._known_seq():
             return True
-        return await db.repeated(lambda: sessions.is_closed(self.held.id))
+        return await db.repeated(lambda: sessions.is_closed(self.handle.id))
 
     # ephemeral frames
 
     async def _send_told(self, seq: int, frame: Frame) -> None:
-        if self._told.is_late(seq, frame, self._cursor):
+        if self._answers.is_late(seq, frame, self._cursor):
             return
         if frame.get("status") == "thinking":
             await self._send_thinking(UUID(frame["turn"]), frame["attempt"], frame.get("ref", ""))
             return
         if frame.get("status") == "received":
             turn_id = UUID(frame["turn"])
-            if self._told.has_ended(turn_id, seq, self._cursor):
+            if self._answers.has_ended(turn_id, seq, self._cursor):
                 frame = {**frame, "state": "ended"}  # another process was faster
         await self._send(frame)
         if frame.get("event") == "closed":  # of a session without a row
@@ -328,20 +329,20 @@ class Feed:
 
     async def _send_thinking(self, turn_id: UUID, attempt: int, ref: str) -> None:
         """Tell that an attempt runs, once, and not after a later one."""
-        if self._told.begin(turn_id, attempt):
+        if self._answers.begin(turn_id, attempt):
             self._progress.begin()
             await self._send(server_frames.thinking(turn_id, attempt, ref))
 
     async def _send_answer(self) -> bool:
         """Send what is new of the running answer, if there is something and it is time."""
-        answer = self._group.answer
+        answer = self._topic.answer
         if answer is None or self._cursor < answer.seq:
             return False
-        if self._told.has_ended(answer.turn_id, answer.seq, self._cursor):
+        if self._answers.has_ended(answer.turn_id, answer.seq, self._cursor):
             return False
-        if not self._told.is_answering(answer):
+        if not self._answers.is_answering(answer):
             await self._send_thinking(answer.turn_id, answer.attempt, answer.ref)
-            return self._told.is_answering(answer)
+            return self._answers.is_answering(answer)
         if not self._stream or not self._progress.is_behind(answer) or not self._may_send_delta():
             return False
         await self._send_pieces(answer)

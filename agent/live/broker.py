@@ -3,7 +3,7 @@
 One task of each process merges what is due for a session, never waits longer than `SEND_SECONDS`
 for the layer, and may lose messages; rows and texts heal that. A process has one mailbox, joined to
 the channel-layer group of each session that it has connections of. What a message means for the
-connections here is told to the session's `Group`.
+connections here is told to the session's `Topic`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from agent import metrics
 from agent.actor import Actor
 from agent.store.sequence import Change
 
-from .cancellation import stop_here
-from .hub import Answer, Group, Presence, gone, groups, present
+from .cancellation import cancel_local
+from .hub import Answer, Presence, Topic, gone, present, topics
 
 log = structlog.get_logger(__name__)
 
@@ -47,24 +47,24 @@ _PENDING_SESSIONS = 10_000
 #: This process, as the owner of leases and as the address of its mailbox.
 PROCESS = f"agent.{secrets.token_hex(12)}"
 
-_relays: WeakKeyDictionary[asyncio.AbstractEventLoop, Relay] = WeakKeyDictionary()
+_brokers: WeakKeyDictionary[asyncio.AbstractEventLoop, Broker] = WeakKeyDictionary()
 
 
-def current() -> Relay:
+def current() -> Broker:
     """The way to other processes, of the running event loop."""
     loop = asyncio.get_running_loop()
-    found = _relays.get(loop)
+    found = _brokers.get(loop)
     if found is None:
-        found = _relays[loop] = Relay()
+        found = _brokers[loop] = Broker()
     return found
 
 
-def group_name(session_id: UUID) -> str:
+def topic_name(session_id: UUID) -> str:
     """The channel-layer group of a session."""
     return f"session.{session_id.hex}"
 
 
-class Relay:
+class Broker:
     """What goes to other processes and comes from them; idle when the layer is not shared."""
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class Relay:
     def post_group(self, session_id: UUID, message: dict[str, Any]) -> None:
         """Send to every process with connections of a session."""
         if self.shared:
-            self._posts.append((self._layer.group_send, group_name(session_id), message))
+            self._posts.append((self._layer.group_send, topic_name(session_id), message))
             self._wake.set()
 
     def ask_for_text(self, session_id: UUID, worker: str) -> bool:
@@ -131,7 +131,7 @@ class Relay:
         answers = self._questions[key] = asyncio.Queue()
         who = {"type": "who", "from": PROCESS, "session": session_id.hex, "question": key}
         try:
-            asked = await _bounded(self._layer.group_send(group_name(session_id), who))
+            asked = await _bounded(self._layer.group_send(topic_name(session_id), who))
             return await _sum(answers) if asked else Presence()
         finally:
             del self._questions[key]
@@ -160,7 +160,7 @@ class Relay:
         sends = [send(to, message) for send, to, message in posts]
         for session_id, due in pending.items():
             message = {"type": "session", "from": PROCESS, "session": session_id.hex, **due}
-            sends.append(self._layer.group_send(group_name(session_id), message))
+            sends.append(self._layer.group_send(topic_name(session_id), message))
         if sends:
             await _bounded(asyncio.gather(*sends))
 
@@ -208,7 +208,7 @@ class Relay:
             case "echo":
                 self._echoed_at = time.monotonic()
             case "stop":
-                stop_here(UUID(message["turn"]), message["reason"])
+                cancel_local(UUID(message["turn"]), message["reason"])
             case "text":
                 self._send_whole_text(UUID(message["session"]))
             case "gone":
@@ -227,22 +227,22 @@ class Relay:
             self.post(message["from"], {"type": "here", **answer, "owner": _packed(here.owner)})
 
     def _send_whole_text(self, session_id: UUID) -> None:
-        mine = groups.get(session_id)
+        mine = topics.get(session_id)
         if mine and mine.answer and mine.answer.worker == PROCESS:
             mine.answer.relayed = mine.answer.relayed_reasoning = 0
             self.pend_text(session_id, mine.answer)
 
     def _take_session(self, message: dict[str, Any]) -> None:
-        mine = groups.get(UUID(message["session"]))
+        mine = topics.get(UUID(message["session"]))
         if mine is None:
             return
         for seq, status in message["statuses"]:
-            mine.take(seq, [], [status])
+            mine.apply(seq, [], [status])
         if "text" in message:
             self._take_text(mine, message)
-        mine.take(message["seq"], message["frames"], [])
+        mine.apply(message["seq"], message["frames"], [])
 
-    def _take_text(self, mine: Group, message: dict[str, Any]) -> None:
+    def _take_text(self, mine: Topic, message: dict[str, Any]) -> None:
         """Add what has come of a running answer; ask for all of it if something is missing."""
         turn, attempt, ref, worker, seq, start, text = message["text"]
         reasoning = message.get("reasoning", {"start": 0, "content": ""})
@@ -262,7 +262,7 @@ class Relay:
         """Hear of a session from other processes. If the layer is down, `keep_joined` goes on."""
         if not self.shared or session_id in self._joined:
             return
-        if await _bounded(self._layer.group_add(group_name(session_id), PROCESS)):
+        if await _bounded(self._layer.group_add(topic_name(session_id), PROCESS)):
             self._joined.add(session_id)
 
     async def keep_joined(self) -> None:
@@ -270,11 +270,11 @@ class Relay:
         while self.shared:
             await self._cure_deafness()
             await _bounded(self._layer.send(PROCESS, {"type": "echo"}))
-            for session_id in [key for key in self._joined if key not in groups]:
+            for session_id in [key for key in self._joined if key not in topics]:
                 self._joined.discard(session_id)
-                await _bounded(self._layer.group_discard(group_name(session_id), PROCESS))
+                await _bounded(self._layer.group_discard(topic_name(session_id), PROCESS))
             if not self.degraded:
-                for session_id in [key for key in groups if key not in self._joined]:
+                for session_id in [key for key in topics if key not in self._joined]:
                     await self.join(session_id)
             await asyncio.sleep(_ECHO_SECONDS)
 

@@ -6,12 +6,12 @@ import asyncio
 from uuid import UUID
 
 #: Why a turn stops without an end: another process goes on with it, or its session is gone.
-LOST = "lost"
+LEASE_LOST = "lost"
 
-_stops: dict[UUID, asyncio.Future[str]] = {}
+_futures: dict[UUID, asyncio.Future[str]] = {}
 
 
-def stoppable(turn_id: UUID) -> asyncio.Future[str]:
+def cancellation_of(turn_id: UUID) -> asyncio.Future[str]:
     """A future that gets the reason when the turn, which runs here, is to stop.
 
     Each attempt has its own: a later one of the same process must not end with an earlier one.
@@ -19,16 +19,16 @@ def stoppable(turn_id: UUID) -> asyncio.Future[str]:
     future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def forget(_: asyncio.Future[str]) -> None:
-        if _stops.get(turn_id) is future:
-            del _stops[turn_id]
+        if _futures.get(turn_id) is future:
+            del _futures[turn_id]
 
-    _stops[turn_id] = future
+    _futures[turn_id] = future
     future.add_done_callback(forget)
     return future
 
 
-def stop_here(turn_id: UUID, reason: str) -> None:
+def cancel_local(turn_id: UUID, reason: str) -> None:
     """Stop a turn now, if it runs in this process."""
-    future = _stops.get(turn_id)
+    future = _futures.get(turn_id)
     if future and not future.done():
         future.set_result(reason)

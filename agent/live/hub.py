@@ -1,6 +1,6 @@
 """What this process knows of the sessions that somebody here is connected to or that run here.
 
-A `Group` keeps the newest durable frames and the text of the running answer; each connection reads
+A `Topic` keeps the newest durable frames and the text of the running answer; each connection reads
 from it at its own pace, so nothing that is kept here or in the database is buffered per connection.
 In memory only: no I/O, no database, one event loop.
 """
@@ -48,7 +48,7 @@ class Answer:
     relayed_reasoning: int = 0
 
 
-class Listener(Protocol):
+class Subscriber(Protocol):
     """One connection, as its group sees it. Calls must return at once."""
 
     @property
@@ -58,7 +58,7 @@ class Listener(Protocol):
     def wake(self) -> None:
         """Something of the group changed."""
 
-    def grew(self) -> None:
+    def text_appended(self) -> None:
         """The text of the running answer has become longer."""
 
     def tell(self, seq: int, frame: Frame) -> None:
@@ -88,12 +88,12 @@ class Presence:
         return Presence(self.connections + other.connections, self.owner or other.owner)
 
 
-class Group:
+class Topic:
     """What this process knows of one session."""
 
     def __init__(self, session_id: UUID) -> None:
         self.session_id = session_id
-        self.listeners: set[Listener] = set()
+        self.subscribers: set[Subscriber] = set()
         self.last_seq = 0
         self.answer: Answer | None = None
         self.active_at = time.monotonic()
@@ -107,20 +107,20 @@ class Group:
         """The durable frame `seq`, if it is still kept here."""
         return self._recent.get(seq)
 
-    def note(self, last_seq: int) -> None:
+    def advance_to(self, last_seq: int) -> None:
         """The session has messages up to `last_seq`."""
         if last_seq > self.last_seq:
             self.last_seq = last_seq
             self.wake()
 
-    def take(self, seq: int, frames: list[Frame], statuses: list[Frame]) -> None:
+    def apply(self, seq: int, frames: list[Frame], statuses: list[Frame]) -> None:
         """Durable frames and statuses of one commit, from here or from another process."""
         for frame in frames:
             self._keep(frame)
         self.last_seq = max(self.last_seq, seq)
         for status in statuses:
-            for listener in self.listeners:
-                listener.tell(seq, status)
+            for subscriber in self.subscribers:
+                subscriber.tell(seq, status)
         self.wake()
 
     def _keep(self, frame: Frame) -> None:
@@ -171,7 +171,7 @@ class Group:
 
         What other processes tell may come late, or never, as when Redis or this process froze.
         """
-        self.note(last_seq)
+        self.advance_to(last_seq)
         if last_seq >= self._looked_at:
             self._looked_at, self._unfinished = last_seq, frozenset(unfinished)
         if self.answer and self.has_ended(self.answer.turn_id, self.answer.seq):
@@ -182,27 +182,27 @@ class Group:
         if self.answer is answer:
             self.answer = None
 
-    def touch(self) -> None:
+    def mark_active(self) -> None:
         """Somebody did something in this session."""
         self.active_at = time.monotonic()
 
-    def grow(self) -> None:
+    def text_appended(self) -> None:
         """The text of the running answer has become longer."""
-        for listener in self.listeners:
-            listener.grew()
+        for subscriber in self.subscribers:
+            subscriber.text_appended()
 
     def wake(self) -> None:
-        for listener in self.listeners:
-            listener.wake()
+        for subscriber in self.subscribers:
+            subscriber.wake()
 
 
-groups: WeakValueDictionary[UUID, Group] = WeakValueDictionary()
+topics: WeakValueDictionary[UUID, Topic] = WeakValueDictionary()
 """The groups of this process; each lives as long as a connection or a runner holds it."""
 
 
 def _in_use() -> int:
     """How many sessions have a connection or a running turn here."""
-    return sum(bool(each.listeners or each.answer) for each in list(groups.values()))
+    return sum(bool(each.subscribers or each.answer) for each in list(topics.values()))
 
 
 metrics.sessions.set_function(_in_use)
@@ -210,22 +210,22 @@ metrics.sessions.set_function(_in_use)
 
 def present(session_id: UUID) -> Presence:
     """Who is connected to a session in this process."""
-    mine = groups.get(session_id)
-    listeners = list(mine.listeners) if mine else []
-    owners = [owner for each in listeners if (owner := each.owner_without_row())]
-    return Presence(len(listeners), owners[0] if owners else None)
+    mine = topics.get(session_id)
+    subscribers = list(mine.subscribers) if mine else []
+    owners = [owner for each in subscribers if (owner := each.owner_without_row())]
+    return Presence(len(subscribers), owners[0] if owners else None)
 
 
-def group(session_id: UUID) -> Group:
+def topic(session_id: UUID) -> Topic:
     """The session's group in this process; hold it for as long as you need it."""
-    found = groups.get(session_id)
+    found = topics.get(session_id)
     if found is None:
-        found = groups[session_id] = Group(session_id)
+        found = topics[session_id] = Topic(session_id)
     return found
 
 
 def gone(session_id: UUID) -> None:
     """Tell the connections here that a session was deleted."""
-    if mine := groups.get(session_id):
-        for listener in list(mine.listeners):
-            listener.gone()
+    if mine := topics.get(session_id):
+        for subscriber in list(mine.subscribers):
+            subscriber.gone()

@@ -1,6 +1,6 @@
 """The live path: what happens in a session reaches its connections, here and in other processes.
 
-Here, the session's `Group` is told directly; the `relay` takes it to other processes. Publishing
+Here, the session's `Topic` is told directly; the `relay` takes it to other processes. Publishing
 comes after the commit, and only from here.
 """
 
@@ -16,8 +16,8 @@ from agent.protocol import server_frames
 from agent.store.sequence import Change
 
 from . import broker
-from .cancellation import stop_here
-from .hub import Answer, Frame, Group, Presence, gone, groups, present
+from .cancellation import cancel_local
+from .hub import Answer, Frame, Presence, Topic, gone, present, topics
 
 _FAREWELL_SECONDS = 3.0
 
@@ -30,21 +30,21 @@ def publish(change: Change) -> None:
     if not (change.frames or change.statuses):
         return
     metrics.committed(change.frames)
-    if mine := groups.get(change.session_id):
-        mine.take(change.seq, change.frames, change.statuses)
+    if mine := topics.get(change.session_id):
+        mine.apply(change.seq, change.frames, change.statuses)
     broker.current().pend(change)
 
 
-def grown(session: Group, answer: Answer) -> None:
+def grown(session: Topic, answer: Answer) -> None:
     """Tell that the text of a running answer has become longer."""
-    session.grow()
+    session.text_appended()
     broker.current().pend_text(session.session_id, answer)
 
 
 def stop(turn_id: UUID, worker: str, reason: str) -> None:
     """Stop a running turn now; the reason is in its row already, for the case that this is lost."""
     if worker == broker.PROCESS:
-        stop_here(turn_id, reason)
+        cancel_local(turn_id, reason)
     else:
         broker.current().post(worker, {"type": "stop", "turn": turn_id.hex, "reason": reason})
 
@@ -70,9 +70,9 @@ def degraded(part: str, failing: bool) -> None:
     """
     (_failing.add if failing else _failing.discard)(part)
     notification = _degraded(part, failing=failing)
-    for session in list(groups.values()):
-        for listener in list(session.listeners):
-            listener.tell(0, notification)
+    for session in list(topics.values()):
+        for subscriber in list(session.subscribers):
+            subscriber.tell(0, notification)
 
 
 def is_degraded(part: str) -> bool:
@@ -106,11 +106,11 @@ def comeback_seconds() -> float:
 
 async def restarting() -> None:
     """Send every connection of this process away, each to come back at another moment."""
-    listeners = [one for session in list(groups.values()) for one in session.listeners]
-    for listener in listeners:
-        listener.restarting(retry_after=comeback_seconds())
+    subscribers = [one for session in list(topics.values()) for one in session.subscribers]
+    for subscriber in subscribers:
+        subscriber.restarting(retry_after=comeback_seconds())
     until = time.monotonic() + _FAREWELL_SECONDS
-    while any(session.listeners for session in list(groups.values())):
+    while any(session.subscribers for session in list(topics.values())):
         if time.monotonic() > until:
             break
         await asyncio.sleep(0.05)

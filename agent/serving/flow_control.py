@@ -2,7 +2,7 @@
 
 uvicorn does not bound what one connection may make it do in one go: 256 KiB of tiny frames are half
 a second of parsing during which nobody else is served, and pings, fragments and unfinished requests
-are free. An `Intake` hands on a slice at a time, and no more while the application has unread
+are free. An `ReadPacer` hands on a slice at a time, and no more while the application has unread
 messages; what no application ever sees is counted, and too much of it ends the connection.
 """
 
@@ -46,7 +46,7 @@ class Connection(Protocol):
         """End the connection at once."""
 
 
-class Intake:
+class ReadPacer:
     """What a client has sent and nobody has looked at yet.
 
     Args:

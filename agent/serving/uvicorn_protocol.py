@@ -10,9 +10,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets import http11
 
-from agent.access.tcp_connections import crowd
+from agent.access.tcp_connections import address_connections
 
-from .flow_control import BODY_BYTES, HEAD_BYTES, REQUEST_SECONDS, Intake
+from .flow_control import BODY_BYTES, HEAD_BYTES, REQUEST_SECONDS, ReadPacer
 
 # A handshake is parsed twice, and HTTP has let it pass: cookies that a page may come with, its
 # WebSocket may come with too.
@@ -33,13 +33,13 @@ class Http(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         descriptor = transport.get_extra_info("socket").fileno()
-        crowd().arrive(_host(transport), descriptor, transport, self.drop)
+        address_connections().arrive(_host(transport), descriptor, transport, self.drop)
         self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_nothing()
         self._disconnect()
-        crowd().leave(_host(self.transport), self.transport)
+        address_connections().leave(_host(self.transport), self.transport)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -94,7 +94,7 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._intake = Intake(self, self.loop.call_soon, self.loop.time)
+        self._pacer = ReadPacer(self, self.loop.call_soon, self.loop.time)
         self._shaken = self.loop.call_later(REQUEST_SECONDS, self._give_up)
 
     def _give_up(self) -> None:
@@ -103,24 +103,24 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._shaken.cancel()
-        crowd().leave(_host(self.transport), self.transport)
+        address_connections().leave(_host(self.transport), self.transport)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if not self.handshake_initiated:
             super().data_received(data)
         elif not self.transport.is_closing():
-            self._intake.take(data)
+            self._pacer.take(data)
 
     async def receive(self) -> Any:
         message = await self.queue.get()
-        self._intake.go_on()
+        self._pacer.go_on()
         return message
 
     async def send(self, message: Any) -> None:
         await super().send(message)
         if self.close_sent:
-            self._intake.closing()
+            self._pacer.closing()
 
     def send_receive_event_to_app(self) -> None:
         if self.curr_msg_data_type == "text" and not _is_utf8(self.frames):
@@ -129,19 +129,19 @@ class WebSocket(WebSocketsSansIOProtocol):
             return
         super().send_receive_event_to_app()
         if self.close_sent:
-            self._intake.late_message()
+            self._pacer.late_message()
 
     def handle_ping(self) -> None:
         super().handle_ping()
-        self._intake.control_frame()
+        self._pacer.control_frame()
 
     def handle_pong(self, event: Any) -> None:
         super().handle_pong(event)
-        self._intake.control_frame()
+        self._pacer.control_frame()
 
     def handle_cont(self, event: Any) -> None:
         super().handle_cont(event)
-        self._intake.fragment(len(self.frames))
+        self._pacer.fragment(len(self.frames))
 
     # of its intake
 

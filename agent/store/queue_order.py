@@ -49,7 +49,7 @@ def in_order(turns: Iterable[W], started: int) -> list[W]:
 
 @dataclass(slots=True)
 class Queue:
-    """The unfinished turns of a session whose row the caller has locked with `advance`."""
+    """The unfinished turns of a session whose row the caller has locked with `lock_and_number`."""
 
     running: Turn | None
     waiting: list[Turn]

@@ -33,7 +33,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """A session's counters after `advance`. Of n messages the first has `seq - n + 1`."""
+    """A session's counters after `lock_and_number`. Of n messages the first has `seq - n + 1`."""
 
     seq: int
     enqueued: int
@@ -42,7 +42,7 @@ class Numbers:
     closing: bool
 
 
-def advance(
+def lock_and_number(
     session_id: UUID,
     *,
     messages: int = 0,

@@ -25,7 +25,7 @@ from agent.provider.decoder import Source
 
 from .db import Now
 from .queue_order import Queue
-from .sequence import Change, Numbers, advance
+from .sequence import Change, Numbers, lock_and_number
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +83,7 @@ def enqueue(
     turn.number = numbers.enqueued
     turn.started_before = numbers.started
     if start and not queue.running and not queue.waiting:
-        _take(turn, start, advance(turn.session_id, started=1))
+        _take(turn, start, lock_and_number(turn.session_id, started=1))
         turn.save(force_insert=True)
         return _claimed(turn)
     turn.save(force_insert=True)
@@ -106,7 +106,7 @@ def claim(
     session_id: UUID,
     lease: Lease,
     *,
-    held: Mapping[UUID, int] = MappingProxyType({}),
+    leased: Mapping[UUID, int] = MappingProxyType({}),
     doubtful: bool = False,
     skip_locked: bool = False,
 ) -> tuple[Claimed | None, Change]:
@@ -125,13 +125,13 @@ def claim(
     if skip_locked and _locked_elsewhere(session_id):
         return None, change
     try:
-        numbers = advance(session_id)
+        numbers = lock_and_number(session_id)
     except NotFound:
         return None, change
     change.seq = numbers.seq
     queue = Queue.of(session_id, numbers.started)
     if queue.running:
-        if not _is_abandoned(queue.running, lease, held, doubtful=doubtful):
+        if not _is_abandoned(queue.running, lease, leased, doubtful=doubtful):
             return None, change
         if not queue.running.stop and _attempts_that_died(queue.running) < MAX_ATTEMPTS:
             return _restart(change, queue.running, lease), change
@@ -142,11 +142,11 @@ def claim(
     return _start(change, queue, lease), change
 
 
-def _is_abandoned(turn: Turn, lease: Lease, held: Mapping[UUID, int], *, doubtful: bool) -> bool:
+def _is_abandoned(turn: Turn, lease: Lease, leased: Mapping[UUID, int], *, doubtful: bool) -> bool:
     """Whether a running turn is without a process, as far as this one knows."""
     mine = turn.worker == lease.worker
     expired = Turn.objects.filter(_EXPIRED, id=turn.id)
-    if mine and held.get(turn.id) == turn.attempt:  # the clock has jumped, or this process slept
+    if mine and leased.get(turn.id) == turn.attempt:  # the clock has jumped, or this process slept
         expired.update(lease_until=lease.until())
         return False
     return (mine and doubtful) or expired.exists()
@@ -161,7 +161,7 @@ def _locked_elsewhere(session_id: UUID) -> bool:
 
 def _start(change: Change, queue: Queue, lease: Lease) -> Claimed:
     turn = queue.waiting[0]
-    numbers = advance(turn.session_id, started=1)
+    numbers = lock_and_number(turn.session_id, started=1)
     _take(turn, lease, numbers)
     turn.save()
     change.statuses += queue.moved(remove={turn.id}, started=numbers.started)
@@ -220,13 +220,13 @@ def _claimed(turn: Turn) -> Claimed:
     )
 
 
-def renew(lease: Lease, held: Mapping[UUID, int]) -> dict[UUID, str]:
-    """Renew the leases of the turns `held` (id to attempt) together.
+def renew(lease: Lease, leased: Mapping[UUID, int]) -> dict[UUID, str]:
+    """Renew the leases of the turns `leased` (id to attempt) together.
 
     Returns:
         for each turn that this process still has, why it shall stop, or an empty text.
     """
-    mine = Turn.objects.filter(worker=lease.worker, state=Turn.State.RUNNING, id__in=list(held))
+    mine = Turn.objects.filter(worker=lease.worker, state=Turn.State.RUNNING, id__in=list(leased))
     unlocked = mine
     if connection.features.has_select_for_update_skip_locked:
         # what somebody locks, perhaps for long, is renewed the next time and holds up no other
@@ -236,7 +236,7 @@ def renew(lease: Lease, held: Mapping[UUID, int]) -> dict[UUID, str]:
     return {
         turn_id: stop
         for turn_id, attempt, stop in mine.values_list("id", "attempt", "stop")
-        if held[turn_id] == attempt
+        if leased[turn_id] == attempt
     }
 
 
@@ -307,7 +307,7 @@ def end(change: Change, turn: Turn, outcome: Outcome) -> bool:
     The session was not idle until now. Returns False, with a number drawn in vain, when the turn
     has not: roll back.
     """
-    numbers = advance(turn.session_id, messages=1, active=True)
+    numbers = lock_and_number(turn.session_id, messages=1, active=True)
     rows = Turn.objects.filter(id=turn.id, state=turn.state, attempt=turn.attempt).update(
         state=Turn.State.ENDED,
         ended_at=Now(),
@@ -396,7 +396,7 @@ def close(change: Change, words: str, *, reason: str) -> None:
         words: what it says.
         reason: "requested" or "timeout".
     """
-    numbers = advance(change.session_id, messages=1)
+    numbers = lock_and_number(change.session_id, messages=1)
     notification = server_frames.Notification(event="closed", content=words, reason=reason)
     change.frames.append(Message.record(change.session_id, numbers.seq, notification))
     change.seq = numbers.seq

@@ -22,7 +22,7 @@ from agent.access.limits import limits
 from agent.actions import retention
 from agent.conf import Conf
 from agent.live import broker, publish
-from agent.live.hub import gone, groups
+from agent.live.hub import gone, topics
 from agent.models import Session, WriteCheck
 from agent.store import db, removal
 
@@ -55,8 +55,8 @@ def steps(conf: Conf, watch: Watch) -> list[Step]:
         """Close sessions with a connection here in which nothing happens."""
         await asyncio.sleep(min(max(conf.session_timeout * 60 / 10, 0.2), 30))
         retention.close_idle_unstored(conf.session_timeout)
-        if held := list(groups):
-            await retention.close_idle_held(conf.session_timeout, held)
+        if held := list(topics):
+            await retention.close_idle_here(conf.session_timeout, held)
 
     remover = removal.Remover()
 
@@ -92,16 +92,16 @@ class CatchUp:
     async def look(self) -> None:
         await asyncio.sleep(CATCH_UP_SECONDS)
         now = time.monotonic()
-        if groups:
+        if topics:
             # since the last look that succeeded: the database, or this process, may have been away
             changed = await db.read(_changed, now - self._looked_at)
             # what is under way brings its statuses along, which a row does not
             await asyncio.sleep(UNDER_WAY_SECONDS)
             for session_id, last_seq in changed:
-                group = groups.get(session_id)
-                if group and group.last_seq < last_seq:
+                topic = topics.get(session_id)
+                if topic and topic.last_seq < last_seq:
                     metrics.heals.inc()
-                    group.note(last_seq)
+                    topic.advance_to(last_seq)
         self._looked_at = now
 
 
@@ -117,20 +117,20 @@ async def find_signed_out() -> None:
 
 
 async def _end_signed_out() -> None:
-    listeners = [one for group in list(groups.values()) for one in group.listeners]
-    checked = [one for one in listeners if one.access.may_end]
+    subscribers = [one for topic in list(topics.values()) for one in topic.subscribers]
+    checked = [one for one in subscribers if one.access.revocable]
     if not checked:
         return
     ended = await db.read(revocation.ended, {one.access for one in checked})
-    for listener in checked:
-        if listener.access in ended:
-            listener.signed_out()
+    for subscriber in checked:
+        if subscriber.access in ended:
+            subscriber.signed_out()
 
 
 async def find_deleted() -> None:
     """Tell connections here that their session was deleted, wherever that was done."""
     await asyncio.sleep(2 * CATCH_UP_SECONDS)
-    stored = [session_id for session_id, group in groups.items() if group.last_seq]
+    stored = [session_id for session_id, topic in topics.items() if topic.last_seq]
     deleted = await db.read(_deleted, stored)
     if deleted:
         await _end_signed_out()  # with a user's sessions went the user: that is what to tell

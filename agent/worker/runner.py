@@ -18,7 +18,7 @@ from agent import metrics
 from agent.conf import conf
 from agent.errors import AgentError, InternalError
 from agent.live import broker, cancellation, publish
-from agent.live.hub import Answer, Group, group
+from agent.live.hub import Answer, Topic, topic
 from agent.protocol import server_frames
 from agent.provider.decoder import Chunk, Delta, Finish, Reasoning, Source, Usage
 from agent.store import db, turn_queue
@@ -50,7 +50,7 @@ class Run:
 
     def __init__(self, claimed: Claimed, seq: int) -> None:
         self.claimed = claimed
-        self.group: Group = group(claimed.session_id)
+        self.topic: Topic = topic(claimed.session_id)
         self.answer = Answer(
             claimed.turn_id, claimed.attempt, claimed.ref, broker.PROCESS, seq, whole=True
         )
@@ -80,7 +80,7 @@ class Run:
                     if text.strip():
                         self._stop_reasoning()
                     self.answer.text += text
-                    publish.grown(self.group, self.answer)
+                    publish.grown(self.topic, self.answer)
                 case Source():
                     self.sources.append(chunk)
                 case Usage():
@@ -95,7 +95,7 @@ class Run:
             return
         if text := text[: MAX_REASONING_CHARS - len(self.answer.reasoning)]:
             self.answer.reasoning += text
-            publish.grown(self.group, self.answer)
+            publish.grown(self.topic, self.answer)
 
     def _stop_reasoning(self) -> None:
         if self._reasons_since is not None and self.reasoning_ms is None:
@@ -147,8 +147,8 @@ async def run_turn(claimed: Claimed, seq: int, model: Model) -> bool:
         whether other turns of the session wait.
     """
     run = Run(claimed, seq)
-    stop = cancellation.stoppable(claimed.turn_id)
-    run.group.begin(run.answer)
+    stop = cancellation.cancellation_of(claimed.turn_id)
+    run.topic.begin(run.answer)
     status = server_frames.thinking(claimed.turn_id, claimed.attempt, claimed.ref)
     publish.publish(Change(claimed.session_id, seq, statuses=[status]))
     try:
@@ -157,7 +157,7 @@ async def run_turn(claimed: Claimed, seq: int, model: Model) -> bool:
         return await _finish(claimed, outcome) if outcome else False
     finally:
         stop.cancel()
-        run.group.forget(run.answer)
+        run.topic.forget(run.answer)
 
 
 async def _outcome(run: Run, model: Model, stop: asyncio.Future[str]) -> Outcome | None:
@@ -170,7 +170,9 @@ async def _outcome(run: Run, model: Model, stop: asyncio.Future[str]) -> Outcome
         reading.cancel()
     error = await _error(run, reading)
     if stop.done() and not stop.cancelled() and reading.cancelled():
-        return None if stop.result() == cancellation.LOST else run.outcome(stopped=stop.result())
+        return (
+            None if stop.result() == cancellation.LEASE_LOST else run.outcome(stopped=stop.result())
+        )
     return run.outcome(error=error)
 
 

@@ -44,7 +44,7 @@ class Worker:
         self._conf = conf
         self._lease = Lease(broker.PROCESS, conf.lease_seconds)
         self.model: Model = _model(conf)
-        self._held: dict[UUID, tuple[int, float]] = {}  # turn to attempt and end of its lease
+        self._leased: dict[UUID, tuple[int, float]] = {}  # turn to attempt and end of its lease
         self._tasks: set[asyncio.Task[None]] = set()
         self._reserved = 0
         self._wanted: OrderedDict[str, deque[UUID]] = OrderedDict()  # caller to sessions
@@ -83,23 +83,23 @@ class Worker:
 
     def _doubt(self, session_id: UUID, caller: str) -> None:
         self._doubtful.add(session_id)
-        self.want(session_id, caller)
+        self.request_turn(session_id, caller)
 
     def start(self, claimed: Claimed, seq: int, caller: str) -> None:
         """Run a claimed turn; `seq` is its session's newest message at that time."""
-        if claimed.turn_id in self._held:
-            if self._held[claimed.turn_id][0] >= claimed.attempt:
+        if claimed.turn_id in self._leased:
+            if self._leased[claimed.turn_id][0] >= claimed.attempt:
                 return  # it was looked for, and found, before this was said
-            cancellation.stop_here(claimed.turn_id, cancellation.LOST)
+            cancellation.cancel_local(claimed.turn_id, cancellation.LEASE_LOST)
         if claimed.attempt > 1:
             metrics.takeovers.inc()
         until = time.monotonic() + self._lease.seconds
-        self._held[claimed.turn_id] = (claimed.attempt, until)
+        self._leased[claimed.turn_id] = (claimed.attempt, until)
         task = asyncio.create_task(self._run(claimed, seq, caller))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def want(self, session_id: UUID, caller: str) -> None:
+    def request_turn(self, session_id: UUID, caller: str) -> None:
         """Remember that a turn of this session waits for this process."""
         waiting = self._wanted.setdefault(caller, deque())
         if session_id not in waiting:
@@ -107,7 +107,7 @@ class Worker:
         self._room.set()
 
     def _free(self) -> int:
-        return self._conf.max_concurrent_turns - len(self._held) - self._reserved
+        return self._conf.max_concurrent_turns - len(self._leased) - self._reserved
 
     @property
     def is_ready(self) -> bool:
@@ -119,15 +119,15 @@ class Worker:
     async def _run(self, claimed: Claimed, seq: int, caller: str) -> None:
         try:
             if await run_turn(claimed, seq, self.model):
-                self.want(claimed.session_id, caller)
+                self.request_turn(claimed.session_id, caller)
         except Exception:
             log.exception("turn broke off", turn=str(claimed.turn_id))
         finally:
-            if self._held.get(claimed.turn_id, (0, 0))[0] == claimed.attempt:
-                del self._held[claimed.turn_id]
+            if self._leased.get(claimed.turn_id, (0, 0))[0] == claimed.attempt:
+                del self._leased[claimed.turn_id]
             self._room.set()
 
-    async def fill(self) -> None:
+    async def claim_wanted(self) -> None:
         """Claim wanted turns while there is room, one caller after the other."""
         await self._room.wait()
         self._room.clear()
@@ -145,7 +145,7 @@ class Worker:
                 turn_queue.claim,
                 session_id,
                 self._lease,
-                held={turn_id: attempt for turn_id, (attempt, _) in self._held.items()},
+                leased={turn_id: attempt for turn_id, (attempt, _) in self._leased.items()},
                 doubtful=session_id in self._doubtful,
                 skip_locked=skip_locked,
             )
@@ -174,39 +174,44 @@ class Worker:
         """Keep the leases; stop what was asked to stop elsewhere, or is not ours any more."""
         await asyncio.sleep(self._lease.seconds / 5)
         asked_at = time.monotonic()
-        held = {turn_id: attempt for turn_id, (attempt, _) in self._held.items()}
-        if not held:
+        leased = {turn_id: attempt for turn_id, (attempt, _) in self._leased.items()}
+        if not leased:
             return
         try:
             async with asyncio.timeout(self._lease.seconds / 3):
-                kept = await db.transact_apart(turn_queue.renew, self._lease, held)
+                kept = await db.transact_apart(turn_queue.renew, self._lease, leased)
         except (TimeoutError, *db.DATABASE_ERRORS) as error:
             log.warning("leases were not renewed", error=type(error).__name__)
             self._stop_overdue()
             return
-        for turn_id, attempt in held.items():
-            if turn_id not in self._held or self._held[turn_id][0] != attempt:
+        for turn_id, attempt in leased.items():
+            if turn_id not in self._leased or self._leased[turn_id][0] != attempt:
                 continue  # ended meanwhile
             if turn_id not in kept:
-                cancellation.stop_here(turn_id, cancellation.LOST)
+                cancellation.cancel_local(turn_id, cancellation.LEASE_LOST)
             elif reason := kept[turn_id]:
-                cancellation.stop_here(turn_id, reason)
+                cancellation.cancel_local(turn_id, reason)
             if turn_id in kept:
-                self._held[turn_id] = (attempt, asked_at + self._lease.seconds)
+                self._leased[turn_id] = (attempt, asked_at + self._lease.seconds)
 
     def _stop_overdue(self) -> None:
         """Stop what another process may have taken, the database being out of reach."""
         now = time.monotonic()
-        for turn_id, (_, until) in list(self._held.items()):
+        for turn_id, (_, until) in list(self._leased.items()):
             if now > until:
-                cancellation.stop_here(turn_id, cancellation.LOST)
+                cancellation.cancel_local(turn_id, cancellation.LEASE_LOST)
 
     # life
 
     def begin(self) -> None:
         """Start the loops."""
         mine = broker.current()
-        loops = [self.fill, self.poll, self.renew, *maintenance.steps(self._conf, self._watch)]
+        loops = [
+            self.claim_wanted,
+            self.poll,
+            self.renew,
+            *maintenance.steps(self._conf, self._watch),
+        ]
         if mine.shared:
             loops += [mine.run, mine.receive, mine.keep_joined]
         self._loops = [asyncio.create_task(maintenance.forever(step)) for step in loops]
@@ -237,8 +242,8 @@ class Worker:
                 await db.transact_apart(turn_queue.hand_back, broker.PROCESS)
         except (TimeoutError, *db.DATABASE_ERRORS) as error:  # their leases end by themselves
             log.warning("turns were not handed back", error=type(error).__name__)
-        for turn_id in list(self._held):
-            cancellation.stop_here(turn_id, cancellation.LOST)
+        for turn_id in list(self._leased):
+            cancellation.cancel_local(turn_id, cancellation.LEASE_LOST)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_END_SECONDS)
 

@@ -84,9 +84,9 @@ def tell(file: Path) -> None:
     """Write what the running event loop holds."""
     gc.collect()
     names = Counter(task.get_coro().__qualname__ for task in asyncio.all_tasks())  # type: ignore[union-attr]
-    from agent.live.hub import groups
+    from agent.live.hub import topics
 
-    told = {"tasks": sum(names.values()), "names": names, "groups": len(groups)}
+    told = {"tasks": sum(names.values()), "names": names, "groups": len(topics)}
     unfinished = file.with_suffix(".part")
     unfinished.write_text(json.dumps(told))
     unfinished.rename(file)

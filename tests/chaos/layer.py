@@ -25,8 +25,8 @@ class FaultyLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
     async def send(self, channel: str, message: dict[str, Any]) -> None:
         self._carry(self._get_layer().send, channel, message)
 
-    async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        self._carry(self._get_layer().group_send, group, message)
+    async def group_send(self, topic: str, message: dict[str, Any]) -> None:
+        self._carry(self._get_layer().group_send, topic, message)
 
     def _carry(self, send: Callable[..., Awaitable[None]], *arguments: Any) -> None:
         if random.random() < _DROPPED:
