@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 
-# An exact version, so that a build does not change by itself. A registry of yours may want the digest
-# too: docker buildx imagetools inspect.
+# An exact version, so that builds are reproducible. To pin the digest as well, look it up with
+# docker buildx imagetools inspect.
 ARG PYTHON=python:3.13.14-slim-bookworm
 
 FROM ${PYTHON} AS build
@@ -15,7 +15,7 @@ WORKDIR /app
 COPY manage.py ./
 COPY agentsite agentsite
 COPY agent agent
-# A key for this step alone; collectstatic signs nothing.
+# A key for this step only; collectstatic signs nothing.
 RUN SECRET_KEY=only-while-building-only-while-building-only-while-building \
     /venv/bin/python manage.py collectstatic --noinput --verbosity 0 \
     && /venv/bin/python -m compileall -q agent agentsite

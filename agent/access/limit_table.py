@@ -1,7 +1,7 @@
 """Every limit on callers and addresses: what, who, how many, how long, counted where. Pure.
 
 There are two kinds of count: a rate is so many within a window, a place is so many at once.
-Counting and refusing is the work of `limits`; what each limit is for is in docs/design.md.
+Counting and refusing is the work of `limits`; docs/decisions/0022-limits.md has the reasons.
 """
 
 from __future__ import annotations
