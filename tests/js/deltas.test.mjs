@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { assemble, nothingOf } from "../../agent/static/agent/client/deltas.js";
+import { assemble, nothingOf } from "../../agent/static/agent/client/transcript/deltas.js";
 
 const held = { attempt: 1, index: 2, content: "abc" };
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Reading } from "../../agent/static/agent/client/reading.js";
-import { Transcript } from "../../agent/static/agent/client/transcript.js";
+import { Transcript } from "../../agent/static/agent/client/transcript/transcript.js";
 import { note, query, response, status, welcome } from "./fakes.mjs";
 
 function transcriptOf(...frames) {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { afterClose } from "../../agent/static/agent/client/reconnect.js";
+import { afterClose } from "../../agent/static/agent/client/connection/reconnect.js";
 
 const highest = { tries: 0, random: () => 1 };
 

@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { completions, messageOf, parseCommand } from "../../agent/static/agent/page/slash.js";
+import {
+  completions,
+  messageOf,
+  parseCommand,
+} from "../../agent/static/agent/page/composer/slash.js";
 
 test("a slash and a word is a command, with what stands behind it", () => {
   assert.deepEqual(parseCommand("/clear"), { name: "clear", args: "" });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Transcript } from "../../agent/static/agent/client/transcript.js";
+import { Transcript } from "../../agent/static/agent/client/transcript/transcript.js";
 import { delta, note, query, reasoning, response, status, welcome } from "./fakes.mjs";
 
 function transcriptOf(...frames) {

@@ -4,21 +4,21 @@
 // in the outbox until the server has acknowledged it, and is sent again with the same id after
 // every reconnect. The rules are in docs/protocol.md, and how to use this in docs/client.md.
 
-import { Cancelling } from "./cancelling.js";
-import { Commands } from "./commands.js";
-import { Connection, SYSTEM_CLOCK } from "./connection.js";
+import { Connection, SYSTEM_CLOCK } from "./connection/connection.js";
+import { Identity } from "./connection/identity.js";
 import { Events } from "./events.js";
-import { Healing } from "./healing.js";
-import { History } from "./history.js";
-import { Identity } from "./identity.js";
-import { Outbox } from "./outbox.js";
-import { excessOf, Sending } from "./sending.js";
+import { Cancelling } from "./outbox/cancellation.js";
+import { Outbox } from "./outbox/outbox.js";
+import { excessOf, Sending } from "./outbox/sending.js";
+import { Healing } from "./requests/gaps.js";
+import { History } from "./requests/history.js";
+import { Commands } from "./requests/requests.js";
 import { memoryStore, ownStore } from "./storage.js";
-import { Transcript } from "./transcript.js";
+import { Transcript } from "./transcript/transcript.js";
 
 export const VERSION = "1.0.0";
 
-/** @typedef {import("./entries.js").Frame} Frame */
+/** @typedef {import("./transcript/entries.js").Frame} Frame */
 /** @typedef {import("./options.js").Options} Options */
 /** @typedef {import("./options.js").ClientEvents} ClientEvents */
 
@@ -113,7 +113,7 @@ export class AgentClient extends Events {
    * Asks the agent, now or as soon as there is a connection.
    *
    * @param {string} content
-   * @param {import("./outbox.js").Unsent["options"]} [options]
+   * @param {import("./outbox/outbox.js").Unsent["options"]} [options]
    * @returns {string} the client id of the query, its `ref` in frames and turns
    * @throws {RangeError} nothing in it, or more than the server takes
    */

@@ -1,8 +1,8 @@
 // @ts-check
 // What an AgentClient is made with and what it tells. Types only.
 
-/** @typedef {import("./entries.js").Frame} Frame */
-/** @typedef {import("./entries.js").Turn} Turn */
+/** @typedef {import("./transcript/entries.js").Frame} Frame */
+/** @typedef {import("./transcript/entries.js").Turn} Turn */
 /** @typedef {import("./storage.js").Store} Store */
 
 /**
@@ -18,7 +18,7 @@
  * @property {Store} [local] where unsent queries outlive the page
  * @property {Store} [tab] where they are before the session has a name
  * @property {typeof WebSocket} [WebSocket]
- * @property {import("./connection.js").Clock} [clock]
+ * @property {import("./connection/connection.js").Clock} [clock]
  * @property {() => number} [random]
  */
 

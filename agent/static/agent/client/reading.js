@@ -5,10 +5,10 @@
 //
 // Notifications belong to no branch: they are always shown.
 
-/** @typedef {import("./entries.js").Turn} Turn */
-/** @typedef {import("./entries.js").Note} Note */
-/** @typedef {import("./entries.js").Entry} Entry */
-/** @typedef {import("./transcript.js").Transcript} Transcript */
+/** @typedef {import("./transcript/entries.js").Turn} Turn */
+/** @typedef {import("./transcript/entries.js").Note} Note */
+/** @typedef {import("./transcript/entries.js").Entry} Entry */
+/** @typedef {import("./transcript/transcript.js").Transcript} Transcript */
 
 /** @typedef {{index: number, count: number}} Version one of several, from 0 */
 

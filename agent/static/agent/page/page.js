@@ -8,15 +8,15 @@
 
 import { Sessions } from "../client/sessions.js";
 import { browserStore, ownStore } from "../client/storage.js";
-import { Conversation } from "./conversation.js";
-import { setText } from "./dom.js";
-import { followEnd } from "./follow.js";
-import { showHelp } from "./help.js";
-import { Notifier } from "./notifier.js";
-import { parts } from "./parts.js";
-import { SessionsView } from "./sessions-view.js";
-import { sidebar } from "./sidebar.js";
-import { switchTheme } from "./theme.js";
+import { showHelp } from "./composer/help.js";
+import { Conversation } from "./conversation/conversation.js";
+import { followEnd } from "./conversation/follow.js";
+import { parts } from "./elements.js";
+import { SessionsView } from "./sessions/sessions-view.js";
+import { Notifier } from "./shell/notifier.js";
+import { sidebar } from "./shell/sidebar.js";
+import { switchTheme } from "./shell/theme.js";
+import { setText } from "./ui/dom.js";
 
 const LONGEST_TITLE = 60;
 /** After which a new session is in the list. */

@@ -1,0 +1,72 @@
+// @ts-check
+// What was typed and not sent: the draft of a session outlives the tab; the one of a new chat
+// belongs to the tab until the session has a name. It is kept when the typing pauses, and at the
+// latest when the page is left: storing a long text at each key would be felt.
+
+/** @typedef {import("../../client/storage.js").Store} Store */
+
+const PAUSE_MS = 300;
+
+export class Drafts {
+  #local;
+  #tab;
+  /** @type {string | null} */
+  #session;
+  /** What is not kept yet. @type {string | null} */
+  #text = null;
+  /** @type {any} */
+  #timer = null;
+  #abort = new AbortController();
+
+  /** @param {Store} local @param {Store} tab @param {string | null} session null: a new chat */
+  constructor(local, tab, session) {
+    this.#local = local;
+    this.#tab = tab;
+    this.#session = session;
+    const { signal } = this.#abort;
+    window.addEventListener("pagehide", () => this.#keep(), { signal });
+    document.addEventListener("visibilitychange", () => this.#keep(), { signal });
+  }
+
+  /** Keeps what there is, and listens no more. */
+  release() {
+    this.#keep();
+    this.#abort.abort();
+  }
+
+  load() {
+    return this.#text ?? this.#store.get(this.#key) ?? "";
+  }
+
+  /** @param {string} text */
+  save(text) {
+    this.#text = text;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#keep(), PAUSE_MS);
+  }
+
+  /** It is of this session from now on. @param {string | null} session null: of a new chat */
+  moveTo(session) {
+    if (session === this.#session) return;
+    const text = this.load();
+    this.#store.remove(this.#key);
+    this.#session = session;
+    this.#text = text;
+    this.#keep();
+  }
+
+  #keep() {
+    clearTimeout(this.#timer);
+    if (this.#text) this.#store.set(this.#key, this.#text);
+    else if (this.#text === "") this.#store.remove(this.#key);
+    this.#text = null;
+  }
+
+  get #store() {
+    return this.#session ? this.#local : this.#tab;
+  }
+
+  get #key() {
+    return `agent.draft.${this.#session ?? "new"}`;
+  }
+}
