@@ -1,4 +1,4 @@
-// Stop, and asking what waits again, on connections that break in the middle of it.
+// Stop, and sending a waiting question now, on connections that break in the middle of it.
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
@@ -14,20 +14,20 @@ const CANCELLED = { finish_reason: "cancelled" };
 
 let clock;
 let local;
-let withdrawn;
+let returned;
 
 beforeEach(() => {
   FakeSocket.all = [];
   clock = new FakeClock();
   local = memoryStore();
-  withdrawn = [];
+  returned = [];
 });
 
-/** A page that is open at the session. */
+/** A page that shows the session. */
 function open() {
   const wiring = { local, clock, random: () => 1, WebSocket: FakeSocket };
   const client = new AgentClient({ url: "ws://example.org/", session: SESSION, ...wiring });
-  client.on("withdrawn", (texts) => withdrawn.push(...texts));
+  client.on("returned", (texts) => returned.push(...texts));
   client.connect();
   return client;
 }
@@ -56,7 +56,7 @@ async function answerMissing(socket) {
   await settled();
 }
 
-/** Two went into a socket that was dying, and then somebody pressed Stop. */
+/** Two queries went into a dying socket, and then somebody pressed Stop. */
 function stopUnconfirmed() {
   const client = open();
   ready(...RUNNING);
@@ -65,20 +65,20 @@ function stopUnconfirmed() {
   return { client, ids };
 }
 
-test("what was stopped before it was confirmed is not sent again and comes back", async () => {
+test("an unacknowledged query that was stopped is not sent again, and its text is returned", async () => {
   const { client, ids } = stopUnconfirmed();
   const socket = await reconnect(response(2, "t1", "r1"));
   assert.deepEqual(socket.queries(), []);
   const asked = ids.map((ref) => ({ ref }));
   assert.deepEqual(cancels(socket), [{ all: true }, ...asked]);
-  assert.deepEqual(withdrawn, []);
+  assert.deepEqual(returned, []);
   await answerMissing(socket);
-  assert.deepEqual(withdrawn, ["one", "two"]);
+  assert.deepEqual(returned, ["one", "two"]);
   assert.deepEqual([client.outbox.entries, local.keys("")], [[], []]);
   assert.deepEqual((await reconnect()).queries(), []);
 });
 
-test("a stop of what is not confirmed outlives the page", async () => {
+test("the stop of an unacknowledged query survives a reload", async () => {
   stopUnconfirmed();
   FakeSocket.last.drop();
   open();
@@ -86,31 +86,31 @@ test("a stop of what is not confirmed outlives the page", async () => {
   assert.deepEqual(socket.queries(), []);
   assert.equal(cancels(socket).length, 2);
   await answerMissing(socket);
-  assert.deepEqual(withdrawn, ["one", "two"]);
+  assert.deepEqual(returned, ["one", "two"]);
 });
 
-test("what had arrived when it was stopped is cancelled, and comes back unless it was answered", async () => {
+test("a stopped query that had arrived is cancelled, and its text is returned unless it was answered", async () => {
   const { client, ids } = stopUnconfirmed();
   const arrived = [query(2, "t2", ids[0], "one"), query(3, "t3", ids[1], "two")];
   const socket = await reconnect(...arrived, response(4, "t2", ids[0], "an answer"));
   assert.deepEqual(socket.queries(), []);
   assert.ok(cancels(socket).some(({ turn }) => turn === "t3"));
   socket.receive(response(5, "t3", ids[1], "", CANCELLED));
-  assert.deepEqual(withdrawn, ["two"]);
+  assert.deepEqual(returned, ["two"]);
   assert.deepEqual(client.outbox.entries, []);
 });
 
-test("what a dying socket delivers after it was given back is cancelled too", async () => {
+test("a query that a dying socket delivers after its text was returned is cancelled too", async () => {
   const { ids } = stopUnconfirmed();
   const socket = await reconnect(response(2, "t1", "r1"));
   await answerMissing(socket);
   socket.receive(query(3, "t3", ids[0], "one"));
   assert.deepEqual(cancels(socket).at(-1), { turn: "t3" });
   socket.receive(response(4, "t3", ids[0], "", CANCELLED));
-  assert.deepEqual(withdrawn, ["one", "two"]);
+  assert.deepEqual(returned, ["one", "two"]);
 });
 
-test("what was refused when it was stopped comes back and is no problem to tell of", async () => {
+test("the text of a refused query that was stopped is returned without a problem event", async () => {
   const { client, ids } = stopUnconfirmed();
   const problems = [];
   client.on("problem", (problem) => problems.push(problem));
@@ -118,11 +118,11 @@ test("what was refused when it was stopped comes back and is no problem to tell 
   for (const ref of ids)
     socket.receive({ type: "error", code: "queue_full", ref, content: "Full." });
   await answerMissing(socket);
-  assert.deepEqual(withdrawn, ["one", "two"]);
+  assert.deepEqual(returned, ["one", "two"]);
   assert.deepEqual(problems, []);
 });
 
-test("a stop whose cancel was lost asks again on the next connection", async () => {
+test("a stop whose cancel command was lost is repeated on the next connection", async () => {
   const { ids } = stopUnconfirmed();
   (await reconnect(response(2, "t1", "r1"))).drop();
   await settled();
@@ -134,7 +134,7 @@ test("a stop whose cancel was lost asks again on the next connection", async () 
   );
 });
 
-/** Somebody wants what waits now, while there is no connection. */
+/** Somebody presses Send now on a waiting question while there is no connection. */
 function sendNowOffline() {
   const client = open();
   ready(...RUNNING, ...WAITING);
@@ -146,7 +146,7 @@ function sendNowOffline() {
 
 const BACK = [{ turn: "t2", ref: "r2", state: "queued", position: 1 }];
 
-test("what is sent now without a connection is asked once, in the place of what waits", () => {
+test("a question sent now without a connection is asked once, in place of the waiting turn", () => {
   const client = sendNowOffline();
   const [{ id }] = client.outbox.entries;
   FakeSocket.all = [];
@@ -165,7 +165,7 @@ for (const [name, frames] of [
   ["runs", [...RUNNING, ...WAITING, status("thinking", "t2", { attempt: 1 })]],
   ["was answered", [...RUNNING, ...WAITING, response(3, "t2", "r2", "an answer")]],
 ]) {
-  test(`what is sent now without a connection is not asked again if it ${name} meanwhile`, () => {
+  test(`a question sent now without a connection is not asked again if it ${name} meanwhile`, () => {
     sendNowOffline();
     const client = open();
     const socket = ready(...frames);
@@ -175,7 +175,7 @@ for (const [name, frames] of [
   });
 }
 
-test("what is sent now is asked though only the cancel before it arrived", async () => {
+test("a question sent now is asked even if only the cancel command before it arrived", async () => {
   const client = sendNowOffline();
   clock.advance(500);
   const [{ id }] = client.outbox.entries;
@@ -188,11 +188,11 @@ test("what is sent now is asked though only the cancel before it arrived", async
   );
 });
 
-test("stop takes back once what was to be sent now", () => {
+test("stop returns the text of a question to be sent now once", () => {
   const client = sendNowOffline();
   client.stop();
   clock.advance(500);
   const socket = ready(response(3, "t2", "r2", "", CANCELLED));
-  assert.deepEqual(withdrawn, ["second"]);
+  assert.deepEqual(returned, ["second"]);
   assert.deepEqual(socket.queries(), []);
 });

@@ -1,9 +1,9 @@
 // @ts-check
-// The parts of the page that the template has, by name.
+// The elements of the page that the template has, by name.
 
 import { find } from "./ui/dom.js";
 
-export const parts = {
+export const elements = {
   scroller: find("#conversation", HTMLElement),
   column: find("#column", HTMLElement),
   list: find("#messages", HTMLElement),
@@ -21,7 +21,7 @@ export const parts = {
   title: find("#title", HTMLElement),
   model: find("#model", HTMLElement),
   demo: find("#demo", HTMLElement),
-  /** Only for who is signed in. @type {HTMLFormElement | null} */
+  /** Only for a signed-in user. @type {HTMLFormElement | null} */
   signOut: document.querySelector("form#sign-out"),
   newChat: find("#new-chat", HTMLButtonElement),
   theme: find("#theme", HTMLButtonElement),
@@ -35,4 +35,4 @@ export const parts = {
   hint: find("#sessions-hint", HTMLElement),
 };
 
-/** @typedef {typeof parts} Parts */
+/** @typedef {typeof elements} PageElements */

@@ -1,30 +1,27 @@
 // @ts-check
-// One WebSocket after another to the same session: opens them, watches that they live, and opens
-// the next one when and if it should. Knows frames only as far as that needs; the conversation is
-// `client.js`'s.
+// One WebSocket after another to the same session: opens a socket, notices when it is lost, and
+// opens the next one if and when the close code allows it. Reads only the frames that are about
+// the connection itself; the conversation belongs to `client.js`.
 
+import { SYSTEM_CLOCK } from "./clock.js";
+import { ClosingHints } from "./closing-hints.js";
+import { Liveness } from "./liveness.js";
 import { afterClose } from "./reconnect.js";
 
 /** @typedef {import("../transcript/entries.js").Frame} Frame */
+/** @typedef {import("./clock.js").Clock} Clock */
 /** @typedef {import("./reconnect.js").PassingReason} PassingReason */
 /** @typedef {import("./reconnect.js").FinalReason} FinalReason */
 
 /**
  * @typedef {object} ConnectionState
  * @property {"idle" | "connecting" | "replaying" | "ready" | "waiting" | "stopped"} phase
- *   `replaying`: welcome is here, `ready` is not; `waiting`: for the next attempt;
- *   `stopped`: until somebody calls `open`
+ *   `replaying`: the welcome has arrived, `ready` has not; `waiting`: for the next attempt;
+ *   `stopped`: until `open` is called
  * @property {PassingReason | FinalReason | "offline" | null} reason why it is not ready
- * @property {string} words what the server said about it
- * @property {number | null} lostAt since when it is not ready, ms since the epoch
- * @property {number | null} retryAt of the next attempt, ms since the epoch
- */
-
-/**
- * @typedef {object} Clock
- * @property {() => number} now ms since the epoch
- * @property {(callback: () => void, ms: number) => any} setTimeout
- * @property {(timer: any) => void} clearTimeout
+ * @property {string} message what the server said about it
+ * @property {number | null} lostAt when it stopped being ready, ms since the epoch
+ * @property {number | null} retryAt time of the next attempt, ms since the epoch
  */
 
 /**
@@ -38,46 +35,35 @@ import { afterClose } from "./reconnect.js";
  * @property {() => number} [random]
  */
 
-const HANDSHAKE_MS = 15_000;
-const PROBE_MS = 5_000;
-/** A page that slept gets this long to read what came meanwhile. */
-const GRACE_MS = 1_000;
-/** A connection that was ready for this long makes the backoff start anew. */
+/** A connection that was ready for this long resets the backoff. */
 const STABLE_MS = 5_000;
-const LOST = 1006;
+const DEFAULT_HEARTBEAT_SECONDS = 25;
+const NORMAL_CLOSURE = 1000;
+const ABNORMAL_CLOSURE = 1006;
 
-/** @type {Clock} */
-export const SYSTEM_CLOCK = {
-  now: () => Date.now(),
-  setTimeout: (callback, ms) => setTimeout(callback, ms),
-  clearTimeout: (timer) => clearTimeout(timer),
-};
+/** @type {ConnectionState} */
+const IDLE = { phase: "idle", reason: null, message: "", lostAt: null, retryAt: null };
 
 export class Connection {
-  /** @type {ConnectionState} */
-  state = { phase: "idle", reason: null, words: "", lostAt: null, retryAt: null };
+  state = IDLE;
   #wiring;
   #clock;
+  #liveness;
   /** @type {WebSocket | null} */
   #socket = null;
-  /** The one timer: of the next attempt, the handshake, the heartbeat or a probe. @type {any} */
+  /** Of the next attempt. @type {any} */
   #timer = null;
   #online = true;
+  /** Attempts since the connection was last stable. */
   #tries = 0;
-  #heardAt = 0;
   #readyAt = 0;
-  /** Seconds between two signs of life of the server. */
-  #heartbeat = 0;
-  // what the server said before it closed
-  #draining = false;
-  /** @type {number | null} */
-  #retryAfter = null;
-  #words = "";
+  #hints = new ClosingHints();
 
   /** @param {Wiring} wiring */
   constructor(wiring) {
     this.#wiring = wiring;
     this.#clock = wiring.clock ?? SYSTEM_CLOCK;
+    this.#liveness = new Liveness(this.#clock, () => this.#closed(ABNORMAL_CLOSURE, ""));
   }
 
   get ready() {
@@ -91,29 +77,32 @@ export class Connection {
     this.#connect();
   }
 
-  /** Closes for good, until `open`. */
+  /** Closes until `open` is called. */
   close() {
-    this.#discard(1000);
-    this.#become({ phase: "idle", reason: null, words: "", lostAt: null, retryAt: null });
+    this.#discard();
+    this.#become(IDLE);
   }
 
   /** Closes until `open`, for a reason that no close code has. @param {FinalReason} reason */
   stop(reason) {
-    this.#discard(1000);
+    this.#discard();
     const lostAt = this.#clock.now();
-    this.#become({ phase: "stopped", reason, words: "", lostAt, retryAt: null }, LOST);
+    this.#become(
+      { phase: "stopped", reason, message: "", lostAt, retryAt: null },
+      ABNORMAL_CLOSURE,
+    );
   }
 
   /** Gives up the present socket and resumes on a new one. */
-  restart() {
-    if (this.#socket) this.#lost(LOST, "");
+  reconnect() {
+    if (this.#socket) this.#closed(ABNORMAL_CLOSURE, "");
   }
 
   /**
-   * Sends a frame, if it can now.
+   * Sends a frame, if there is an open connection.
    *
    * @param {Frame} frame
-   * @returns {boolean} false: there is no open connection
+   * @returns {boolean} false: there is none
    */
   send(frame) {
     if (this.#socket?.readyState !== 1) return false;
@@ -121,12 +110,12 @@ export class Connection {
     return true;
   }
 
-  /** The page woke up or was shown: do not wait for a timer that slept too. */
+  /** The page woke up or was shown: a timer that slept too must not delay the next attempt. */
   wake() {
     if (this.state.phase === "waiting") {
-      // a server that asked for time gets it
+      // but a server that asked for time gets it
       if (this.state.reason === "lost" || this.state.reason === "offline") this.open();
-    } else if (this.#socket && this.#clock.now() - this.#heardAt > this.#heartbeat * 1000) {
+    } else if (this.#socket && this.#liveness.isOverdue) {
       this.#probe();
     }
   }
@@ -141,106 +130,66 @@ export class Connection {
 
   #connect() {
     this.#stopTimer();
-    this.#draining = false;
-    this.#retryAfter = null;
-    this.#words = "";
+    this.#hints = new ClosingHints();
     const { WebSocket: Socket = globalThis.WebSocket, url, protocols } = this.#wiring;
     const socket = new Socket(url(), protocols());
     this.#socket = socket;
     socket.onmessage = ({ data }) => this.#receive(data);
-    socket.onclose = ({ code, reason }) => this.#lost(code, reason);
-    this.#heardAt = this.#clock.now();
-    this.#heartbeat = HANDSHAKE_MS / 1000;
-    this.#startTimer(HANDSHAKE_MS, () => this.#lost(LOST, ""));
+    socket.onclose = ({ code, reason }) => this.#closed(code, reason);
+    this.#liveness.begin();
     this.#become({ ...this.state, phase: "connecting", retryAt: null });
   }
 
   /** @param {unknown} data */
   #receive(data) {
-    this.#heardAt = this.#clock.now();
+    this.#liveness.heard();
     const frame = parsed(data);
     if (!frame) return;
     if (frame.type === "ping") this.send({ type: "pong" });
-    this.#heed(frame);
+    this.#hints.note(frame);
+    if (frame.type === "notification" && frame.event === "connected") this.#welcomed(frame);
     this.#wiring.onFrame(frame);
     if (frame.type === "status" && frame.status === "ready") this.#becomeReady();
   }
 
-  /** Takes from a frame what it says about the connection. @param {Frame} frame */
-  #heed(frame) {
-    const event = frame.type === "notification" ? frame.event : null;
-    const refusal = frame.type === "error" && !frame.seq;
-    // words for the close that may follow
-    this.#words = refusal || event === "closed" ? (frame.content ?? "") : "";
-    if (refusal) this.#retryAfter = frame.retry_after ?? this.#retryAfter;
-    if (event === "connected") this.#welcome(frame);
-    if (event === "draining") {
-      this.#draining = true;
-      this.#retryAfter = frame.retry_after ?? null;
-    }
-  }
-
-  /** @param {Frame} frame */
-  #welcome(frame) {
-    this.#heartbeat = frame.heartbeat || 25;
-    this.#watch();
+  /** @param {Frame} welcome */
+  #welcomed(welcome) {
+    this.#liveness.watch(welcome.heartbeat || DEFAULT_HEARTBEAT_SECONDS);
     this.#become({ ...this.state, phase: "replaying" });
   }
 
   #becomeReady() {
     if (this.ready || !this.#socket) return;
     this.#readyAt = this.#clock.now();
-    this.#become({ phase: "ready", reason: null, words: "", lostAt: null, retryAt: null });
-  }
-
-  /** Waits until nothing was heard for twice the heartbeat. */
-  #watch() {
-    const due = this.#heardAt + this.#heartbeat * 2000 - this.#clock.now();
-    this.#startTimer(Math.max(due, 0), () => {
-      const silence = this.#clock.now() - this.#heardAt;
-      if (silence < this.#heartbeat * 2000) this.#watch();
-      else this.#dropUnlessHeard(GRACE_MS);
-    });
+    this.#become({ ...IDLE, phase: "ready" });
   }
 
   #probe() {
     this.send({ type: "ping" });
-    this.#dropUnlessHeard(PROBE_MS);
-  }
-
-  /** @param {number} ms */
-  #dropUnlessHeard(ms) {
-    const heardAt = this.#heardAt;
-    this.#startTimer(ms, () => {
-      if (this.#heardAt === heardAt) this.#lost(LOST, "");
-      else this.#watch();
-    });
+    this.#liveness.probed();
   }
 
   /**
    * @param {number} code
    * @param {string} reason
    */
-  #lost(code, reason) {
+  #closed(code, reason) {
     const wasStable = this.ready && this.#clock.now() - this.#readyAt >= STABLE_MS;
-    this.#discard(1000);
+    this.#discard();
     if (wasStable) this.#tries = 0;
-    const next = afterClose(code, {
-      tries: this.#tries,
-      draining: this.#draining,
-      retryAfter: this.#retryAfter,
-      random: this.#wiring.random,
-    });
-    const words = this.#words || reason;
+    const { draining, retryAfter } = this.#hints;
+    const { random } = this.#wiring;
+    const next = afterClose(code, { tries: this.#tries, draining, retryAfter, random });
+    const message = this.#hints.message || reason;
     const lostAt = this.state.lostAt ?? this.#clock.now();
     if (!next.again) {
-      this.#become({ phase: "stopped", reason: next.reason, words, lostAt, retryAt: null }, code);
+      this.#become({ phase: "stopped", reason: next.reason, message, lostAt, retryAt: null }, code);
       return;
     }
     this.#tries += 1;
     const retryAt = this.#clock.now() + next.delayMs;
-    this.#startTimer(next.delayMs, () => this.#connect());
-    this.#become({ phase: "waiting", reason: next.reason, words, lostAt, retryAt }, code);
+    this.#timer = this.#clock.setTimeout(() => this.#connect(), next.delayMs);
+    this.#become({ phase: "waiting", reason: next.reason, message, lostAt, retryAt }, code);
     if (!this.#online) this.#waitForNetwork();
   }
 
@@ -249,14 +198,20 @@ export class Connection {
     this.#become({ ...this.state, phase: "waiting", reason: "offline", retryAt: null });
   }
 
-  /** Lets go of the socket without waiting for the other side's goodbye. @param {number} code */
-  #discard(code) {
+  /** Lets go of the socket without waiting for the closing handshake. */
+  #discard() {
     this.#stopTimer();
+    this.#liveness.stop();
     const socket = this.#socket;
     this.#socket = null;
     if (!socket) return;
     socket.onmessage = socket.onclose = null;
-    if (socket.readyState < 2) socket.close(code);
+    if (socket.readyState < 2) socket.close(NORMAL_CLOSURE);
+  }
+
+  #stopTimer() {
+    this.#clock.clearTimeout(this.#timer);
+    this.#timer = null;
   }
 
   /**
@@ -267,17 +222,6 @@ export class Connection {
     this.state = state;
     this.#wiring.onState(code);
   }
-
-  /** @param {number} ms @param {() => void} callback */
-  #startTimer(ms, callback) {
-    this.#stopTimer();
-    this.#timer = this.#clock.setTimeout(callback, ms);
-  }
-
-  #stopTimer() {
-    this.#clock.clearTimeout(this.#timer);
-    this.#timer = null;
-  }
 }
 
 /** @param {unknown} data @returns {Frame | null} */
@@ -286,6 +230,6 @@ function parsed(data) {
     const frame = JSON.parse(String(data));
     return typeof frame?.type === "string" ? frame : null;
   } catch {
-    return null; // not ours to repair; the seq shows whether something is missing
+    return null; // a missing `seq` shows later whether the frame mattered
   }
 }

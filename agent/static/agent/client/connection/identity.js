@@ -1,20 +1,21 @@
 // @ts-check
-// Which session a client is in and how it may come back to it: the session's id, the token, and
-// whether there is anything to come back to. And whether it is still the same caller who does.
+// The session that a client is in and its right to come back to it: the session's id, the token,
+// and whether the server has stored anything of the session. Notices when the caller changes.
 
 /** @typedef {import("../transcript/entries.js").Frame} Frame */
 
 export class Identity {
   /** @type {string | null} */
   session;
-  /** The session's name came from outside, so it is worth telling that it is gone. */
-  named;
-  /** The session has, or may get, a row. */
-  kept = false;
-  #ownToken;
+  /** The program named the session itself, so it has to learn if that session does not exist. */
+  isChosen;
+  /** The session has a row in the server's database, or may get one. */
+  isKept = false;
+  /** The token that the program gave. */
+  #givenToken;
   /** @type {string | null} */
   #token;
-  /** Who it was so far; empty: not known. */
+  /** The caller of all connections so far; empty: unknown. */
   #caller;
   #callerIsNew;
 
@@ -23,8 +24,8 @@ export class Identity {
     this.#caller = caller;
     this.#callerIsNew = callerIsNew;
     this.session = session;
-    this.named = session !== null;
-    this.#ownToken = this.#token = token;
+    this.isChosen = session !== null;
+    this.#givenToken = this.#token = token;
   }
 
   get protocols() {
@@ -32,11 +33,11 @@ export class Identity {
   }
 
   /**
-   * Where to connect.
+   * The address to connect to.
    *
    * @param {string} base
-   * @param {number} lastSeq the newest durable frame that is held
-   * @param {number} tail how many to ask for while none is held; 0: all
+   * @param {number} lastSeq number of the newest durable frame that the client has
+   * @param {number} tail how many frames to ask for while the client has none; 0: all
    */
   url(base, lastSeq, tail) {
     if (!this.session) return base;
@@ -47,33 +48,39 @@ export class Identity {
   }
 
   /**
-   * Whether somebody signed in or out since: the cookie is another's. A token is one caller's.
+   * Whether the caller changed: somebody signed in or out, so the cookie is another's. A token
+   * always belongs to the same caller.
    *
    * @param {Frame} welcome
    */
-  isOther({ caller, resume_token }) {
+  isOtherCaller({ caller, resume_token }) {
     if (this.#token) return false;
     if (caller) {
       this.#caller ||= caller;
       return caller !== this.#caller;
     }
-    const isNobody = Boolean(resume_token); // an old server names nobody at all
-    return isNobody && this.#caller !== "" && !this.#callerIsNew;
+    const isAnonymous = Boolean(resume_token); // an old server names no caller at all
+    return isAnonymous && this.#caller !== "" && !this.#callerIsNew;
   }
 
-  /** @param {Frame} welcome @returns {boolean} it is another session than before */
-  welcomed(welcome) {
+  /**
+   * Takes session and token from a welcome.
+   *
+   * @param {Frame} welcome
+   * @returns {boolean} it is another session than before
+   */
+  enter(welcome) {
     const isOther = this.session !== welcome.session;
-    if (isOther) this.kept = false;
+    if (isOther) this.isKept = false;
     this.session = welcome.session;
     this.#token ??= welcome.resume_token ?? null;
     return isOther;
   }
 
-  /** Lets go of the session. */
+  /** Forgets the session; the next connection opens a new one. */
   startOver() {
     this.session = null;
-    this.named = this.kept = false;
-    this.#token = this.#ownToken;
+    this.isChosen = this.isKept = false;
+    this.#token = this.#givenToken;
   }
 }

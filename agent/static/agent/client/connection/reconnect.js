@@ -1,6 +1,6 @@
 // @ts-check
-// When to connect again after a close, and why not. Pure: a function of the close code, of the
-// tries so far and of what the server asked for. Opens no socket, sets no timer.
+// Whether and when to connect again after a close. Pure: a function of the close code, of the
+// attempts so far and of the delay that the server asked for. Opens no socket, sets no timer.
 
 /** @typedef {"lost" | "restarting" | "limited"} PassingReason */
 /** @typedef {"closed" | "broken" | "signed_out" | "forbidden" | "gone" | "changed"} FinalReason */
@@ -12,7 +12,7 @@ const LONGEST_DELAY_MS = 30_000;
 const LIMITED_DELAY_SECONDS = 10;
 
 /**
- * Close codes after which a client stays away until a person decides.
+ * Close codes after which the client does not reconnect until a person asks for it.
  *
  * @type {Record<number, FinalReason>}
  */
@@ -25,7 +25,7 @@ const FINAL = {
 };
 
 /**
- * What to do after a close.
+ * The next step after a close.
  *
  * @param {number} code close code
  * @param {object} circumstances
@@ -58,7 +58,7 @@ export function afterClose(
 }
 
 /**
- * Exponential backoff; the half of each delay is random, so that clients do not come in step.
+ * Exponential backoff; the half of each delay is random, so that clients do not reconnect in step.
  *
  * @param {number} tries
  * @param {() => number} random

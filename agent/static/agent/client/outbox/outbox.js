@@ -1,32 +1,32 @@
 // @ts-check
-// Queries that the server has not acknowledged yet, in memory and in storage, so that they outlive
-// a lost connection and a reload. The server never runs one client id twice, so whatever is in
-// here may be sent again. Sends nothing itself.
+// Queries that the server has not acknowledged yet, in memory and in storage, so that they survive
+// a lost connection and a reload. The server never runs the same client id twice, so every query in
+// the outbox may be sent again. Sends nothing itself.
 //
 // Each query has a storage key of its own (`agent.outbox.<session>.<id>`), because two tabs of a
-// session share the storage and must not overwrite each other's. Before the session has a name
-// the keys (`agent.outbox.new.<id>`) are in the tab's storage, which no other tab reads.
+// session share the storage and must not overwrite each other's queries. Before the session has an
+// id, the keys (`agent.outbox.new.<id>`) are in the tab's storage, which no other tab reads.
 
 /** @typedef {import("../storage.js").Store} Store */
 
 /**
- * @typedef {object} Unsent
+ * @typedef {object} Unsent a query in the outbox; stored as JSON
  * @property {string} id client id of the query
  * @property {string} content
  * @property {string} timestamp ISO 8601
  * @property {{priority?: string, on_busy?: string, replaces?: string}} options
- * @property {{code: string, content: string} | null} refusal why the server did not take it
- * @property {boolean} [stopped] it went out and was stopped: it is not sent again, and the server is
- *   asked whether it arrived
- * @property {string} [instead] the waiting turn in whose place it is asked
+ * @property {{code: string, content: string} | null} refusal why the server did not accept it
+ * @property {boolean} [stopped] it was sent and then stopped: it is not sent again, and the server
+ *   is asked whether it arrived
+ * @property {string} [instead] the waiting turn that this query replaces
  */
 
 export class Outbox {
   /** @type {Unsent[]} */
   entries = [];
-  /** Ids that went out on the present connection. @type {Set<string>} */
+  /** Ids that were sent on the present connection. @type {Set<string>} */
   sent = new Set();
-  /** Ids that went out at any time: the server may have them. @type {Set<string>} */
+  /** Ids that were sent at any time: the server may have them. @type {Set<string>} */
   #everSent = new Set();
   #local;
   #tab;
@@ -36,7 +36,7 @@ export class Outbox {
   /**
    * @param {Store} local survives the tab
    * @param {Store} tab belongs to the tab
-   * @param {string | null} session null: not named yet
+   * @param {string | null} session null: the session has no id yet
    */
   constructor(local, tab, session) {
     this.#local = local;
@@ -45,12 +45,12 @@ export class Outbox {
     this.#load();
   }
 
-  /** The queries to send: those that the server has not refused and nobody stopped. */
+  /** The queries to send: neither refused by the server nor stopped. */
   get pending() {
     return this.entries.filter((entry) => !entry.refusal && !entry.stopped);
   }
 
-  /** The queries that were stopped, of which nobody knows yet whether they arrived. */
+  /** The stopped queries that may or may not have arrived. */
   get stopped() {
     return this.entries.filter((entry) => entry.stopped);
   }
@@ -60,9 +60,7 @@ export class Outbox {
     return this.entries.find((entry) => entry.id === id);
   }
 
-  /**
-   * @param {Unsent} entry
-   */
+  /** @param {Unsent} entry */
   add(entry) {
     this.entries.push(entry);
     this.#save(entry);
@@ -70,7 +68,7 @@ export class Outbox {
 
   /**
    * @param {string} id
-   * @returns {Unsent | undefined} what was there
+   * @returns {Unsent | undefined} the removed query
    */
   remove(id) {
     const entry = this.get(id);
@@ -87,13 +85,13 @@ export class Outbox {
     this.#everSent.add(id);
   }
 
-  /** The server cannot have seen this one. @param {string} id */
+  /** The server cannot have seen this query. @param {string} id */
   neverSent(id) {
     return !this.#everSent.has(id);
   }
 
-  /** It is not to be sent again, also by the next page. @param {string} id */
-  stop(id) {
+  /** The query must not be sent again, even after a reload. @param {string} id */
+  markStopped(id) {
     const entry = this.get(id);
     if (!entry) return;
     entry.stopped = true;
@@ -101,12 +99,12 @@ export class Outbox {
   }
 
   /**
-   * The server refused it; it stays until somebody sends it again or takes it back.
+   * The server refused a query; it stays until it is sent again or withdrawn.
    *
    * @param {string} id
-   * @param {{code: string, content: string} | null} refusal null: to be sent again
+   * @param {{code: string, content: string} | null} refusal null: send it again
    */
-  refuse(id, refusal) {
+  setRefusal(id, refusal) {
     const entry = this.get(id);
     if (!entry) return;
     entry.refusal = refusal;
@@ -115,9 +113,9 @@ export class Outbox {
   }
 
   /**
-   * Keeps what is here under another session's name.
+   * Stores the queries under another session.
    *
-   * @param {string | null} session
+   * @param {string | null} session null: the next new one
    */
   moveTo(session) {
     if (session === this.#session) return;
@@ -145,7 +143,7 @@ export class Outbox {
       const entry = parsed(this.#store.get(key));
       if (entry) {
         this.entries.push(entry);
-        this.#everSent.add(entry.id); // perhaps: the page that knew is gone
+        this.#everSent.add(entry.id); // perhaps: only the page before this one knew
       }
     }
     this.entries.sort((a, b) => Date.parse(a.timestamp) - Date.parse(b.timestamp));
@@ -154,7 +152,7 @@ export class Outbox {
 
 /**
  * @param {string | null} text
- * @returns {Unsent | null} null for what another program left there
+ * @returns {Unsent | null} null: another program stored something else there
  */
 function parsed(text) {
   try {

@@ -1,40 +1,41 @@
 // @ts-check
-// Asks the server for what is missing when a frame came too early, once at a time.
+// Recovers from a gap: when a frame arrives before an earlier one, asks the server for the missing
+// frames with `resume`, one request at a time.
 
 /** @typedef {import("../transcript/entries.js").Frame} Frame */
 /** @typedef {import("../transcript/transcript.js").Transcript} Transcript */
 
-/** A hole in deltas is asked for this often at most: the response will have it anyway. */
+/** Least time between two requests for missing deltas: the response will bring the text anyway. */
 const DELTAS_EVERY_MS = 1_000;
 
-export class Healing {
+export class GapRecovery {
   #transcript;
   #resume;
-  #restart;
-  #underWay = false;
-  /** When, and at which `lastSeq`, it was last tried. */
+  #reconnect;
+  #inProgress = false;
+  /** Time of the last request, and the `lastSeq` at that time. */
   #at = -Infinity;
   #seq = -1;
 
   /**
    * @param {Transcript} transcript
-   * @param {(lastSeq: number) => Promise<Frame | null>} resume sends the command, gives its reply
-   * @param {() => void} restart opens another connection
+   * @param {(lastSeq: number) => Promise<Frame | null>} resume sends the command, returns its reply
+   * @param {() => void} reconnect opens another connection
    */
-  constructor(transcript, resume, restart) {
+  constructor(transcript, resume, reconnect) {
     this.#transcript = transcript;
     this.#resume = resume;
-    this.#restart = restart;
+    this.#reconnect = reconnect;
   }
 
-  /** The replay is over, or the connection is. */
+  /** The replay has ended, or the connection has. */
   done() {
-    this.#underWay = false;
+    this.#inProgress = false;
   }
 
-  /** @param {Frame} early the frame that came before something that is missing */
-  async ask(early) {
-    if (this.#underWay) return;
+  /** @param {Frame} early a frame that arrived before an earlier one */
+  async recover(early) {
+    if (this.#inProgress) return;
     const { lastSeq } = this.#transcript;
     if (early.seq && this.#seq === lastSeq) {
       this.#transcript.skipTo(early.seq - 1); // the server does not have it either
@@ -42,10 +43,10 @@ export class Healing {
       return;
     }
     if (!early.seq && Date.now() - this.#at < DELTAS_EVERY_MS) return;
-    this.#underWay = true;
+    this.#inProgress = true;
     this.#at = Date.now();
     if (early.seq) this.#seq = lastSeq;
     const reply = await this.#resume(lastSeq);
-    if (reply?.type === "error") this.#restart();
+    if (reply?.type === "error") this.#reconnect();
   }
 }

@@ -1,28 +1,29 @@
 // @ts-check
-// Loads what came before the first frame that is held, one page at a time.
+// Loads the history of a session: the frames before the first one that the client has, one page at
+// a time.
 
 /** @typedef {import("../transcript/entries.js").Frame} Frame */
 /** @typedef {import("../transcript/transcript.js").Transcript} Transcript */
 
-const LIMIT = 100;
+const PAGE_FRAMES = 100;
 
 export class History {
   #transcript;
-  #command;
+  #request;
   /** @type {Promise<boolean> | null} */
   #loading = null;
 
   /**
    * @param {Transcript} transcript
-   * @param {(args: Record<string, unknown>) => Promise<Frame | null>} command sends `history`, gives
-   *   its reply
+   * @param {(args: Record<string, unknown>) => Promise<Frame | null>} request sends the command
+   *   `history`, returns its reply
    */
-  constructor(transcript, command) {
+  constructor(transcript, request) {
     this.#transcript = transcript;
-    this.#command = command;
+    this.#request = request;
   }
 
-  /** @returns {Promise<boolean>} false: there is nothing, or it could not be had now */
+  /** @returns {Promise<boolean>} false: there is no earlier frame, or the request failed */
   load() {
     this.#loading ??= this.#load().finally(() => {
       this.#loading = null;
@@ -33,8 +34,8 @@ export class History {
   async #load() {
     const before = this.#transcript.firstSeq;
     if (before <= 1) return false;
-    const page = await this.#command({ before, limit: LIMIT });
-    // the transcript may have been forgotten meanwhile
+    const page = await this.#request({ before, limit: PAGE_FRAMES });
+    // the transcript may have been cleared meanwhile
     if (page?.type !== "history" || this.#transcript.firstSeq !== before) return false;
     this.#transcript.prepend(page.frames);
     return page.frames.length > 0;

@@ -1,10 +1,12 @@
 // @ts-check
-// Commands and feedback under way: each gets one reply with its id as `ref`, or none when the
-// connection goes.
+// Requests in progress: each command and each feedback frame gets one reply that names its id as
+// `ref`, or no reply when the connection is lost first.
+
+import { newId } from "../ids.js";
 
 /** @typedef {import("../transcript/entries.js").Frame} Frame */
 
-export class Commands {
+export class Requests {
   #send;
   /** @type {Map<string, (reply: Frame | null) => void>} */
   #open = new Map();
@@ -15,19 +17,12 @@ export class Commands {
   }
 
   /**
-   * @param {string} name
-   * @param {Record<string, unknown>} args
-   * @returns {Promise<Frame | null>} null: the connection was lost before the reply came
+   * Sends a frame that gets a reply.
+   *
+   * @param {Frame} frame without an id
+   * @returns {Promise<Frame | null>} null: the connection was lost before the reply arrived
    */
-  run(name, args) {
-    return this.request({ type: "command", content: name, args });
-  }
-
-  /**
-   * @param {Frame} frame that gets a reply; its id is chosen here
-   * @returns {Promise<Frame | null>} null: the connection was lost before the reply came
-   */
-  request(frame) {
+  send(frame) {
     const id = newId();
     return new Promise((resolve) => {
       if (!this.#send({ ...frame, id })) resolve(null);
@@ -35,18 +30,8 @@ export class Commands {
     });
   }
 
-  /**
-   * @param {string} target message id of an answer
-   * @param {"up" | "down" | null} rating
-   * @param {string} comment
-   */
-  judge(target, rating, comment) {
-    const frame = { type: "human_feedback", target, rating };
-    return this.request(comment ? { ...frame, content: comment } : frame);
-  }
-
-  /** @param {Frame} frame @returns {boolean} it was the reply to one */
-  settle(frame) {
+  /** @param {Frame} frame @returns {boolean} the frame was the reply to a request */
+  resolve(frame) {
     const isReply =
       frame.type === "history" ||
       frame.type === "feedback" ||
@@ -59,18 +44,9 @@ export class Commands {
     return true;
   }
 
-  /** The connection is gone, and with it the replies. */
-  lost() {
+  /** The connection was lost: no reply will arrive. */
+  disconnected() {
     for (const resolve of this.#open.values()) resolve(null);
     this.#open.clear();
   }
-}
-
-/** A random client id. It needs to be unique, not secret. */
-export function newId() {
-  const bytes = new Uint8Array(16);
-  // crypto.randomUUID needs HTTPS, and Node 18 has no global crypto
-  if (globalThis.crypto) globalThis.crypto.getRandomValues(bytes);
-  else for (let i = 0; i < bytes.length; i += 1) bytes[i] = Math.random() * 256;
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,40 +1,40 @@
 // @ts-check
 // The text of a running answer, put together from deltas and snapshots. Pure.
-// Rules: "Deltas" in docs/protocol.md. The `response` frame is the truth; this is the preview.
+// Rules: "Deltas" in docs/protocol.md. This text is a preview; the `response` frame is the truth.
 
 /**
- * @typedef {object} Held what a client holds of a running answer
+ * @typedef {object} StreamedText the text that has arrived so far
  * @property {number} attempt
- * @property {number} index the last piece that is in `content`; -1: none
+ * @property {number} index of the last piece in `content`; -1: none
  * @property {string} content
  */
 
-/** @typedef {{held: Held, hole: boolean}} Assembled */
+/** @typedef {{text: StreamedText, gap: boolean}} Assembled */
 
 /**
  * @param {number} attempt
- * @returns {Held}
+ * @returns {StreamedText}
  */
-export function nothingOf(attempt) {
+export function emptyText(attempt) {
   return { attempt, index: -1, content: "" };
 }
 
 /**
- * What is held after a delta frame.
+ * The text after a delta frame.
  *
- * @param {Held} held
+ * @param {StreamedText} text
  * @param {{attempt: number, first?: number | null, index: number, content: string,
  *   snapshot?: boolean | null}} frame
- * @returns {Assembled} the same `held` when the frame adds nothing; `hole`: pieces between are
+ * @returns {Assembled} the same `text` when the frame adds nothing; `gap`: pieces in between are
  *   missing, so send the command `resume`
  */
-export function assemble(held, frame) {
-  if (frame.attempt < held.attempt) return { held, hole: false };
-  const base = frame.attempt > held.attempt ? nothingOf(frame.attempt) : held;
-  if (frame.index <= base.index) return { held: base, hole: false };
+export function assemble(text, frame) {
+  if (frame.attempt < text.attempt) return { text, gap: false };
+  const base = frame.attempt > text.attempt ? emptyText(frame.attempt) : text;
+  if (frame.index <= base.index) return { text: base, gap: false };
   const { attempt, index, content } = frame;
-  if (frame.snapshot) return { held: { attempt, index, content }, hole: false };
-  // a frame that overlaps what is held cannot be cut, so it counts as a hole too
-  if ((frame.first ?? index) !== base.index + 1) return { held: base, hole: true };
-  return { held: { attempt, index, content: base.content + content }, hole: false };
+  if (frame.snapshot) return { text: { attempt, index, content }, gap: false };
+  // a frame that overlaps the text cannot be cut, so it counts as a gap too
+  if ((frame.first ?? index) !== base.index + 1) return { text: base, gap: true };
+  return { text: { attempt, index, content: base.content + content }, gap: false };
 }

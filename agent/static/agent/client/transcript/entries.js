@@ -1,18 +1,18 @@
 // @ts-check
-// What a conversation is made of, as plain data, and how frames become it. Pure.
+// The entries of a conversation as plain data, and how frames become entries. Pure.
 
-import { nothingOf } from "./deltas.js";
+import { emptyText } from "./deltas.js";
 
-/** @typedef {import("./deltas.js").Held} Held */
+/** @typedef {import("./deltas.js").StreamedText} StreamedText */
 /** @typedef {{type: string, [field: string]: any}} Frame a frame of docs/protocol.md */
 
 /**
  * @typedef {object} Question
- * @property {string | null} id message id; null until its `query` frame is here
+ * @property {string | null} id message id; null until its `query` frame has arrived
  * @property {number | null} seq of its `query` frame
  * @property {string} content
  * @property {string} timestamp
- * @property {string | null} replaces message id of the query that this one edits
+ * @property {string | null} replaces message id of the query that this one replaces, as an edit
  */
 
 /**
@@ -25,10 +25,10 @@ import { nothingOf } from "./deltas.js";
  */
 
 /**
- * @typedef {object} Reasoning what the model did before it answered; null for unknown
+ * @typedef {object} Reasoning of the model before its answer; null for unknown
  * @property {number | null} ms from its first reasoning to its first text, or to the end
  * @property {number | null} tokens
- * @property {string} content the reasoning itself; empty where the server does not show it
+ * @property {string} content text of the reasoning; empty where the server does not show it
  */
 
 /** @typedef {{url: string, title: string}} Source a page that an answer is based on */
@@ -37,12 +37,12 @@ import { nothingOf } from "./deltas.js";
  * @typedef {object} Answer
  * @property {string | null} id message id
  * @property {string} content
- * @property {boolean} isEmpty the model gave no text: `content` is what the server says of that
+ * @property {boolean} isEmpty the model gave no text: `content` is the server's message about that
  * @property {string} timestamp
  * @property {string} finishReason `stop`, `length`, `content_filter`, `cancelled`, `interrupted`
  * @property {string | null} model
  * @property {Usage | null} usage
- * @property {Reasoning | null} reasoning null: the model did not reason, or nobody is to know
+ * @property {Reasoning | null} reasoning null: the model did not reason, or the server keeps it secret
  * @property {Source[]} sources
  * @property {string} author `agent` or `staff`
  * @property {"up" | "down" | null} rating
@@ -53,9 +53,9 @@ import { nothingOf } from "./deltas.js";
  * @typedef {object} Failure
  * @property {string | null} id message id
  * @property {string} code
- * @property {string} content words for a person
+ * @property {string} content message for a person
  * @property {boolean} retryable
- * @property {string} partial the text so far
+ * @property {string} partial the text up to the failure
  * @property {string} timestamp
  * @property {string | null} model
  * @property {Usage | null} usage
@@ -65,15 +65,15 @@ import { nothingOf } from "./deltas.js";
 /**
  * @typedef {object} Turn
  * @property {"turn"} kind
- * @property {string} key does not change; no other entry has it
+ * @property {string} key unique and constant
  * @property {number} version grows with every change
  * @property {string} id
  * @property {string | null} ref client id of the query
- * @property {Question | null} question null while unknown, and in a retry
+ * @property {Question | null} question null while it is unknown, and in a retry
  * @property {"waiting" | "running" | "ended"} state
  * @property {number | null} position 1: next
- * @property {Held} held the running answer so far
- * @property {Held} heldReasoning the model's reasoning for it so far
+ * @property {StreamedText} streamed the running answer so far
+ * @property {StreamedText} streamedReasoning the model's reasoning for it so far
  * @property {Answer | null} answer
  * @property {Failure | null} failure
  */
@@ -110,19 +110,19 @@ export function newTurn(key, id, ref) {
     question: null,
     state: "waiting",
     position: null,
-    ...begun(0),
+    ...emptyStreams(0),
     answer: null,
     failure: null,
   };
 }
 
 /**
- * What a turn holds when an attempt begins.
+ * The streamed texts of a turn at the beginning of an attempt.
  *
  * @param {number} attempt
  */
-export function begun(attempt) {
-  return { held: nothingOf(attempt), heldReasoning: nothingOf(attempt) };
+export function emptyStreams(attempt) {
+  return { streamed: emptyText(attempt), streamedReasoning: emptyText(attempt) };
 }
 
 /** @param {Frame} frame a `query` @returns {Question} */
@@ -153,8 +153,15 @@ export function answerOf(frame) {
 export function failureOf(frame) {
   const { id = null, code, content, retryable, partial, timestamp, model, usage } = frame;
   return {
-    ...{ id, code, content, timestamp, retryable: Boolean(retryable), partial: partial ?? "" },
-    ...{ model: model ?? null, usage: usage ?? null, reasoning: reasoningOf(frame) },
+    id,
+    code,
+    content,
+    timestamp,
+    retryable: Boolean(retryable),
+    partial: partial ?? "",
+    model: model ?? null,
+    usage: usage ?? null,
+    reasoning: reasoningOf(frame),
   };
 }
 

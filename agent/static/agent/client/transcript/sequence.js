@@ -1,26 +1,26 @@
 // @ts-check
 // The order of a transcript's entries. Pure; knows no frames.
 //
-// Turns stand in the order in which they started, notifications where they came; then the queries
-// that wait, the next one first. A notification that came while a turn ran stands behind that turn,
-// live and in a replay alike.
+// Turns stand in the order in which they started, notifications where they arrived; behind them the
+// queries that wait, the next one first. A notification that arrived while a turn ran stands behind
+// that turn, live and in a replay alike.
 
 /** @typedef {import("./entries.js").Turn} Turn */
 /** @typedef {import("./entries.js").Entry} Entry */
 
 export class Sequence {
-  /** Grows when an entry comes, moves or gets a question; not with the text of an answer. */
+  /** Grows when an entry is added, moves or gets a question; not with the text of an answer. */
   shape = 0;
   /** Turns that started or ended, and notifications. @type {Entry[]} */
-  #settled = [];
-  /** What stands behind the next turn that starts. @type {Entry[]} */
+  #ordered = [];
+  /** Entries that will stand behind the next turn that starts. @type {Entry[]} */
   #floating = [];
   /** Turns that have not started. @type {Set<Turn>} */
   #waiting = new Set();
 
-  /** Everything, in the order of reading. @returns {Entry[]} */
+  /** All entries, in the order of reading. @returns {Entry[]} */
   entries() {
-    return [...this.#settled, ...this.#floating, ...this.waiting()];
+    return [...this.#ordered, ...this.#floating, ...this.waiting()];
   }
 
   /** The turns that wait and whose query is known, the next one first. @returns {Turn[]} */
@@ -36,52 +36,52 @@ export class Sequence {
   }
 
   clear() {
-    this.#settled = [];
+    this.#ordered = [];
     this.#floating = [];
     this.#waiting.clear();
     this.shape += 1;
   }
 
-  /** Something moved or got a question. */
+  /** An entry moved or got a question. */
   moved() {
     this.shape += 1;
   }
 
-  /** @param {Turn} turn that is new */
-  add(turn) {
+  /** @param {Turn} turn a new one, which waits */
+  addWaiting(turn) {
     this.#waiting.add(turn);
     this.shape += 1;
   }
 
-  /** A turn started, or ended without our having seen it run. @param {Turn} turn */
-  settle(turn) {
+  /** A turn started, or ended without having been seen to run. @param {Turn} turn */
+  start(turn) {
     this.#waiting.delete(turn);
-    this.#settled.push(turn, ...this.#floating);
+    this.#ordered.push(turn, ...this.#floating);
     this.#floating = [];
     this.shape += 1;
   }
 
   /** A turn ended that never ran. @param {Turn} turn @param {boolean} anyRuns */
-  drop(turn, anyRuns) {
+  endWaiting(turn, anyRuns) {
     this.#waiting.delete(turn);
-    this.place(turn, anyRuns);
+    this.append(turn, anyRuns);
   }
 
   /**
-   * Puts an entry behind what was asked before it.
+   * Puts an entry behind everything that was asked before it.
    *
    * @param {Entry} entry
    * @param {boolean} anyRuns
    */
-  place(entry, anyRuns) {
+  append(entry, anyRuns) {
     const turnIsComing = !anyRuns && this.waiting().length > 0;
-    (turnIsComing ? this.#floating : this.#settled).push(entry);
+    (turnIsComing ? this.#floating : this.#ordered).push(entry);
     this.shape += 1;
   }
 
-  /** @param {Entry[]} older entries, which come before all of these */
-  prepend(older) {
-    this.#settled = [...older, ...this.#settled];
+  /** @param {Entry[]} earlier entries, which stand before all others */
+  prepend(earlier) {
+    this.#ordered = [...earlier, ...this.#ordered];
     this.shape += 1;
   }
 }

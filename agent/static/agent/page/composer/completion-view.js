@@ -17,8 +17,8 @@ export class CompletionView {
   /**
    * @param {HTMLElement} list a listbox
    * @param {HTMLTextAreaElement} text where commands are typed
-   * @param {(text: string, isWhole: boolean) => void} complete puts a command there; a whole one is
-   *   to be run
+   * @param {(text: string, isWhole: boolean) => void} complete inserts a command; a whole one runs
+   *   at once
    */
   constructor(list, text, complete) {
     this.#list = list;
@@ -35,12 +35,12 @@ export class CompletionView {
     this.#active = 0;
     this.#list.hidden = found.length === 0;
     this.#list.replaceChildren(
-      ...found.map(({ name, usage, words }, i) => this.#option(name, usage, words, i)),
+      ...found.map(({ name, usage, description }, i) => this.#option(name, usage, description, i)),
     );
     this.#mark();
   }
 
-  /** @param {KeyboardEvent} event @returns {boolean} it was for this list */
+  /** @param {KeyboardEvent} event @returns {boolean} the key was for this list */
   key(event) {
     if (this.#list.hidden) return false;
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -57,15 +57,15 @@ export class CompletionView {
   /**
    * @param {string} name
    * @param {string} usage
-   * @param {string} words
+   * @param {string} description
    * @param {number} index
    */
-  #option(name, usage, words, index) {
+  #option(name, usage, description, index) {
     const option = make(
       "li",
       { role: "option", id: `command-${name}` },
       make("span", { class: "usage" }, usage),
-      make("span", { class: "words" }, words),
+      make("span", { class: "words" }, description),
     );
     option.addEventListener("pointerdown", (event) => event.preventDefault()); // keep the focus
     option.addEventListener("click", () => {

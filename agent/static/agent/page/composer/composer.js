@@ -1,28 +1,27 @@
 // @ts-check
-// The form at the bottom: typing, sending, stopping, editing an earlier message, and the draft that
-// is kept. What is sent and what stopping means is decided by who made it.
+// The form at the bottom: typing, sending, stopping, editing an earlier message, and the draft. The
+// conversation decides what sending and stopping do.
 
-import { lengthWords } from "../i18n/format.js";
-import { find, setText } from "../ui/dom.js";
+import { find } from "../ui/dom.js";
+import { CharacterCount } from "./character-count.js";
 import { CompletionView } from "./completion-view.js";
+import { EditMode } from "./edit-mode.js";
 
 /**
- * @typedef {object} ComposerDeeds
- * @property {(content: string) => boolean} send false: it was not taken, and stays
+ * @typedef {object} ComposerActions
+ * @property {(content: string) => boolean} send false: it was refused, and the text stays
  * @property {() => void} stop
  * @property {(content: string) => number} excess characters beyond the server's limit
- * @property {() => number | undefined} limit that limit
+ * @property {() => number | undefined} limit of the server
  */
 
 /**
  * @typedef {object} ComposerState
  * @property {boolean} busy there is something to stop
  * @property {boolean} locked nothing can be typed
- * @property {boolean} held nothing can be sent for a while
+ * @property {boolean} paused nothing can be sent for a while
  */
 
-/** From this share of the limit on, the characters that are left are shown. */
-const COUNT_FROM = 0.9;
 /** A text of this length has more lines than are shown. */
 const LONG_CHARS = 10_000;
 
@@ -32,43 +31,42 @@ export class Composer {
   #send;
   #stop;
   #count;
-  #deeds;
+  #actions;
   #drafts;
   #completion;
-  #editBar = find("#editing", HTMLElement);
-  /** What was typed before an earlier message was edited, and who gets the edit. */
-  #editing = /** @type {{before: string, send: (content: string) => void} | null} */ (null);
+  #editMode;
   /** @type {ComposerState} */
-  #state = { busy: false, locked: false, held: false };
+  #state = { busy: false, locked: false, paused: false };
   #abort = new AbortController();
 
   /**
    * @param {HTMLFormElement} form
-   * @param {ComposerDeeds} deeds
+   * @param {ComposerActions} actions
    * @param {{load: () => string, save: (text: string) => void}} drafts
    */
-  constructor(form, deeds, drafts) {
+  constructor(form, actions, drafts) {
     this.#form = form;
-    this.#deeds = deeds;
+    this.#actions = actions;
     this.#drafts = drafts;
     this.#text = /** @type {HTMLTextAreaElement} */ (form.elements.namedItem("content"));
     this.#send = /** @type {HTMLButtonElement} */ (form.elements.namedItem("send"));
     this.#stop = /** @type {HTMLButtonElement} */ (form.elements.namedItem("stop"));
-    this.#count = /** @type {HTMLOutputElement} */ (form.elements.namedItem("count"));
+    const count = /** @type {HTMLOutputElement} */ (form.elements.namedItem("count"));
+    this.#count = new CharacterCount(count, this.#text);
     this.#completion = new CompletionView(
       find("#commands", HTMLElement),
       this.#text,
       (text, isWhole) => this.#completed(text, isWhole),
     );
+    this.#editMode = new EditMode(() => this.#endEditing(), this.#abort.signal);
     this.#text.value = drafts.load();
     this.#listen();
     this.refresh();
   }
 
-  /** Lets go of the form, for the next conversation. */
-  release() {
-    this.#editing = null;
-    this.#editBar.hidden = true;
+  /** Removes its listeners, so that the next conversation can use the form. */
+  dispose() {
+    this.#editMode.end();
     this.#abort.abort();
   }
 
@@ -78,54 +76,52 @@ export class Composer {
 
   /** @param {ComposerState} state */
   setState(state) {
-    const { busy, locked, held } = this.#state;
-    if (busy === state.busy && locked === state.locked && held === state.held) return;
+    const { busy, locked, paused } = this.#state;
+    if (busy === state.busy && locked === state.locked && paused === state.paused) return;
     this.#state = state;
     this.refresh();
   }
 
   /**
-   * Puts texts back that were not answered, before what is typed already.
+   * Inserts texts that were returned or withdrawn, before the text that is typed already.
    *
    * @param {string[]} texts
    */
-  putBack(texts) {
-    if (this.#editing) this.#editing.before = joined([...texts, this.#editing.before]);
+  insert(texts) {
+    if (this.#editMode.isActive) this.#editMode.draft = joined([...texts, this.#editMode.draft]);
     else this.#fill(joined([...texts, this.#text.value]));
   }
 
   /**
-   * Lets an earlier message be edited here; what is typed comes back afterwards.
+   * Opens an earlier message for editing. The text that is typed already returns afterwards.
    *
-   * @param {string} content of it
-   * @param {(content: string) => void} send the edit
+   * @param {string} content of the message
+   * @param {(content: string) => void} send gets the edited text
    */
   edit(content, send) {
-    this.#editing = { before: this.#editing?.before ?? this.#text.value, send };
-    this.#editBar.hidden = false;
+    this.#editMode.begin(this.#text.value, send);
     this.#fill(content);
   }
 
-  /** Shows again what depends on the text and on the state. */
+  /** Updates everything that depends on the text and on the state. */
   refresh() {
     const content = this.#text.value;
-    const excess = this.#deeds.excess(content);
-    this.#text.disabled = this.#state.locked;
-    this.#send.disabled = this.#state.locked || this.#state.held || !content.trim() || excess > 0;
-    this.#stop.hidden = !this.#state.busy;
-    this.#showCount(content, excess);
-    this.#fit();
+    const excess = this.#actions.excess(content);
+    const { busy, locked, paused } = this.#state;
+    this.#text.disabled = locked;
+    this.#send.disabled = locked || paused || !content.trim() || excess > 0;
+    this.#stop.hidden = !busy;
+    this.#count.show(this.#actions.limit(), excess);
+    this.#fitHeight();
   }
 
   #listen() {
     const { signal } = this.#abort;
-    const cancel = find("#cancel-editing", HTMLButtonElement);
     this.#form.addEventListener("submit", (event) => this.#submit(event), { signal });
-    this.#stop.addEventListener("click", () => this.#stopped(), { signal });
-    cancel.addEventListener("click", () => this.#endEditing(), { signal });
+    this.#stop.addEventListener("click", () => this.#pressStop(), { signal });
     this.#text.addEventListener("input", () => this.#typed(), { signal });
     this.#text.addEventListener("keydown", (event) => this.#key(event), { signal });
-    window.addEventListener("resize", () => this.#fit(), { signal });
+    window.addEventListener("resize", () => this.#fitHeight(), { signal });
     document.addEventListener("keydown", (event) => this.#escape(event), { signal });
   }
 
@@ -134,26 +130,23 @@ export class Composer {
     event.preventDefault();
     if (this.#send.disabled) return;
     const content = this.#text.value;
-    if (this.#editing) {
-      const { send } = this.#editing;
-      this.#endEditing();
-      send(content);
+    if (this.#editMode.isActive) {
+      this.#endEditing()?.send(content);
       return;
     }
     this.#fill("");
-    if (!this.#deeds.send(content)) this.#fill(content);
+    if (!this.#actions.send(content)) this.#fill(content);
   }
 
   #endEditing() {
-    const before = this.#editing?.before ?? "";
-    this.#editing = null;
-    this.#editBar.hidden = true;
-    this.#fill(before);
+    const edit = this.#editMode.end();
+    this.#fill(edit?.draft ?? "");
+    return edit;
   }
 
-  #stopped() {
-    this.#deeds.stop();
-    this.focus(); // the button goes away
+  #pressStop() {
+    this.#actions.stop();
+    this.focus(); // the button disappears
   }
 
   /** @param {string} text */
@@ -165,8 +158,8 @@ export class Composer {
   }
 
   #typed() {
-    // both, so that a reload loses no word
-    this.#drafts.save(joined([this.#editing?.before ?? "", this.#text.value]));
+    // the draft behind an edit too, so that a reload loses nothing
+    this.#drafts.save(joined([this.#editMode.draft, this.#text.value]));
     this.#completion.refresh();
     this.refresh();
   }
@@ -188,32 +181,22 @@ export class Composer {
   /** @param {KeyboardEvent} event */
   #escape(event) {
     if (event.key !== "Escape" || event.defaultPrevented || isComposing(event)) return;
-    if (!this.#editing && !this.#state.busy) return;
-    if (document.querySelector("dialog[open]") || this.#isTypedElsewhere(event)) return;
+    if (!this.#editMode.isActive && !this.#state.busy) return;
+    if (document.querySelector("dialog[open]") || this.#isInOtherField(event)) return;
     event.preventDefault();
-    if (this.#editing) this.#endEditing();
-    else this.#stopped();
+    if (this.#editMode.isActive) this.#endEditing();
+    else this.#pressStop();
   }
 
   /** Escape in another field is about that field. @param {KeyboardEvent} event */
-  #isTypedElsewhere({ target }) {
+  #isInOtherField({ target }) {
     return target !== this.#text && target instanceof Element && target.matches("input, textarea");
   }
 
-  /** @param {string} content @param {number} excess */
-  #showCount(content, excess) {
-    const limit = this.#deeds.limit();
-    const shown = limit !== undefined && content.length > limit * COUNT_FROM;
-    this.#count.hidden = !shown;
-    if (shown) setText(this.#count, lengthWords(limit - [...content].length, excess));
-    this.#count.classList.toggle("excess", excess > 0);
-    this.#text.setAttribute("aria-invalid", String(excess > 0));
-  }
-
-  /** As high as its text; the style sheet sets the bounds. */
-  #fit() {
+  /** Makes the field as high as its text; the style sheet sets the bounds. */
+  #fitHeight() {
     if (this.#text.value.length > LONG_CHARS) {
-      this.#text.style.height = "100vh"; // measuring it would be felt
+      this.#text.style.height = "100vh"; // measuring a long text would delay typing
       return;
     }
     this.#text.style.height = "auto";

@@ -1,7 +1,7 @@
 // @ts-check
-// What was typed and not sent: the draft of a session outlives the tab; the one of a new chat
-// belongs to the tab until the session has a name. It is kept when the typing pauses, and at the
-// latest when the page is left: storing a long text at each key would be felt.
+// The drafts: text that was typed and not sent. The draft of a session survives the tab; the draft of
+// a new chat belongs to the tab until the session has an id. It is stored when the typing pauses, and
+// at the latest when the page is left: storing a long text at each key would delay typing.
 
 /** @typedef {import("../../client/storage.js").Store} Store */
 
@@ -12,7 +12,7 @@ export class Drafts {
   #tab;
   /** @type {string | null} */
   #session;
-  /** What is not kept yet. @type {string | null} */
+  /** The text that is not stored yet. @type {string | null} */
   #text = null;
   /** @type {any} */
   #timer = null;
@@ -28,8 +28,8 @@ export class Drafts {
     document.addEventListener("visibilitychange", () => this.#keep(), { signal });
   }
 
-  /** Keeps what there is, and listens no more. */
-  release() {
+  /** Stores the draft and removes the listeners. */
+  dispose() {
     this.#keep();
     this.#abort.abort();
   }
@@ -45,7 +45,7 @@ export class Drafts {
     this.#timer = setTimeout(() => this.#keep(), PAUSE_MS);
   }
 
-  /** It is of this session from now on. @param {string | null} session null: of a new chat */
+  /** Makes it the draft of another session. @param {string | null} session null: a new chat */
   moveTo(session) {
     if (session === this.#session) return;
     const text = this.load();

@@ -1,12 +1,12 @@
 // @ts-check
-// Commands that are typed: `/rename A good title`. What they are called and how they are read; what
-// they do is decided by the conversation. Pure.
+// The names and the syntax of typed commands: `/rename A good title`. `typed-commands.js` runs them.
+// Pure.
 
 import { t } from "../i18n/translate.js";
 
 /** @typedef {{name: string, args: string}} Command */
 
-/** Name, what stands behind it, and the name of the words that explain it. */
+/** Name, arguments, and the label that explains it. */
 const COMMANDS = /** @type {const} */ ([
   ["help", "", "commandHelp"],
   ["clear", "", "commandClear"],
@@ -20,36 +20,38 @@ const COMMANDS = /** @type {const} */ ([
 ]);
 
 /**
- * The command that a text is.
+ * Reads a text as a command.
  *
  * @param {string} text
- * @returns {Command | null} null: it is a message
+ * @returns {Command | null} null: the text is a message
  */
 export function parseCommand(text) {
   const match = /^\/([a-z]+)(?:\s+([\s\S]*))?$/i.exec(text.trimEnd());
   return match && { name: match[1].toLowerCase(), args: (match[2] ?? "").trim() };
 }
 
-/** The message that a text is: a slash at its beginning is written as two. @param {string} text */
+/** Reads a text as a message: a slash at its beginning is typed as two. @param {string} text */
 export function messageOf(text) {
   return text.startsWith("//") ? text.slice(1) : text;
 }
 
 /**
- * The commands that a text may become.
+ * The commands whose names begin with a text.
  *
  * @param {string} text
- * @returns {{name: string, usage: string, words: string}[]}
+ * @returns {{name: string, usage: string, description: string}[]}
  */
 export function completions(text) {
   const begun = /^\/([a-z]*)$/i.exec(text)?.[1].toLowerCase();
   if (begun === undefined) return [];
-  return COMMANDS.filter(([name]) => name.startsWith(begun)).map(([name, args, words]) => ({
-    ...{ name, usage: `/${name}${args ? ` ${args}` : ""}`, words: t(words) },
+  return COMMANDS.filter(([name]) => name.startsWith(begun)).map(([name, args, label]) => ({
+    name,
+    usage: `/${name}${args ? ` ${args}` : ""}`,
+    description: t(label),
   }));
 }
 
-/** Whether a command needs words behind it. @param {string} name */
+/** Whether a command needs arguments. @param {string} name */
 export function needsArgs(name) {
   return name === "rename";
 }

@@ -1,7 +1,7 @@
 // @ts-check
-// What the typed commands do: `/clear`, `/rename A good title` ...
+// The typed commands: `/clear`, `/rename A good title` ...
 
-import { tellOf } from "../conversation/actions.js";
+import { isAccepted } from "../conversation/actions.js";
 import { t } from "../i18n/translate.js";
 import { parseCommand } from "./slash.js";
 
@@ -9,12 +9,12 @@ import { parseCommand } from "./slash.js";
 /** @typedef {import("../../client/reading.js").Reading} Reading */
 
 /**
- * @typedef {object} Reach of the commands
+ * @typedef {object} CommandContext
  * @property {AgentClient} client
  * @property {Reading} reading
- * @property {(words: string) => void} tell something that went wrong
+ * @property {(message: string) => void} showProblem
  * @property {() => void} newChat
- * @property {() => void} help shows what can be typed
+ * @property {() => void} showHelp
  * @property {() => void} switchTheme
  * @property {(session: string, format: "md" | "json") => void} exportAs
  */
@@ -23,29 +23,31 @@ import { parseCommand } from "./slash.js";
  * Runs a text that is a command.
  *
  * @param {string} text
- * @param {Reach} reach
- * @returns {"message" | "done" | "refused"} `message`: it is no command
+ * @param {CommandContext} context
+ * @returns {"message" | "done" | "refused"} `message`: the text is not a command
  */
-export function runTyped(text, reach) {
+export function runTyped(text, context) {
   const command = parseCommand(text);
   if (!command) return "message";
-  const words = run(command.name, command.args, reach);
-  if (words) reach.tell(words);
-  return words ? "refused" : "done";
+  const refusal = run(command.name, command.args, context);
+  if (refusal) context.showProblem(refusal);
+  return refusal ? "refused" : "done";
 }
 
 /**
  * @param {string} name
  * @param {string} args
- * @param {Reach} reach
- * @returns {string} why not; empty: it is under way
+ * @param {CommandContext} context
+ * @returns {string} why it was refused; empty: it is under way
  */
-function run(name, args, { client, reading, tell, newChat, help, switchTheme, exportAs }) {
+function run(name, args, context) {
+  const { client, showProblem } = context;
   /** @param {string} command @param {Record<string, unknown>} [fields] */
-  const send = async (command, fields) => void tellOf(await client.command(command, fields), tell);
+  const send = async (command, fields) =>
+    void isAccepted(await client.command(command, fields), showProblem);
   switch (name) {
     case "help":
-      help();
+      context.showHelp();
       return "";
     case "clear":
     case "close":
@@ -61,23 +63,24 @@ function run(name, args, { client, reading, tell, newChat, help, switchTheme, ex
       client.stop();
       return "";
     case "new":
-      newChat();
+      context.newChat();
       return "";
     case "theme":
-      switchTheme();
+      context.switchTheme();
       return "";
     case "export":
       if (!client.session || client.transcript.isEmpty) return t("nothingYet");
-      exportAs(client.session, args.toLowerCase() === "json" ? "json" : "md");
+      context.exportAs(client.session, args.toLowerCase() === "json" ? "json" : "md");
       return "";
     default:
       return t("unknownCommand", { name });
   }
 
   function retry() {
+    const { reading } = context;
     const last = reading.items().findLast((item) => item.kind === "exchange");
     if (last?.kind !== "exchange") return t("nothingYet");
-    reading.toLatestAnswer(last);
+    reading.showLatestAnswer(last);
     void send("retry", { turn: last.turn.id });
     return "";
   }

@@ -1,74 +1,76 @@
 // @ts-check
-// What can be done with a conversation and its messages, for the buttons and the typed commands.
+// The actions of the buttons on messages. Typed commands are in `composer/typed-commands.js`. Both
+// use the names of the client's actions: stop, cancel, recall, withdraw, resend.
 
 import { t } from "../i18n/translate.js";
 
 /** @typedef {import("../../client/client.js").AgentClient} AgentClient */
 /** @typedef {import("../../client/transcript/entries.js").Frame} Frame */
 /** @typedef {import("../../client/reading.js").Reading} Reading */
+/** @typedef {import("../../client/outbox/outbox.js").Unsent} Unsent */
 /** @typedef {import("../composer/composer.js").Composer} Composer */
 
 /**
- * @typedef {object} Stage
+ * @typedef {object} ActionContext
  * @property {AgentClient} client
  * @property {Reading} reading
- * @property {() => Composer} composer
- * @property {(text: string, options?: import("../../client/outbox/outbox.js").Unsent["options"]) => void} ask
- * @property {(words: string) => void} tell something that went wrong
- * @property {(words: string) => void} say to a screen reader
- * @property {() => void} redraw
+ * @property {Composer} composer
+ * @property {(text: string, options?: Unsent["options"]) => void} ask
+ * @property {(message: string) => void} showProblem
+ * @property {(text: string) => void} announce to a screen reader
+ * @property {() => void} render
  */
 
 /**
- * What the buttons on messages do.
- *
- * @param {Stage} stage
- * @returns {import("../messages/exchange-view.js").Deeds & import("../messages/queue-view.js").QueueDeeds}
+ * @param {ActionContext} context
+ * @returns {import("../messages/exchange-view.js").MessageActions & import("../messages/queue-view.js").QueueActions}
  */
-export function messageDeeds({ client, reading, composer, ask, tell, say, redraw }) {
+export function messageActions({ client, reading, composer, ask, showProblem, announce, render }) {
   return {
     resend: (id) => client.resend(id),
-    takeBack: (id) => composer().putBack([client.withdraw(id)]),
+    withdraw: (id) => composer.insert([client.withdraw(id)]),
     async retry(exchange) {
-      const fine = tellOf(await client.command("retry", { turn: exchange.turn.id }), tell);
-      if (fine) reading.toLatestAnswer(exchange);
-      redraw();
-      return fine;
+      const reply = await client.command("retry", { turn: exchange.turn.id });
+      const accepted = isAccepted(reply, showProblem);
+      if (accepted) reading.showLatestAnswer(exchange);
+      render();
+      return accepted;
     },
-    goOn: () => ask(t("goOn")),
+    continueAnswer: () => ask(t("continuePrompt")),
     edit({ first }) {
       const { id, content = "" } = first.question ?? {};
       if (!id) return;
-      composer().edit(content, (text) => ask(text, { replaces: id, on_busy: "interrupt" }));
+      composer.edit(content, (text) => ask(text, { replaces: id, on_busy: "interrupt" }));
     },
-    judge: async (target, rating, comment) => {
-      const fine = tellOf(await client.judge(target, rating, comment), tell);
-      if (fine && rating) say(t("thanks"));
-      return fine;
+    async sendFeedback(target, rating, comment) {
+      const reply = await client.sendFeedback(target, rating, comment);
+      const accepted = isAccepted(reply, showProblem);
+      if (accepted && rating) announce(t("thanks"));
+      return accepted;
     },
     showAnswer(exchange, index) {
       reading.showAnswer(exchange, index);
-      redraw();
+      render();
     },
     showEdit(exchange, index) {
       reading.showEdit(exchange, index);
-      redraw();
+      render();
     },
     sendNow: (turn) => client.sendNow(turn),
-    reclaim: (turn) => client.takeBack(turn),
-    remove: (turn) => client.cancel(turn),
+    recall: (turn) => client.recall(turn),
+    cancel: (turn) => client.cancel(turn),
   };
 }
 
 /**
- * Tells of a reply that is an error, or missing.
+ * Shows a problem if a reply is an error or missing.
  *
  * @param {Frame | null} reply
- * @param {(words: string) => void} tell
- * @returns {boolean} it was neither
+ * @param {(message: string) => void} showProblem
+ * @returns {boolean} the server accepted the request
  */
-export function tellOf(reply, tell) {
+export function isAccepted(reply, showProblem) {
   if (reply && reply.type !== "error") return true;
-  tell(reply?.content ?? t("notNow"));
+  showProblem(reply?.content ?? t("notNow"));
   return false;
 }

@@ -1,15 +1,15 @@
 // @ts-check
-// Keeps the end of the conversation in sight, for a reader who is there already; everybody else
-// gets a button. Scrolls, and knows nothing of what is shown.
+// Keeps the end of the conversation in sight while the reader is there; otherwise shows a button that
+// leads to the end. Knows nothing of the messages.
 
-/** How far from the end still counts as there, in pixels. */
+/** Within this distance the reader counts as being at the end, in pixels. */
 const NEAR_PX = 80;
 
 /**
  * @param {HTMLElement} scroller
  * @param {HTMLElement} content grows inside of the scroller
  * @param {HTMLButtonElement} button "Jump to latest"
- * @returns {{toEnd: () => void}}
+ * @returns {{scrollToEnd: () => void}}
  */
 export function followEnd(scroller, content, button) {
   let following = true;
@@ -19,27 +19,27 @@ export function followEnd(scroller, content, button) {
   const show = () => {
     button.hidden = following || distance() < NEAR_PX;
   };
-  const stay = () => {
+  const keepEnd = () => {
     if (following) {
       scroller.scrollTop = scroller.scrollHeight;
       top = scroller.scrollTop;
     }
     show();
   };
-  const toEnd = () => {
+  const scrollToEnd = () => {
     following = true;
-    stay();
+    keepEnd();
   };
 
   scroller.addEventListener("scroll", () => {
-    // the event comes a frame late: the text may have grown since, and that is no reader's doing
+    // the event comes a frame late: the text may have grown since, without any scrolling
     const wentUp = scroller.scrollTop < top;
     if (distance() < NEAR_PX) following = true;
     else if (wentUp) following = false;
     top = scroller.scrollTop;
     show();
   });
-  // upwards means: let me read, also while the text grows faster than the wheel turns
+  // the wheel turned upwards stops following, even while the text grows faster than the wheel turns
   scroller.addEventListener(
     "wheel",
     ({ deltaY }) => {
@@ -47,9 +47,9 @@ export function followEnd(scroller, content, button) {
     },
     { passive: true },
   );
-  button.addEventListener("click", toEnd);
-  const sizes = new ResizeObserver(stay);
+  button.addEventListener("click", scrollToEnd);
+  const sizes = new ResizeObserver(keepEnd);
   sizes.observe(content);
   sizes.observe(scroller);
-  return { toEnd };
+  return { scrollToEnd };
 }

@@ -1,10 +1,10 @@
 // @ts-check
-// Loads older pages of a conversation while its reader scrolls up, and keeps what is read in place.
+// Loads the history of a conversation while its reader scrolls up, and keeps the reader's position.
 
-/** How far from the top the next page is asked for, in pixels. */
+/** The distance from the top at which the next page is loaded, in pixels. */
 const NEAR_PX = 1_200;
 
-export class Older {
+export class HistoryLoader {
   #scroller;
   #list;
   #load;
@@ -13,8 +13,8 @@ export class Older {
 
   /**
    * @param {HTMLElement} scroller
-   * @param {HTMLElement} list of what is read
-   * @param {() => Promise<boolean>} load false: there is nothing more, or not now
+   * @param {HTMLElement} list of the messages
+   * @param {() => Promise<boolean>} load false: there is no earlier page, or it cannot be loaded now
    */
   constructor(scroller, list, load) {
     this.#scroller = scroller;
@@ -24,7 +24,8 @@ export class Older {
     scroller.addEventListener("scroll", () => void this.check(), { signal, passive: true });
   }
 
-  release() {
+  /** Removes its listeners. */
+  dispose() {
     this.#abort.abort();
   }
 
@@ -37,8 +38,8 @@ export class Older {
     if (loaded) requestAnimationFrame(() => void this.check());
   }
 
-  /** Changes the list, and leaves what is in sight where it is. @param {() => void} change */
-  keepPlace(change) {
+  /** Changes the list without moving the messages in sight. @param {() => void} change */
+  keepPosition(change) {
     const anchor = this.#anchor();
     const before = anchor?.getBoundingClientRect().top ?? 0;
     change();

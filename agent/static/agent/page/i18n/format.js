@@ -1,5 +1,5 @@
 // @ts-check
-// How the page says what happens: states, ends and times in words. No DOM.
+// Formats states, ends, times and numbers for a reader. No DOM.
 
 import { LOCALE, t } from "./translate.js";
 
@@ -7,22 +7,22 @@ import { LOCALE, t } from "./translate.js";
 /** @typedef {import("../../client/transcript/entries.js").Usage} Usage */
 /** @typedef {import("../../client/connection/connection.js").ConnectionState} ConnectionState */
 
-// made once: making one takes as long as drawing a message
+// made once: making one takes as long as rendering a message
 const HOUR = new Intl.DateTimeFormat(LOCALE, { hour: "numeric", minute: "2-digit" });
 const MOMENT = new Intl.DateTimeFormat(LOCALE, { dateStyle: "full", timeStyle: "medium" });
 const COST = new Intl.NumberFormat(LOCALE, { maximumSignificantDigits: 2 });
 
-/** What the server says when it closes a session that was not used. */
+/** The server's messages when it closes a session that was not used. */
 const UNUSED = new Set(["Session closed due to inactivity", "Session timeout"]);
 
 /**
- * What the strip above the composer says about the connection.
+ * The text about the connection in the strip above the composer.
  *
  * @param {ConnectionState} state
  * @param {number} unsent queries that wait for a connection
  * @param {number} now ms since the epoch
  */
-export function connectionWords(state, unsent, now) {
+export function formatConnection(state, unsent, now) {
   const waiting = unsent ? t("queue", { n: unsent }) : "";
   const seconds = secondsUntil(state.retryAt, now);
   switch (state.reason) {
@@ -31,14 +31,14 @@ export function connectionWords(state, unsent, now) {
     case "restarting":
       return joined(t("restarting"), waiting);
     case "limited":
-      return joined(state.words || t("tooManyConnections"), tryingWords(seconds), waiting);
+      return joined(state.message || t("tooManyConnections"), formatRetry(seconds), waiting);
     case "closed":
-      if (UNUSED.has(state.words)) return t("closedUnused");
-      return state.words || t("closed");
+      if (UNUSED.has(state.message)) return t("closedUnused");
+      return state.message || t("closed");
     case "signed_out":
       return t("signInToContinue");
     case "forbidden":
-      return state.words || t("forbidden");
+      return state.message || t("forbidden");
     case "gone":
       return t("gone");
     case "changed":
@@ -51,7 +51,7 @@ export function connectionWords(state, unsent, now) {
 }
 
 /** @param {number} seconds */
-function tryingWords(seconds) {
+function formatRetry(seconds) {
   return seconds ? t("tryingIn", { seconds }) : t("reconnectingNow");
 }
 
@@ -60,7 +60,7 @@ export function secondsUntil(moment, now) {
   return Math.max(0, Math.ceil(((moment ?? now) - now) / 1000));
 }
 
-/** The same in a word or two, for the dot. @param {ConnectionState} state */
+/** The same as a short label, for the dot. @param {ConnectionState} state */
 export function connectionLabel({ phase, reason }) {
   if (phase === "ready") return t("connected");
   if (phase === "stopped") return t("notConnected");
@@ -68,31 +68,30 @@ export function connectionLabel({ phase, reason }) {
   return reason ? t("reconnecting") : t("connecting");
 }
 
-/** @param {string[]} parts */
-function joined(...parts) {
-  return parts.filter(Boolean).join(" · ");
+/** @param {string[]} texts */
+function joined(...texts) {
+  return texts.filter(Boolean).join(" · ");
 }
 
 /** @param {number | null} position */
-export function waitingWords(position) {
+export function formatPosition(position) {
   if (position === null) return t("waiting");
   return position === 1 ? t("nextInLine") : t("numberInLine", { position });
 }
 
 /**
- * Where a query is that the server has not confirmed: the state of its element, which is also the
- * name of the word for it.
+ * The state of a query that the server has not acknowledged, which is also the name of its label.
  *
  * @param {import("../../client/outbox/outbox.js").Unsent} entry
- * @param {boolean} onItsWay it went out on this connection
+ * @param {boolean} isSent it was sent on this connection
  */
-export function unsentState({ stopped }, onItsWay) {
+export function unsentState({ stopped }, isSent) {
   if (stopped) return "stopping";
-  return onItsWay ? "sending" : "unsent";
+  return isSent ? "sending" : "unsent";
 }
 
-/** Why an answer is not whole, if it is not. @param {Turn} turn */
-export function endingWords({ answer }) {
+/** Why an answer is incomplete, if it is. @param {Turn} turn */
+export function formatEnding({ answer }) {
   if (answer?.isEmpty) return ""; // its content says why
   switch (answer?.finishReason) {
     case "cancelled":
@@ -108,69 +107,69 @@ export function endingWords({ answer }) {
   }
 }
 
-/** A span of time. @param {number} seconds whole ones */
-export function spanWords(seconds) {
+/** @param {number} seconds a whole number */
+export function formatDuration(seconds) {
   const minutes = Math.floor(seconds / 60);
   if (!minutes) return t("seconds", { seconds });
   return t("minutes", { minutes, seconds: seconds % 60 });
 }
 
-/** How long the model thought. @param {number | null} ms null: nobody knows */
-export function thoughtWords(ms) {
+/** How long the model reasoned. @param {number | null} ms null: unknown */
+export function formatReasoningTime(ms) {
   if (ms === null) return t("thought");
-  return t("thoughtFor", { time: spanWords(Math.max(1, Math.round(ms / 1000))) });
+  return t("thoughtFor", { time: formatDuration(Math.max(1, Math.round(ms / 1000))) });
 }
 
-/** Tokens and cost in short, if they are known. @param {Usage | null} usage */
-export function usageWords(usage) {
+/** Tokens and cost, if they are known. @param {Usage | null} usage */
+export function formatUsage(usage) {
   const { prompt_tokens: prompt, completion_tokens: completion, cost } = usage ?? {};
   const tokens =
     typeof prompt === "number" && typeof completion === "number"
       ? t("usage", { prompt, completion })
       : "";
-  return joined(tokens, typeof cost === "number" && cost > 0 ? costWords(cost) : "");
+  return joined(tokens, typeof cost === "number" && cost > 0 ? formatCost(cost) : "");
 }
 
-/** All that is known of it, in a sentence. @param {string | null} model @param {Usage | null} usage */
-export function usageDetails(model, usage) {
+/** The model, tokens and cost in a sentence. @param {string | null} model @param {Usage | null} usage */
+export function formatUsageDetails(model, usage) {
   const unknown = t("unknown");
   const { prompt_tokens, completion_tokens, cost } = usage ?? {};
   return t("details", {
     model: model ?? unknown,
     prompt: prompt_tokens ?? unknown,
     completion: completion_tokens ?? unknown,
-    cost: typeof cost === "number" ? costWords(cost) : unknown,
+    cost: typeof cost === "number" ? formatCost(cost) : unknown,
   });
 }
 
 /** @param {number} cost */
-function costWords(cost) {
+function formatCost(cost) {
   if (cost === 0) return t("free");
   return t("cost", { cost: COST.format(cost) });
 }
 
 /** @param {number} left how many characters may still be typed @param {number} excess */
-export function lengthWords(left, excess) {
+export function formatLength(left, excess) {
   return excess ? t("tooLongBy", { n: excess }) : t("charactersLeft", { n: left });
 }
 
-/** The hour of a moment, in the reader's own time. @param {string} timestamp ISO 8601 */
-export function shortTime(timestamp) {
+/** The time of day, in the reader's time zone. @param {string} timestamp ISO 8601 */
+export function formatTime(timestamp) {
   return HOUR.format(new Date(timestamp));
 }
 
 /** @param {string} timestamp ISO 8601 */
-export function longTime(timestamp) {
+export function formatMoment(timestamp) {
   return MOMENT.format(new Date(timestamp));
 }
 
 /**
- * A day, as a divider says it.
+ * A day, for a divider between messages.
  *
  * @param {string} timestamp ISO 8601
  * @param {Date} now
  */
-export function dayWords(timestamp, now) {
+export function formatDay(timestamp, now) {
   const day = new Date(timestamp);
   if (day.toDateString() === now.toDateString()) return t("today");
   const yesterday = new Date(now.getFullYear(), now.getMonth(), now.getDate() - 1);

@@ -1,5 +1,5 @@
 // @ts-check
-// What stands around a piece of code: its language, and a button that copies it.
+// The frame of a code block: its language, and a button that copies it.
 
 import { t } from "../i18n/translate.js";
 import { makeCopyButton } from "../ui/clipboard.js";
@@ -7,7 +7,7 @@ import { make } from "../ui/dom.js";
 import { highlight } from "./highlighting.js";
 
 /**
- * Gives each piece of code in a rendered fragment its head.
+ * Frames each code block of a rendered fragment.
  *
  * @param {DocumentFragment} rendered
  */
@@ -15,7 +15,7 @@ export function frameCode(rendered) {
   for (const pre of rendered.querySelectorAll("pre")) {
     const code = pre.querySelector("code");
     if (!code) continue;
-    pre.tabIndex = 0; // who has no mouse scrolls it by keys
+    pre.tabIndex = 0; // so that it can be scrolled by keys
     const copy = makeCopyButton(t("copyCode"), () => code.textContent ?? "");
     const head = make("div", { class: "code-head" }, make("span", {}, languageOf(code)), copy);
     const frame = make("div", { class: "code" }, head);
@@ -25,11 +25,11 @@ export function frameCode(rendered) {
 }
 
 /**
- * Lets code that streams in grow where it stands: long code would be slow to make anew.
+ * Appends to a code block that streams in: rendering long code as a whole would be slow.
  *
  * @param {HTMLElement} element that shows the block so far
  * @param {import("../../vendor/marked.js").Token} token of the block
- * @returns {boolean} false: it is something else
+ * @returns {boolean} false: it is another block
  */
 export function extendCode(element, { type, text = "", lang = "" }) {
   const code = type === "code" && element.querySelector(":scope > .code > pre > code");
@@ -40,7 +40,7 @@ export function extendCode(element, { type, text = "", lang = "" }) {
   return true;
 }
 
-/** Colours the code in an element that does not change any more. @param {HTMLElement} element */
+/** Colours the code in an element whose text is complete. @param {HTMLElement} element */
 export function colourCode(element) {
   for (const code of /** @type {NodeListOf<HTMLElement>} */ (
     element.querySelectorAll("pre code")

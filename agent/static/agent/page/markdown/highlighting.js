@@ -24,14 +24,29 @@ const LANGUAGES = {
   xml: () => import("../../vendor/highlight/xml.js"),
   yaml: () => import("../../vendor/highlight/yaml.js"),
 };
-/** Other names that stand behind fences. @type {Record<string, string>} */
+/** Other names of languages. @type {Record<string, string>} */
 const ALIASES = {
-  ...{ sh: "bash", shell: "bash", zsh: "bash", console: "bash", h: "c", "c++": "cpp", hpp: "cpp" },
-  ...{ patch: "diff", golang: "go", js: "javascript", jsx: "javascript", mjs: "javascript" },
-  ...{ py: "python", rs: "rust", ts: "typescript", tsx: "typescript" },
-  ...{ html: "xml", svg: "xml", yml: "yaml" },
+  sh: "bash",
+  shell: "bash",
+  zsh: "bash",
+  console: "bash",
+  h: "c",
+  "c++": "cpp",
+  hpp: "cpp",
+  patch: "diff",
+  golang: "go",
+  js: "javascript",
+  jsx: "javascript",
+  mjs: "javascript",
+  py: "python",
+  rs: "rust",
+  ts: "typescript",
+  tsx: "typescript",
+  html: "xml",
+  svg: "xml",
+  yml: "yaml",
 };
-/** Longer code stays plain: colouring it would hold the page up. */
+/** Longer code stays plain: colouring it would block the page. */
 const LONGEST = 50_000;
 
 const purify = DOMPurify(window);
@@ -49,7 +64,7 @@ const ALLOWED = {
 const loaded = new Map();
 
 /**
- * Colours the text of an element, now or when its language is here.
+ * Colours the text of an element, now or when its language is loaded.
  *
  * @param {HTMLElement} code
  * @param {string} name of the language
@@ -59,7 +74,7 @@ export async function highlight(code, name) {
   const text = code.textContent ?? "";
   if (!Object.hasOwn(LANGUAGES, language) || text.length > LONGEST) return;
   const highlighter = await load(language);
-  if (code.textContent !== text) return; // it went on meanwhile
+  if (code.textContent !== text) return; // it grew meanwhile
   const { value } = highlighter.highlight(text, { language, ignoreIllegals: true });
   code.replaceChildren(purify.sanitize(value, ALLOWED));
 }

@@ -1,13 +1,13 @@
 // @ts-check
-// The elements of one answer as it is awaited, grows and ends, or of the error that ended it.
+// The elements of one answer while it is awaited, grows and ends, or of the error that ended it.
 
-import { endingWords, usageDetails, usageWords, waitingWords } from "../i18n/format.js";
+import { formatEnding, formatPosition, formatUsage, formatUsageDetails } from "../i18n/format.js";
 import { t } from "../i18n/translate.js";
 import { MarkdownView } from "../markdown/markdown-view.js";
 import { makeCopyButton } from "../ui/clipboard.js";
 import { make, makeButton, makeIconButton, setAttribute, setText } from "../ui/dom.js";
-import { JudgementView } from "./feedback-view.js";
-import { FootView, VersionsView } from "./footer-view.js";
+import { FeedbackView } from "./feedback-view.js";
+import { FooterView, VersionsView } from "./footer-view.js";
 import { ReasoningView } from "./reasoning-view.js";
 import { SourcesView } from "./sources-view.js";
 
@@ -15,16 +15,16 @@ import { SourcesView } from "./sources-view.js";
 /** @typedef {import("../../client/reading.js").Exchange} Exchange */
 
 /**
- * @typedef {object} AnswerDeeds
+ * @typedef {object} AnswerActions
  * @property {(exchange: Exchange) => void} retry
- * @property {() => void} goOn with the newest answer, which was cut off
+ * @property {() => void} continueAnswer the newest one, which was cut off
  * @property {(exchange: Exchange, index: number) => void} showAnswer
- * @property {import("./feedback-view.js").Judge} judge
+ * @property {import("./feedback-view.js").SendFeedback} sendFeedback
  */
 
 /** @type {import("../../client/transcript/entries.js").Source[]} */
 const NO_SOURCES = [];
-const VERSION_WORDS = { label: "answerVersion", back: "previousAnswer", forth: "nextAnswer" };
+const VERSION_LABELS = { label: "answerVersion", back: "previousAnswer", forth: "nextAnswer" };
 
 export class AnswerView {
   element = make("article", { class: "message answer" });
@@ -34,44 +34,44 @@ export class AnswerView {
   #reasoning = new ReasoningView();
   #sources = new SourcesView();
   #failure = new FailureView(() => this.#retry());
-  #foot = new FootView();
+  #foot = new FooterView();
   #usage = make("span", { class: "usage" });
   #agentName;
-  #deeds;
+  #actions;
   /** @type {Exchange | null} */
   #exchange = null;
   #versions;
   #copy;
-  #again;
-  #judgement;
-  #goOn;
+  #retryButton;
+  #feedback;
+  #continue;
 
-  /** @param {string} agentName @param {AnswerDeeds} deeds */
-  constructor(agentName, deeds) {
+  /** @param {string} agentName @param {AnswerActions} actions */
+  constructor(agentName, actions) {
     this.#agentName = agentName;
-    this.#deeds = deeds;
-    this.#versions = new VersionsView(VERSION_WORDS, (index) => {
-      if (this.#exchange) deeds.showAnswer(this.#exchange, index);
+    this.#actions = actions;
+    this.#versions = new VersionsView(VERSION_LABELS, (index) => {
+      if (this.#exchange) actions.showAnswer(this.#exchange, index);
     });
     this.#copy = makeCopyButton(t("copy"), () => textOf(this.#exchange?.turn));
-    this.#again = makeIconButton("retry", t("retry"), () => this.#retry());
-    this.#judgement = new JudgementView(deeds.judge);
-    this.#goOn = makeButton(t("continue"), () => deeds.goOn(), "link go-on");
-    this.#foot.words.after(this.#goOn, this.#usage);
+    this.#retryButton = makeIconButton("retry", t("retry"), () => this.#retry());
+    this.#feedback = new FeedbackView(actions.sendFeedback);
+    this.#continue = makeButton(t("continue"), () => actions.continueAnswer(), "link go-on");
+    this.#foot.state.after(this.#continue, this.#usage);
     this.#foot.actions.append(
       this.#versions.element,
       this.#copy,
-      this.#again,
-      this.#judgement.element,
+      this.#retryButton,
+      this.#feedback.element,
     );
     const foot = this.#foot.element;
     const below = [this.#failure.element, this.#sources.element, foot];
     this.element.append(this.#author, ...this.#reasoning.elements, this.#text, ...below);
   }
 
-  /** The answer as it is read, for those who hear it. */
+  /** The answer, as a screen reader announces it. */
   get spoken() {
-    return [this.#text, this.#failure.words, this.#foot.words]
+    return [this.#text, this.#failure.message, this.#foot.state]
       .map((element) => element.textContent?.trim())
       .filter(Boolean)
       .join(". ");
@@ -88,7 +88,7 @@ export class AnswerView {
     const author = answer?.author === "staff" ? t("staff") : this.#agentName;
     this.#author.hidden = answer?.author !== "staff";
     setText(this.#author, author);
-    this.#tell(turn, author);
+    this.#showState(turn, author);
     this.#reasoning.show(turn, text !== "");
     const isBare = Boolean(answer) && text === "" && !this.#reasoning.isShown;
     setAttribute(this.element, "data-bare", isBare ? "" : null);
@@ -103,11 +103,11 @@ export class AnswerView {
   }
 
   #retry() {
-    if (this.#exchange) this.#deeds.retry(this.#exchange);
+    if (this.#exchange) this.#actions.retry(this.#exchange);
   }
 
   /** @param {Turn} turn @param {string} author */
-  #tell(turn, author) {
+  #showState(turn, author) {
     const end = turn.answer ?? turn.failure;
     setAttribute(this.element, "aria-label", author);
     setAttribute(this.element, "aria-busy", end ? null : "true");
@@ -125,36 +125,36 @@ export class AnswerView {
     this.#versions.show(answers);
     this.#copy.hidden = !end || textOf(turn) === "";
     const isLast = turns.every(({ state }) => state === "ended");
-    this.#again.hidden = !end || !current || !isLast || Boolean(failure);
+    this.#retryButton.hidden = !end || !current || !isLast || Boolean(failure);
     const isCutOff = answer?.finishReason === "length" && !answer.isEmpty;
-    this.#goOn.hidden = !isCutOff || !current || !isLast;
-    this.#judgement.show(answer?.content ? answer : null);
+    this.#continue.hidden = !isCutOff || !current || !isLast;
+    this.#feedback.show(answer?.content ? answer : null);
     if (!end) return;
     const waits = turns.find(({ state }) => state === "waiting");
-    this.#foot.show(end.timestamp, waits ? waitingWords(waits.position) : endingWords(turn));
-    setText(this.#usage, usageWords(end.usage));
-    this.#usage.title = usageDetails(end.model, end.usage);
+    this.#foot.show(end.timestamp, waits ? formatPosition(waits.position) : formatEnding(turn));
+    setText(this.#usage, formatUsage(end.usage));
+    this.#usage.title = formatUsageDetails(end.model, end.usage);
   }
 }
 
-/** The card of an error that ended a turn. */
+/** The card of the error that ended a turn. */
 class FailureView {
   element = make("div", { class: "failure" });
-  words = make("p", { class: "words" });
+  message = make("p", { class: "words" });
   #facts = make("p", { class: "facts" });
 
   /** @param {() => void} retry */
   constructor(retry) {
     const foot = make("div", { class: "failure-foot" }, this.#facts);
     foot.append(makeButton(t("retry"), retry, "plain-button"));
-    this.element.append(this.words, foot);
+    this.element.append(this.message, foot);
   }
 
   /** @param {Turn} turn */
   show({ id, failure }) {
     this.element.hidden = !failure;
     setAttribute(this.element, "data-code", failure?.code);
-    setText(this.words, failure?.content ?? "");
+    setText(this.message, failure?.content ?? "");
     const turn = id.slice(0, 8); // enough to find it
     setText(this.#facts, failure ? t("failedTurn", { code: failure.code, turn }) : "");
   }
@@ -162,12 +162,12 @@ class FailureView {
 
 /** @param {Turn | undefined} turn */
 function textOf(turn) {
-  return turn?.answer?.content ?? turn?.failure?.partial ?? turn?.held.content ?? "";
+  return turn?.answer?.content ?? turn?.failure?.partial ?? turn?.streamed.content ?? "";
 }
 
 /** @param {Turn} turn */
-function stateOf({ answer, failure, held }) {
+function stateOf({ answer, failure, streamed }) {
   if (failure) return "failed";
   if (answer) return "done";
-  return held.content ? "streaming" : "thinking";
+  return streamed.content ? "streaming" : "thinking";
 }

@@ -8,40 +8,40 @@ import { QuestionView } from "./question-view.js";
 
 /** @typedef {import("../../client/reading.js").Exchange} Exchange */
 /** @typedef {import("../../client/outbox/outbox.js").Unsent} Unsent */
-/** @typedef {import("./question-view.js").QuestionDeeds} QuestionDeeds */
-/** @typedef {import("./answer-view.js").AnswerDeeds} AnswerDeeds */
-/** @typedef {QuestionDeeds & AnswerDeeds} Deeds what the buttons on messages do */
+/** @typedef {import("./question-view.js").QuestionActions} QuestionActions */
+/** @typedef {import("./answer-view.js").AnswerActions} AnswerActions */
+/** @typedef {QuestionActions & AnswerActions} MessageActions */
 
 export class ExchangeView {
   element = make("div", { class: "turn" });
   #agentName;
-  #deeds;
+  #actions;
   /** @type {QuestionView | null} */
   #question = null;
   /** @type {AnswerView | null} */
   #answer = null;
 
-  /** @param {string} agentName @param {Deeds} deeds */
-  constructor(agentName, deeds) {
+  /** @param {string} agentName @param {MessageActions} actions */
+  constructor(agentName, actions) {
     this.#agentName = agentName;
-    this.#deeds = deeds;
+    this.#actions = actions;
   }
 
   /** @param {Exchange} exchange */
   show(exchange) {
-    if (exchange.first.question) this.#theQuestion().showExchange(exchange);
+    if (exchange.first.question) this.#ensureQuestion().showExchange(exchange);
     if (exchange.turn.state === "waiting") return;
     if (!this.#answer) {
-      this.#answer = new AnswerView(this.#agentName, this.#deeds);
+      this.#answer = new AnswerView(this.#agentName, this.#actions);
       this.element.append(this.#answer.element);
     }
     this.#answer.show(exchange);
     this.element.classList.toggle("past", !exchange.current);
   }
 
-  /** @param {Unsent} entry @param {boolean} onItsWay it went out on this connection */
-  showUnsent(entry, onItsWay) {
-    this.#theQuestion().showUnsent(entry, onItsWay);
+  /** @param {Unsent} entry @param {boolean} isSent it was sent on this connection */
+  showUnsent(entry, isSent) {
+    this.#ensureQuestion().showUnsent(entry, isSent);
   }
 
   /** Another second has passed. */
@@ -49,14 +49,14 @@ export class ExchangeView {
     this.#answer?.tick();
   }
 
-  /** The answer as it is read, for those who hear it. */
+  /** The answer, as a screen reader announces it. */
   get spoken() {
     return this.#answer?.spoken ?? "";
   }
 
-  #theQuestion() {
+  #ensureQuestion() {
     if (!this.#question) {
-      this.#question = new QuestionView(this.#deeds);
+      this.#question = new QuestionView(this.#actions);
       this.element.prepend(this.#question.element);
     }
     return this.#question;

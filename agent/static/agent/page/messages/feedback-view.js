@@ -1,12 +1,12 @@
 // @ts-check
-// Thumbs up and down under an answer, and the little form that asks why.
+// Thumbs up and down under an answer, and the small form that asks for the reason.
 
 import { t } from "../i18n/translate.js";
 import { make, makeButton, makeIconButton, setAttribute } from "../ui/dom.js";
 
 /** @typedef {import("../../client/transcript/entries.js").Answer} Answer */
 /** @typedef {"up" | "down"} Rating */
-/** @typedef {(target: string, rating: Rating | null, comment: string) => Promise<boolean>} Judge */
+/** @typedef {(target: string, rating: Rating | null, comment: string) => Promise<boolean>} SendFeedback */
 
 /** @type {Record<Rating, {label: string, question: string, reasons: string[]}>} */
 const RATINGS = {
@@ -19,20 +19,20 @@ const RATINGS = {
 };
 const LONGEST_COMMENT = 3500; // the server takes 4000, with the reasons
 
-export class JudgementView {
-  element = make("span", { class: "judgement" });
-  #judge;
+export class FeedbackView {
+  element = make("span", { class: "feedback" });
+  #sendFeedback;
   /** @type {Answer | null} */
   #answer = null;
   #thumbs;
   /** @type {HTMLFormElement | null} */
   #form = null;
-  /** What the form asks about. @type {Rating} */
+  /** The rating that the form asks about. @type {Rating} */
   #asked = "up";
 
-  /** @param {Judge} judge */
-  constructor(judge) {
-    this.#judge = judge;
+  /** @param {SendFeedback} sendFeedback */
+  constructor(sendFeedback) {
+    this.#sendFeedback = sendFeedback;
     this.#thumbs = {
       up: makeIconButton("up", t(RATINGS.up.label), () => this.#press("up")),
       down: makeIconButton("down", t(RATINGS.down.label), () => this.#press("down")),
@@ -40,7 +40,7 @@ export class JudgementView {
     this.element.append(this.#thumbs.up, this.#thumbs.down);
   }
 
-  /** @param {Answer | null} answer null: there is nothing to judge */
+  /** @param {Answer | null} answer null: there is no answer to rate */
   show(answer) {
     this.#answer = answer;
     this.element.hidden = !answer?.id;
@@ -49,12 +49,12 @@ export class JudgementView {
     }
   }
 
-  /** The same thumb again takes the judgement back. @param {Rating} rating */
+  /** Rates the answer; pressing the same thumb again clears the rating. @param {Rating} rating */
   async #press(rating) {
-    const isWithdrawal = this.#answer?.rating === rating;
+    const isCleared = this.#answer?.rating === rating;
     this.#close();
-    if (!isWithdrawal) this.#ask(rating);
-    await this.#send(isWithdrawal ? null : rating, "");
+    if (!isCleared) this.#ask(rating);
+    await this.#send(isCleared ? null : rating, "");
   }
 
   /** @param {Rating} rating */
@@ -62,7 +62,9 @@ export class JudgementView {
     const { question, reasons } = RATINGS[rating];
     const form = make("form", { class: "reasons", "aria-label": t(question) });
     const comment = make("textarea", {
-      ...{ rows: "2", maxlength: String(LONGEST_COMMENT), "aria-label": t("comment") },
+      rows: "2",
+      maxlength: String(LONGEST_COMMENT),
+      "aria-label": t("comment"),
       placeholder: t("comment"),
     });
     const boxes = reasons.map((name) => reasonBox(t(name)));
@@ -80,11 +82,11 @@ export class JudgementView {
       const chosen = [...form.querySelectorAll("input:checked")].map((box) =>
         box.getAttribute("value"),
       );
-      const words = [chosen.join(", "), comment.value.trim()].filter(Boolean).join("\n");
-      send.disabled = true; // what was written stays until the server has it
-      const taken = !words || (await this.#send(rating, words));
+      const text = [chosen.join(", "), comment.value.trim()].filter(Boolean).join("\n");
+      send.disabled = true; // the form stays until the server has accepted it
+      const accepted = !text || (await this.#send(rating, text));
       send.disabled = false;
-      if (taken && this.#form === form) this.#close();
+      if (accepted && this.#form === form) this.#close();
     });
     form.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
@@ -104,19 +106,19 @@ export class JudgementView {
     if (hadFocus) this.#thumbs[this.#asked].focus({ preventScroll: true });
   }
 
-  /** @param {Rating | null} rating @param {string} comment @returns {Promise<boolean>} taken */
+  /** @param {Rating | null} rating @param {string} comment @returns {Promise<boolean>} accepted */
   async #send(rating, comment) {
     const target = this.#answer?.id;
-    return target ? await this.#judge(target, rating, comment) : false;
+    return target ? await this.#sendFeedback(target, rating, comment) : false;
   }
 }
 
-/** @param {string} words */
-function reasonBox(words) {
+/** @param {string} label */
+function reasonBox(label) {
   return make(
     "label",
     {},
-    make("input", { type: "checkbox", value: words }),
-    make("span", {}, words),
+    make("input", { type: "checkbox", value: label }),
+    make("span", {}, label),
   );
 }

@@ -1,7 +1,7 @@
 // @ts-check
-// The elements of what stands between the exchanges: notifications, and dividers between days.
+// The elements between the exchanges: notifications, and dividers between days.
 
-import { dayWords, longTime, shortTime } from "../i18n/format.js";
+import { formatDay, formatMoment, formatTime } from "../i18n/format.js";
 import { t } from "../i18n/translate.js";
 import { make } from "../ui/dom.js";
 
@@ -9,17 +9,17 @@ import { make } from "../ui/dom.js";
 
 /** @param {Note} note */
 export function noteElement({ id, event, level, content, timestamp }) {
-  const time = make("time", { datetime: timestamp, title: longTime(timestamp) });
-  time.textContent = shortTime(timestamp);
+  const time = make("time", { datetime: timestamp, title: formatMoment(timestamp) });
+  time.textContent = formatTime(timestamp);
   const element = make("article", { class: "note", "data-level": level, "data-event": event });
   if (id) element.dataset.messageId = id;
-  const words = event === "expired" ? t("notificationExpired") : content;
-  element.append(make("p", {}, words), time);
+  const text = event === "expired" ? t("notificationExpired") : content;
+  element.append(make("p", {}, text), time);
   return element;
 }
 
 /** @param {string} timestamp ISO 8601 */
 export function dayElement(timestamp) {
-  const time = make("time", { datetime: timestamp.slice(0, 10) }, dayWords(timestamp, new Date()));
+  const time = make("time", { datetime: timestamp.slice(0, 10) }, formatDay(timestamp, new Date()));
   return make("div", { class: "day" }, time);
 }

@@ -1,7 +1,8 @@
 // @ts-check
-// What waits for its turn, as chips above the composer: the next one first, then what is not sent.
+// The queue above the composer, as chips: the turns that wait, the next one first, then unsent
+// queries.
 
-import { unsentState, waitingWords } from "../i18n/format.js";
+import { formatPosition, unsentState } from "../i18n/format.js";
 import { t } from "../i18n/translate.js";
 import { make, makeIconButton, setAttribute, setText } from "../ui/dom.js";
 
@@ -9,30 +10,30 @@ import { make, makeIconButton, setAttribute, setText } from "../ui/dom.js";
 /** @typedef {import("../../client/outbox/outbox.js").Unsent} Unsent */
 
 /**
- * @typedef {object} QueueDeeds
+ * @typedef {object} QueueActions
  * @property {(turn: string) => void} sendNow
- * @property {(turn: string) => void} reclaim to the composer
- * @property {(turn: string) => void} remove
+ * @property {(turn: string) => void} recall its text returns to the composer
+ * @property {(turn: string) => void} cancel
  */
 
-/** @typedef {Record<"element" | "place" | "state" | "text" | "buttons", HTMLElement>} Chip */
+/** @typedef {Record<"element" | "position" | "state" | "text" | "buttons", HTMLElement>} Chip */
 
 export class QueueView {
   #list;
-  #deeds;
+  #actions;
   /** @type {Map<string, Chip>} */
   #chips = new Map();
 
-  /** @param {HTMLElement} list @param {QueueDeeds} deeds */
-  constructor(list, deeds) {
+  /** @param {HTMLElement} list @param {QueueActions} actions */
+  constructor(list, actions) {
     this.#list = list;
-    this.#deeds = deeds;
+    this.#actions = actions;
   }
 
   /**
    * @param {Exchange[]} waiting the next one first
-   * @param {Unsent[]} unsent what will wait when it is there
-   * @param {Set<string>} sent ids of those that went out on this connection
+   * @param {Unsent[]} unsent queries that will wait when they arrive
+   * @param {Set<string>} sent ids that were sent on this connection
    */
   show(waiting, unsent, sent) {
     const chips = new Map();
@@ -49,56 +50,56 @@ export class QueueView {
 
   /** @param {Exchange} exchange */
   #waiting({ key, first }) {
-    const chip = this.#chips.get(key) ?? this.#make();
-    const words = waitingWords(first.position);
+    const chip = this.#chips.get(key) ?? this.#makeChip();
+    const label = formatPosition(first.position);
     this.#fill(
       chip,
       "waiting",
       String(first.position ?? "·"),
       first.question?.content ?? "",
-      words,
+      label,
     );
     if (chip.element.dataset.turn === first.id) return chip;
     chip.element.dataset.turn = first.id;
     chip.buttons.replaceChildren(
-      makeIconButton("now", t("sendNow"), () => this.#deeds.sendNow(first.id)),
-      makeIconButton("edit", t("edit"), () => this.#deeds.reclaim(first.id)),
-      makeIconButton("remove", t("remove"), () => this.#deeds.remove(first.id)),
+      makeIconButton("now", t("sendNow"), () => this.#actions.sendNow(first.id)),
+      makeIconButton("edit", t("edit"), () => this.#actions.recall(first.id)),
+      makeIconButton("cross", t("remove"), () => this.#actions.cancel(first.id)),
     );
     return chip;
   }
 
   /** @param {Unsent} entry @param {boolean} sent */
   #unsent(entry, sent) {
-    const chip = this.#chips.get(entry.id) ?? this.#make();
+    const chip = this.#chips.get(entry.id) ?? this.#makeChip();
     const state = unsentState(entry, sent);
     this.#fill(chip, state, "·", entry.content, t(state));
     return chip;
   }
 
   /** @returns {Chip} */
-  #make() {
-    const place = make("span", { class: "place", "aria-hidden": "true" });
+  #makeChip() {
+    const position = make("span", { class: "place", "aria-hidden": "true" });
     const state = make("span", { class: "unseen" });
     const text = make("span", { class: "words" });
     const buttons = make("span", { class: "actions" });
-    const element = make("li", { class: "chip" }, place, state, text, buttons);
-    return { element, place, state, text, buttons };
+    const element = make("li", { class: "chip" }, position, state, text, buttons);
+    return { element, position, state, text, buttons };
   }
 
   /**
    * @param {Chip} chip
    * @param {string} state
-   * @param {string} place
+   * @param {string} position
    * @param {string} content
-   * @param {string} words
+   * @param {string} label
    */
-  #fill(chip, state, place, content, words) {
+  #fill(chip, state, position, content, label) {
     setAttribute(chip.element, "data-state", state);
-    setAttribute(chip.place, "title", words);
+    setAttribute(chip.position, "title", label);
     setAttribute(chip.text, "title", content);
-    setText(chip.place, place);
-    setText(chip.state, words);
+    setText(chip.position, position);
+    setText(chip.state, label);
     setText(chip.text, content);
   }
 }

@@ -1,6 +1,6 @@
 // @ts-check
-// The pages that an answer is based on, as links under it. Addresses that are none of the web are
-// left out: they come from a model's provider.
+// The pages that an answer is based on, as links under it. Shows only addresses of the web: the
+// addresses come from the model's provider and are not trusted.
 
 import { t } from "../i18n/translate.js";
 import { make } from "../ui/dom.js";
@@ -29,7 +29,7 @@ export class SourcesView {
 }
 
 /**
- * One link with its address; none for what is no page.
+ * A link with its address; none if the address is not of the web.
  *
  * @param {Source} source
  * @returns {[string, HTMLAnchorElement][]}
@@ -37,9 +37,9 @@ export class SourcesView {
 function linkOf({ url, title }) {
   const page = pageOf(url);
   if (!page) return [];
-  const words = title.trim() || page.hostname;
+  const label = title.trim() || page.hostname;
   const attributes = { href: page.href, target: "_blank", rel: "noopener noreferrer" };
-  return [[page.href, make("a", { ...attributes, title: page.href }, words)]];
+  return [[page.href, make("a", { ...attributes, title: page.href }, label)]];
 }
 
 /** @param {string} url @returns {URL | null} */
@@ -48,6 +48,6 @@ function pageOf(url) {
     const page = new URL(url);
     return page.protocol === "https:" || page.protocol === "http:" ? page : null;
   } catch {
-    return null; // no address at all
+    return null; // not an address
   }
 }

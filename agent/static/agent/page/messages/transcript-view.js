@@ -1,6 +1,6 @@
 // @ts-check
-// The list of exchanges and notifications on the page, made equal to what is read and to what is in
-// the outbox. Items keep their elements; only what changed is touched.
+// The list of exchanges and notifications on the page, kept equal to the items of the conversation and
+// to the outbox. Items keep their elements; only changed items are rendered.
 
 import { ExchangeView } from "./exchange-view.js";
 import { dayElement, noteElement } from "./note-view.js";
@@ -10,42 +10,42 @@ import { dayElement, noteElement } from "./note-view.js";
 /** @typedef {import("../../client/reading.js").Exchange} Exchange */
 /** @typedef {import("../../client/reading.js").Item} Item */
 /** @typedef {import("../../client/outbox/outbox.js").Unsent} Unsent */
-/** @typedef {import("./exchange-view.js").Deeds} Deeds */
+/** @typedef {import("./exchange-view.js").MessageActions} MessageActions */
 
 /**
  * @typedef {object} Row
  * @property {HTMLElement} element
  * @property {ExchangeView | null} view null for a notification
- * @property {unknown} item that is shown
+ * @property {unknown} item the item, or the refusal of an unsent query
  * @property {number} version of it
- * @property {string} day when it was, in the reader's own time
+ * @property {string} day in the reader's time zone
  * @property {HTMLElement | null} divider before it
  */
 
 export class TranscriptView {
   #list;
   #agentName;
-  #deeds;
+  #actions;
   /** By the item's key. @type {Map<string, Row>} */
   #rows = new Map();
-  /** What the elements were arranged for. @type {unknown[]} */
+  /** The items at the last arrangement. @type {unknown[]} */
   #shown = [];
 
   /**
    * @param {HTMLElement} list
    * @param {string} agentName
-   * @param {Deeds} deeds
+   * @param {MessageActions} actions
    */
-  constructor(list, agentName, deeds) {
+  constructor(list, agentName, actions) {
     this.#list = list;
     this.#agentName = agentName;
-    this.#deeds = deeds;
+    this.#actions = actions;
   }
 
   /**
-   * @param {Item[]} items the same array while nothing was added or moved
+   * @param {Item[]} items the same array while no item was added or moved
    * @param {Unsent[]} unsent
-   * @param {Set<string>} sent ids of those that went out on this connection
+   * @param {Set<string>} sent ids that were sent on this connection
    */
   show(items, unsent, sent) {
     /** @type {Map<string, Row>} */
@@ -65,7 +65,7 @@ export class TranscriptView {
     for (const row of [...this.#rows.values()].slice(-3)) row.view?.tick();
   }
 
-  /** The text of a turn's answer, for those who hear it. @param {Turn} turn */
+  /** The answer of a turn, as a screen reader announces it. @param {Turn} turn */
   spoken(turn) {
     for (const { item, view } of this.#rows.values()) {
       const exchange = /** @type {Partial<Exchange> | null} */ (item);
@@ -108,12 +108,12 @@ export class TranscriptView {
     if (known) return known;
     const row = { item: undefined, version: -1, divider: null };
     if (note) return { ...row, element: noteElement(note), view: null, day: dayOf(note.timestamp) };
-    const view = new ExchangeView(this.#agentName, this.#deeds);
+    const view = new ExchangeView(this.#agentName, this.#actions);
     return { ...row, element: view.element, view, day: "" };
   }
 
   /**
-   * Puts the elements in order: new ones at the end at once, others only if they moved.
+   * Puts the elements in order: new ones are appended together, others move only if they have to.
    *
    * @param {HTMLElement[]} elements
    */
@@ -141,7 +141,7 @@ function removed(element) {
   return next;
 }
 
-/** With a divider before the first of each day. @param {Iterable<Row>} rows */
+/** The elements, with a divider before the first of each day. @param {Iterable<Row>} rows */
 function elementsOf(rows) {
   /** @type {HTMLElement[]} */
   const elements = [];
@@ -165,7 +165,7 @@ function timeOf({ first, turn }) {
   return first.question?.timestamp ?? turn.answer?.timestamp ?? turn.failure?.timestamp ?? "";
 }
 
-/** Noon of that day, in the reader's own time. @param {string} timestamp */
+/** Noon of that day, in the reader's time zone. @param {string} timestamp */
 function dayOf(timestamp) {
   if (!timestamp) return "";
   const moment = new Date(timestamp);

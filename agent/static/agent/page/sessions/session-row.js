@@ -1,5 +1,5 @@
 // @ts-check
-// One conversation in the list: a link to it, and a menu of what can be done with it.
+// One conversation in the list: a link, and a menu of actions.
 
 import { t } from "../i18n/translate.js";
 import { make, makeButton, makeIcon, setText } from "../ui/dom.js";
@@ -7,7 +7,7 @@ import { make, makeButton, makeIcon, setText } from "../ui/dom.js";
 /** @typedef {import("../../client/sessions.js").Session} Session */
 
 /**
- * @typedef {object} RowDeeds
+ * @typedef {object} SessionRowActions
  * @property {(session: string) => void} open
  * @property {(session: string, format: "md" | "json") => void} exportAs
  * @property {(session: string, title: string) => void} rename
@@ -18,15 +18,15 @@ export class SessionRow {
   element = make("li", { class: "session" });
   title = "";
   #id;
-  #deeds;
+  #actions;
   #link;
   #menu = make("details", { class: "menu" });
   #summary = make("summary", { class: "icon" }, makeIcon("more"));
 
-  /** @param {string} id @param {RowDeeds} deeds */
-  constructor(id, deeds) {
+  /** @param {string} id @param {SessionRowActions} actions */
+  constructor(id, actions) {
     this.#id = id;
-    this.#deeds = deeds;
+    this.#actions = actions;
     this.#link = make("a", { href: `?${new URLSearchParams({ session: id })}` });
     this.#link.addEventListener("click", (event) => this.#open(event));
     this.#menu.append(this.#summary, this.#items());
@@ -49,7 +49,7 @@ export class SessionRow {
     this.#summary.setAttribute("aria-label", t("actionsOf", { title: this.title }));
   }
 
-  /** @param {boolean} isCurrent it is the one that is open */
+  /** @param {boolean} isCurrent the session is open */
   mark(isCurrent) {
     if (isCurrent) this.#link.setAttribute("aria-current", "page");
     else this.#link.removeAttribute("aria-current");
@@ -59,16 +59,16 @@ export class SessionRow {
   #open(event) {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return; // another tab
     event.preventDefault();
-    this.#deeds.open(this.#id);
+    this.#actions.open(this.#id);
   }
 
   #items() {
-    const item = (/** @type {string} */ name, /** @type {() => void} */ deed) =>
+    const item = (/** @type {string} */ name, /** @type {() => void} */ action) =>
       makeButton(
         t(name),
         () => {
           this.#close();
-          deed();
+          action();
         },
         "menu-item",
       );
@@ -76,9 +76,9 @@ export class SessionRow {
       "div",
       { class: "menu-items" },
       item("rename", () => this.#rename()),
-      item("exportMarkdown", () => this.#deeds.exportAs(this.#id, "md")),
-      item("exportJson", () => this.#deeds.exportAs(this.#id, "json")),
-      item("delete", () => this.#deeds.askDelete(this.#id, this.title)),
+      item("exportMarkdown", () => this.#actions.exportAs(this.#id, "md")),
+      item("exportJson", () => this.#actions.exportAs(this.#id, "json")),
+      item("delete", () => this.#actions.askDelete(this.#id, this.title)),
     );
   }
 
@@ -96,7 +96,7 @@ export class SessionRow {
       isOver = true;
       const title = input.value.trim();
       input.replaceWith(this.#link);
-      if (keep && title && title !== this.title) this.#deeds.rename(this.#id, title);
+      if (keep && title && title !== this.title) this.#actions.rename(this.#id, title);
     };
     input.value = this.title;
     input.addEventListener("blur", () => end(true));

@@ -1,5 +1,5 @@
 // @ts-check
-// The list of conversations at the side: search, open, rename, export, delete.
+// The list of conversations in the sidebar: search, open, rename, export, delete.
 
 import { t } from "../i18n/translate.js";
 import { make, makeButton, makeIconButton, setText } from "../ui/dom.js";
@@ -9,21 +9,21 @@ import { SessionRow } from "./session-row.js";
 /** @typedef {import("../../client/sessions.js").Sessions} Sessions */
 
 /**
- * @typedef {object} ListDeeds
+ * @typedef {object} SessionListActions
  * @property {(session: string) => void} open
- * @property {(session: string) => void} deleted it is gone now
+ * @property {(session: string) => void} deleted after a session was deleted
  * @property {(session: string, format: "md" | "json") => void} exportAs
- * @property {() => void} loaded the list is up to date
+ * @property {() => void} loaded after the list was loaded
  */
 
-/** @typedef {{list: HTMLElement, search: HTMLInputElement, hint: HTMLElement}} ListParts */
+/** @typedef {{list: HTMLElement, search: HTMLInputElement, hint: HTMLElement}} SessionListElements */
 
 const SEARCH_MS = 250;
 
 export class SessionsView {
   #sessions;
-  #parts;
-  #deeds;
+  #elements;
+  #actions;
   #more;
   /** @type {Map<string, SessionRow>} */
   #rows = new Map();
@@ -37,33 +37,33 @@ export class SessionsView {
 
   /**
    * @param {Sessions} sessions
-   * @param {ListParts} parts
-   * @param {ListDeeds} deeds
+   * @param {SessionListElements} elements
+   * @param {SessionListActions} actions
    */
-  constructor(sessions, parts, deeds) {
+  constructor(sessions, elements, actions) {
     this.#sessions = sessions;
-    this.#parts = parts;
-    this.#deeds = deeds;
+    this.#elements = elements;
+    this.#actions = actions;
     this.#more = makeIconButton("more", t("showMore"), () => void this.#load(this.#next));
     this.#more.classList.add("more");
-    parts.list.after(this.#more);
-    parts.search.addEventListener("input", () => this.refresh(SEARCH_MS));
+    elements.list.after(this.#more);
+    elements.search.addEventListener("input", () => this.refresh(SEARCH_MS));
     this.#more.hidden = true;
   }
 
-  /** Loads the list anew, a little later so that several reasons become one request. */
+  /** Reloads the list after a delay, so that several reasons become one request. */
   refresh(ms = 0) {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => void this.#load(null), ms);
   }
 
-  /** @param {string | null} session that is open */
+  /** @param {string | null} session the open one */
   mark(session) {
     this.#current = session;
     for (const [id, row] of this.#rows) row.mark(id === session);
   }
 
-  /** What a conversation in the list is called. @param {string} session */
+  /** The title of a conversation in the list. @param {string} session */
   titleOf(session) {
     return this.#rows.get(session)?.title ?? null;
   }
@@ -73,41 +73,41 @@ export class SessionsView {
     this.#abort.abort();
     this.#abort = new AbortController();
     const { signal } = this.#abort;
-    const q = this.#parts.search.value.trim();
+    const q = this.#elements.search.value.trim();
     try {
       const { sessions, next } = await this.#sessions.list({ q, cursor, signal });
       this.#next = next;
       this.#show(sessions, cursor === null);
-      setText(this.#parts.hint, this.#rows.size ? "" : t(q ? "nothingFound" : "noSessions"));
-      this.#deeds.loaded();
+      setText(this.#elements.hint, this.#rows.size ? "" : t(q ? "nothingFound" : "noSessions"));
+      this.#actions.loaded();
     } catch {
       if (signal.aborted) return; // another request has taken its place
-      setText(this.#parts.hint, t("listFailed"));
+      setText(this.#elements.hint, t("listFailed"));
     }
   }
 
-  /** @param {Session[]} sessions @param {boolean} anew */
-  #show(sessions, anew) {
+  /** @param {Session[]} sessions @param {boolean} isFirstPage */
+  #show(sessions, isFirstPage) {
     const known = this.#rows;
-    this.#rows = anew ? new Map() : new Map(known);
+    this.#rows = isFirstPage ? new Map() : new Map(known);
     for (const session of sessions) {
-      const row = known.get(session.id) ?? new SessionRow(session.id, this.#rowDeeds());
+      const row = known.get(session.id) ?? new SessionRow(session.id, this.#rowActions());
       row.show(session);
       row.mark(session.id === this.#current);
       this.#rows.set(session.id, row);
     }
-    const elements = [...this.#rows.values()].map(({ element }) => element);
-    const { list } = this.#parts;
-    const isSame = elements.every((element, i) => list.children[i] === element);
-    if (!isSame || list.children.length !== elements.length) list.replaceChildren(...elements);
+    const rows = [...this.#rows.values()].map(({ element }) => element);
+    const { list } = this.#elements;
+    const isSame = rows.every((row, i) => list.children[i] === row);
+    if (!isSame || list.children.length !== rows.length) list.replaceChildren(...rows);
     this.#more.hidden = !this.#next;
   }
 
-  /** @returns {import("./session-row.js").RowDeeds} */
-  #rowDeeds() {
+  /** @returns {import("./session-row.js").SessionRowActions} */
+  #rowActions() {
     return {
-      open: this.#deeds.open,
-      exportAs: this.#deeds.exportAs,
+      open: this.#actions.open,
+      exportAs: this.#actions.exportAs,
       rename: async (id, title) => this.#report(await this.#sessions.rename(id, title)),
       askDelete: (id, title) => this.#askDelete(id, title),
     };
@@ -116,19 +116,19 @@ export class SessionsView {
   /** @param {boolean} done */
   #report(done) {
     if (done) this.refresh();
-    else setText(this.#parts.hint, t("failed"));
+    else setText(this.#elements.hint, t("failed"));
   }
 
   /** @param {string} id @param {string} title */
   #askDelete(id, title) {
     const dialog = make("dialog", { class: "dialog", "aria-label": t("delete") });
     const close = () => dialog.close();
-    const really = makeButton(
+    const confirm = makeButton(
       t("delete"),
       async () => {
         close();
         const done = await this.#sessions.delete(id);
-        if (done) this.#deeds.deleted(id);
+        if (done) this.#actions.deleted(id);
         this.#report(done);
       },
       "plain-button danger",
@@ -138,7 +138,7 @@ export class SessionsView {
       { class: "dialog-foot" },
       makeButton(t("cancel"), close, "plain-button"),
     );
-    foot.append(really);
+    foot.append(confirm);
     dialog.append(make("p", {}, t("deleteQuestion", { title })), foot);
     dialog.addEventListener("close", () => dialog.remove());
     document.body.append(dialog);

@@ -1,7 +1,7 @@
 // @ts-check
-// Tells of an answer that arrives while nobody looks: a mark in the tab's title, and a notification
-// of the browser for who asked for one. Permission is asked for when the bell is pressed, never by
-// itself. Several tabs of a session tell once: the browser replaces those with the same tag.
+// Announces an answer that arrives in a hidden tab: a mark in the tab's title, and a notification of
+// the browser if the user wants one. Permission is asked for when the bell is pressed, never before.
+// Several tabs of a session notify once: the browser replaces notifications with the same tag.
 
 import { t } from "../i18n/translate.js";
 
@@ -14,17 +14,17 @@ const LONGEST = 140;
 export class Notifier {
   #button;
   #store;
-  #say;
+  #showProblem;
 
   /**
    * @param {HTMLButtonElement} button the bell
    * @param {Store} store
-   * @param {(words: string) => void} say something that went wrong
+   * @param {(message: string) => void} showProblem
    */
-  constructor(button, store, say) {
+  constructor(button, store, showProblem) {
     this.#button = button;
     this.#store = store;
-    this.#say = say;
+    this.#showProblem = showProblem;
     button.hidden = !("Notification" in window);
     button.addEventListener("click", () => void this.#toggle());
     document.addEventListener("visibilitychange", () => this.#seen());
@@ -42,15 +42,15 @@ export class Notifier {
     if (!document.hidden) return;
     if (!document.title.startsWith(MARK)) document.title = MARK + document.title;
     if (!this.#isOn) return;
-    const words = text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
-    const told = notified(t("answered", { agent }), { body: words, tag });
-    if (!told) {
+    const body = text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
+    const notification = notified(t("answered", { agent }), { body, tag });
+    if (!notification) {
       this.#button.hidden = true;
       return;
     }
-    told.onclick = () => {
+    notification.onclick = () => {
       window.focus();
-      told.close();
+      notification.close();
     };
   }
 
@@ -64,7 +64,7 @@ export class Notifier {
     } else if ((await Notification.requestPermission()) === "granted") {
       this.#store.set(KEY, "on");
     } else {
-      this.#say(t("notifyDenied"));
+      this.#showProblem(t("notifyDenied"));
     }
     this.#show();
   }

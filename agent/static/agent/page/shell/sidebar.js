@@ -1,12 +1,12 @@
 // @ts-check
-// The side of the page: beside the conversation where there is room, else a drawer above it.
+// The sidebar of the page: beside the conversation where there is room, otherwise a drawer above it.
 
 /** @typedef {import("../../client/storage.js").Store} Store */
 
 const KEY = "agent.sidebar";
 
 /**
- * @param {{side: HTMLElement, toggle: HTMLButtonElement, veil: HTMLElement}} parts
+ * @param {{side: HTMLElement, toggle: HTMLButtonElement, veil: HTMLElement}} elements
  * @param {Store} store
  * @returns {{closeDrawer: () => void}}
  */

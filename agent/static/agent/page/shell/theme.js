@@ -1,5 +1,6 @@
 // @ts-check
-// Light or dark: as the system, or as somebody chose. `early.js` applies the choice at the next load.
+// Light or dark colours: those of the system, or chosen by the user. `early.js` applies the choice at
+// the next load.
 
 import { t } from "../i18n/translate.js";
 import { relabel } from "../ui/dom.js";
@@ -8,14 +9,14 @@ import { relabel } from "../ui/dom.js";
 
 const KEY = "agent.theme";
 const THEMES = /** @type {const} */ (["system", "light", "dark"]);
-const WORDS = { system: "themeSystem", light: "themeLight", dark: "themeDark" };
+const LABELS = { system: "themeSystem", light: "themeLight", dark: "themeDark" };
 
 /**
  * Lets a button switch the colours.
  *
  * @param {HTMLButtonElement} button
  * @param {Store} store
- * @returns {() => void} switches them
+ * @returns {() => void} switches the colours
  */
 export function switchTheme(button, store) {
   const chosen = () => THEMES.find((name) => name === store.get(KEY)) ?? "system";
@@ -23,7 +24,7 @@ export function switchTheme(button, store) {
     const theme = chosen();
     if (theme === "system") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
-    relabel(button, theme, t(WORDS[theme]));
+    relabel(button, theme, t(LABELS[theme]));
   };
   const next = () => {
     const theme = THEMES[(THEMES.indexOf(chosen()) + 1) % THEMES.length];

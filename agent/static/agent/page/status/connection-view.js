@@ -1,15 +1,15 @@
 // @ts-check
-// What the page says about the connection: the dot in the header, and the strip above the
-// composer. Quiet: a drop that heals within a few seconds is not worth a word.
+// The connection on the page: the dot in the header, and the strip above the composer. A connection
+// that recovers within a few seconds is not mentioned.
 
-import { connectionLabel, connectionWords } from "../i18n/format.js";
+import { connectionLabel, formatConnection } from "../i18n/format.js";
 import { t } from "../i18n/translate.js";
 import { make, makeButton, setText } from "../ui/dom.js";
 
 /** @typedef {import("../../client/connection/connection.js").ConnectionState} ConnectionState */
 
 /**
- * @typedef {object} Ways out of a lost connection
+ * @typedef {object} ConnectionActions
  * @property {() => void} connect
  * @property {() => void} newChat
  */
@@ -19,9 +19,9 @@ const QUIET_MS = 5_000;
 export class ConnectionView {
   #dot;
   #strip;
-  #words = make("p");
+  #message = make("p");
   #buttons = make("div", { class: "buttons" });
-  #ways;
+  #actions;
   #signInPath;
   /** Which buttons are shown. */
   #offered = "";
@@ -30,22 +30,22 @@ export class ConnectionView {
    * @param {HTMLElement} dot
    * @param {HTMLElement} strip
    * @param {string} signInPath empty: the site has no page to sign in
-   * @param {Ways} ways
+   * @param {ConnectionActions} actions
    */
-  constructor(dot, strip, signInPath, ways) {
+  constructor(dot, strip, signInPath, actions) {
     this.#dot = dot;
     this.#strip = strip;
     this.#signInPath = signInPath;
-    this.#ways = ways;
-    strip.replaceChildren(this.#words, this.#buttons);
+    this.#actions = actions;
+    strip.replaceChildren(this.#message, this.#buttons);
   }
 
   /**
    * @param {ConnectionState} state
    * @param {number} unsent
-   * @param {string} trouble what the server cannot reach, if anything
-   * @param {string} problem what just went wrong with something that somebody did, if anything
-   * @returns {string} what is said; empty: nothing
+   * @param {string} trouble a message about what is wrong despite a connection, if anything
+   * @param {string} problem a message about an action that just failed, if any
+   * @returns {string} the message; empty: none
    */
   show(state, unsent, trouble, problem) {
     const now = Date.now();
@@ -53,14 +53,14 @@ export class ConnectionView {
     this.#dot.dataset.phase = state.phase;
     this.#dot.title = label;
     setText(this.#dot, label);
-    const worthTelling = isWorthTelling(state, now);
-    this.#dot.toggleAttribute("data-trouble", worthTelling);
-    const words = problem || (worthTelling ? connectionWords(state, unsent, now) : trouble);
-    setText(this.#words, words);
-    this.#strip.dataset.reason = (worthTelling && state.reason) || "";
-    this.#strip.hidden = !words;
-    this.#offer(worthTelling ? offers(state, this.#signInPath) : []);
-    return words;
+    const worthShowing = isWorthShowing(state, now);
+    this.#dot.toggleAttribute("data-trouble", worthShowing);
+    const message = problem || (worthShowing ? formatConnection(state, unsent, now) : trouble);
+    setText(this.#message, message);
+    this.#strip.dataset.reason = (worthShowing && state.reason) || "";
+    this.#strip.hidden = !message;
+    this.#offer(worthShowing ? offers(state, this.#signInPath) : []);
+    return message;
   }
 
   /** @param {string[]} names */
@@ -68,27 +68,27 @@ export class ConnectionView {
     const offered = names.join();
     if (offered === this.#offered) return;
     this.#offered = offered;
-    this.#buttons.replaceChildren(...names.map((name) => this.#way(name)));
+    this.#buttons.replaceChildren(...names.map((name) => this.#button(name)));
   }
 
-  /** @param {string} name of a word */
-  #way(name) {
-    if (name === "newChat") return makeButton(t(name), this.#ways.newChat);
+  /** @param {string} name of a label */
+  #button(name) {
+    if (name === "newChat") return makeButton(t(name), this.#actions.newChat);
     if (name === "reload") return makeButton(t(name), () => location.reload());
     if (name === "signIn") return make("a", { href: signInAddress(this.#signInPath) }, t(name));
-    return makeButton(t(name), this.#ways.connect);
+    return makeButton(t(name), this.#actions.connect);
   }
 }
 
 /** @param {ConnectionState} state @param {number} now */
-function isWorthTelling({ phase, reason, lostAt }, now) {
+function isWorthShowing({ phase, reason, lostAt }, now) {
   if (phase === "ready" || phase === "idle") return false;
   if (phase === "stopped") return true;
   if (reason === "offline" || reason === "restarting" || reason === "limited") return true;
   return lostAt !== null && now - lostAt >= QUIET_MS;
 }
 
-/** @param {ConnectionState} state @param {string} signInPath @returns {string[]} names of words */
+/** @param {ConnectionState} state @param {string} signInPath @returns {string[]} names of labels */
 function offers({ phase, reason }, signInPath) {
   if (reason === "lost" && phase === "waiting") return ["retryNow"];
   if (phase !== "stopped") return [];

@@ -1,5 +1,5 @@
 // @ts-check
-// The line above the composer about what is read: an earlier version, or that staff has joined.
+// The line above the composer about the conversation: an earlier version is shown, or staff joined.
 
 import { t } from "../i18n/translate.js";
 import { make, makeButton, setText } from "../ui/dom.js";
@@ -8,22 +8,22 @@ import { make, makeButton, setText } from "../ui/dom.js";
 
 export class NoticeView {
   #element;
-  #words = make("p");
+  #message = make("p");
   #back;
 
-  /** @param {HTMLElement} element @param {() => void} toLatest */
-  constructor(element, toLatest) {
+  /** @param {HTMLElement} element @param {() => void} showLatest */
+  constructor(element, showLatest) {
     this.#element = element;
-    this.#back = makeButton(t("backToLatest"), toLatest);
-    element.replaceChildren(this.#words, this.#back);
+    this.#back = makeButton(t("backToLatest"), showLatest);
+    element.replaceChildren(this.#message, this.#back);
   }
 
-  /** @param {Item[]} items @param {boolean} isBack an earlier version is read */
-  show(items, isBack) {
-    const words = isBack ? t("earlierVersion") : isTakenOver(items) ? t("staffJoined") : "";
-    setText(this.#words, words);
-    this.#element.hidden = !words;
-    this.#back.hidden = !isBack;
+  /** @param {Item[]} items @param {boolean} isEarlier an earlier branch is shown */
+  show(items, isEarlier) {
+    const message = isEarlier ? t("earlierVersion") : isTakenOver(items) ? t("staffJoined") : "";
+    setText(this.#message, message);
+    this.#element.hidden = !message;
+    this.#back.hidden = !isEarlier;
   }
 }
 

@@ -1,5 +1,5 @@
 // @ts-check
-// Copying text, and saying on the button that it was done.
+// A button that copies a text and shows whether that worked.
 
 import { t } from "../i18n/translate.js";
 import { makeIconButton, relabel } from "./dom.js";
@@ -15,23 +15,23 @@ const SHOWN_MS = 1_600;
 export function makeCopyButton(label, text) {
   const button = makeIconButton("copy", label, async () => {
     const copied = await write(text());
-    relabel(button, copied ? "done" : "remove", t(copied ? "copied" : "copyFailed"));
+    relabel(button, copied ? "done" : "cross", t(copied ? "copied" : "copyFailed"));
     setTimeout(() => relabel(button, "copy", label), SHOWN_MS);
   });
   return button;
 }
 
-/** @param {string} text @returns {Promise<boolean>} it worked */
+/** @param {string} text @returns {Promise<boolean>} the text is in the clipboard */
 async function write(text) {
   try {
-    await navigator.clipboard.writeText(text); // undefined without HTTPS, but on localhost
+    await navigator.clipboard.writeText(text); // undefined without HTTPS, except on localhost
     return true;
   } catch {
     return writeBySelection(text);
   }
 }
 
-/** The old way, which works without HTTPS too. @param {string} text */
+/** The older way, which works without HTTPS too. @param {string} text */
 function writeBySelection(text) {
   const field = document.createElement("textarea");
   const focused = document.activeElement;

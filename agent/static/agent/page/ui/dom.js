@@ -1,5 +1,5 @@
 // @ts-check
-// Small steps over the DOM that every view takes. Never sets HTML from text.
+// Small DOM functions that all views use. Never sets HTML from text.
 
 /**
  * @template {keyof HTMLElementTagNameMap} Tag
@@ -26,7 +26,7 @@ export function makeButton(label, onClick, className = "quiet") {
   return button;
 }
 
-/** Drawn in a square of 16, by strokes. */
+/** Paths of strokes in a square of 16. */
 const ICONS = {
   copy: "M5.5 5.5h7.5v8H5.5zM3 10.5v-8h7.5",
   done: "M3 8.5l3.2 3.2L13 5",
@@ -34,7 +34,7 @@ const ICONS = {
   edit: "M10.6 3.2l2.2 2.2-6.9 6.9-2.8.6.6-2.8z",
   up: "M5 7l2.4-4.7c1 0 1.7.7 1.5 1.7L8.5 6.3h3.8c.8 0 1.3.7 1.1 1.4l-1.1 4.1c-.2.6-.6 1-1.2 1H5zM5 7H2.6v5.8H5",
   down: "M5 9l2.4 4.7c1 0 1.7-.7 1.5-1.7l-.4-2.3h3.8c.8 0 1.3-.7 1.1-1.4l-1.1-4.1c-.2-.6-.6-1-1.2-1H5zM5 9H2.6V3.2H5",
-  remove: "M4 4l8 8M12 4l-8 8",
+  cross: "M4 4l8 8M12 4l-8 8",
   now: "M8 13V3M3.5 7.5 8 3l4.5 4.5",
   back: "M10 3.5 5.5 8l4.5 4.5",
   forth: "M6 3.5 10.5 8 6 12.5",
@@ -59,7 +59,7 @@ export function makeIcon(name) {
 }
 
 /**
- * A button that shows a picture only.
+ * A button that shows only an icon.
  *
  * @param {Icon} name
  * @param {string} label its accessible name and tooltip
@@ -73,7 +73,7 @@ export function makeIconButton(name, label, onClick) {
 }
 
 /**
- * Gives a button another picture and name.
+ * Changes the icon and the label of a button.
  *
  * @param {Element} button
  * @param {Icon} name
@@ -87,7 +87,7 @@ export function relabel(button, name, label) {
 }
 
 /**
- * The one element of the page that a selector names.
+ * The element of the page that matches a selector.
  *
  * @template {HTMLElement} Kind
  * @param {string} selector

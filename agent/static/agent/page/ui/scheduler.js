@@ -1,41 +1,41 @@
 // @ts-check
-// When to draw: once per animation frame at most, and less often when drawing takes long, because
-// there are keys to hear too. Knows nothing of what is drawn.
+// When to render: at most once per animation frame, and less often when rendering takes long, so
+// that typing stays responsive. Knows nothing of what is rendered.
 
-/** A drawing that takes longer than this is followed by a pause of the same length. */
+/** A rendering that takes longer than this is followed by a pause of the same length. */
 const LONG_MS = 24;
 
-export class Drawing {
-  #draw;
+export class RenderScheduler {
+  #render;
   #frame = 0;
-  /** Until the next one may begin. @type {any} */
+  /** Until the next rendering may begin. @type {any} */
   #pause = null;
   #stopped = false;
 
-  /** @param {() => void} draw */
-  constructor(draw) {
-    this.#draw = draw;
+  /** @param {() => void} render */
+  constructor(render) {
+    this.#render = render;
   }
 
-  /** Draws with the next frame, or after the pause. */
-  soon() {
+  /** Renders with the next frame, or after the pause. */
+  request() {
     if (this.#frame || this.#pause || this.#stopped) return;
     this.#frame = requestAnimationFrame((began) => {
       this.#frame = 0;
-      this.#draw();
+      this.#render();
       const took = performance.now() - began;
       if (took >= LONG_MS) this.#rest(took);
     });
   }
 
-  /** Draws at once, in place of the next frame. */
-  now() {
+  /** Renders at once, instead of with the next frame. */
+  runNow() {
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
-    if (!this.#stopped) this.#draw();
+    if (!this.#stopped) this.#render();
   }
 
-  /** Draws nothing any more. */
+  /** Renders nothing any more. */
   stop() {
     this.#stopped = true;
     clearTimeout(this.#pause);
@@ -46,7 +46,7 @@ export class Drawing {
   #rest(ms) {
     this.#pause = setTimeout(() => {
       this.#pause = null;
-      this.soon();
+      this.request();
     }, ms);
   }
 }

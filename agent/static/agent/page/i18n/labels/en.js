@@ -1,9 +1,9 @@
 // @ts-check
-// The page's words in English: complete, and what other languages fall back to. `{name}` is filled
-// in; a word that depends on a number has one form for each plural category of its language.
+// The page's labels in English: the complete catalogue, and the fallback of other languages. `{name}`
+// is a placeholder; a label that depends on a number has one form for each plural category.
 
 /** @type {Record<string, string | Record<string, string>>} */
-export const WORDS = {
+export const LABELS = {
   you: "You",
   staff: "Staff",
   untitled: "New chat",
@@ -17,7 +17,7 @@ export const WORDS = {
   minutes: "{minutes} min {seconds} s",
   reasoningTokens: { one: "{n} token", other: "{n} tokens" },
   sources: "Sources",
-  goOn: "Continue where you stopped.",
+  continuePrompt: "Continue where you stopped.",
   stopped: "Stopped",
   neverAnswered: "Stopped before it was answered",
   interrupted: "Interrupted by the next message",
@@ -40,7 +40,7 @@ export const WORDS = {
   backToLatest: "Back to the latest",
   notificationExpired: "A notification expired before it was seen here.",
 
-  // what can be done
+  // actions
   copy: "Copy",
   copied: "Copied",
   copyFailed: "The browser did not let the page copy this.",
@@ -54,7 +54,7 @@ export const WORDS = {
   send: "Send",
   delete: "Delete",
 
-  // judging an answer
+  // feedback on an answer
   whatWasWrong: "What was wrong with this answer?",
   whatWasGood: "What was good about this answer?",
   wrong: "Not correct",
@@ -126,7 +126,7 @@ export const WORDS = {
   listFailed: "The list could not be loaded.",
   failed: "That did not work. Try again.",
 
-  // what can be typed
+  // typed commands
   commandHelp: "What can be typed here",
   commandClear: "Let the agent forget what came before",
   commandRetry: "Answer the last question again",
@@ -144,7 +144,7 @@ export const WORDS = {
   today: "Today",
   yesterday: "Yesterday",
 
-  // looks and notifications
+  // colours and notifications
   themeSystem: "Colours: as the system",
   themeLight: "Colours: light",
   themeDark: "Colours: dark",

@@ -1,28 +1,28 @@
 // @ts-check
-// Puts queries into the outbox and sends what is there, oldest first; waits when the server asks for
-// time. A query leaves the outbox when the server has it; one that the server refused stays until somebody
-// decides.
+// Puts queries into the outbox and sends them, oldest first; pauses while the server limits the
+// rate. A query leaves the outbox when the server has acknowledged it. A refused one stays until it
+// is sent again or withdrawn.
 
-import { newId } from "../requests/requests.js";
+import { newId } from "../ids.js";
 
-/** @typedef {import("../connection/connection.js").Clock} Clock */
+/** @typedef {import("../connection/clock.js").Clock} Clock */
 /** @typedef {import("../transcript/entries.js").Frame} Frame */
 /** @typedef {import("../transcript/entries.js").Question} Question */
 /** @typedef {import("./outbox.js").Outbox} Outbox */
 /** @typedef {import("./outbox.js").Unsent} Unsent */
 
 const TOO_LARGE = 1009;
-/** When the server does not say how long. */
-const LIMITED_SECONDS = 5;
+/** Pause when the server does not say how long. */
+const DEFAULT_PAUSE_SECONDS = 5;
 
-export class Sending {
-  /** Until when the server wants no more queries, ms since the epoch. @type {number | null} */
-  heldUntil = null;
+export class Sender {
+  /** The server accepts no query before this time, ms since the epoch. @type {number | null} */
+  pausedUntil = null;
   #outbox;
   #send;
   #clock;
-  #due;
-  #makeWay;
+  #onDue;
+  #beforeSend;
   /** @type {any} */
   #timer = null;
 
@@ -30,15 +30,15 @@ export class Sending {
    * @param {Outbox} outbox
    * @param {(frame: Frame) => boolean} send false: not connected
    * @param {Clock} clock
-   * @param {() => void} due it is time to call `flush` again
-   * @param {(entry: Unsent) => boolean} makeWay is called before one is sent; false: not needed
+   * @param {() => void} onDue it is time to call `flush` again
+   * @param {(entry: Unsent) => boolean} beforeSend false: the query is not needed any more
    */
-  constructor(outbox, send, clock, due, makeWay) {
+  constructor(outbox, send, clock, onDue, beforeSend) {
     this.#outbox = outbox;
     this.#send = send;
     this.#clock = clock;
-    this.#due = due;
-    this.#makeWay = makeWay;
+    this.#onDue = onDue;
+    this.#beforeSend = beforeSend;
   }
 
   /**
@@ -54,12 +54,13 @@ export class Sending {
   }
 
   /**
-   * Puts the question of a waiting turn into the outbox, before everything else; once.
+   * Puts the question of a waiting turn into the outbox once more, as an interruption. Does so at
+   * most once for each turn.
    *
    * @param {string} turn
    * @param {Question | null | undefined} question
    */
-  addInstead(turn, question) {
+  addReplacement(turn, question) {
     const isThere = this.#outbox.entries.some(({ instead }) => instead === turn);
     if (!question || isThere) return;
     const { content, replaces } = question;
@@ -67,17 +68,17 @@ export class Sending {
     this.add({ content, options, instead: turn });
   }
 
-  /** What is to be sent now. */
-  get waiting() {
-    if (this.heldUntil !== null) return [];
+  /** The queries to send now. */
+  get due() {
+    if (this.pausedUntil !== null) return [];
     return this.#outbox.pending.filter(({ id }) => !this.#outbox.sent.has(id));
   }
 
-  /** Sends what waits. Call it only on a connection that is ready. */
+  /** Sends all queries that are due. Call it only on a connection that is ready. */
   flush() {
-    for (const entry of this.waiting) {
+    for (const entry of this.due) {
       const { id, content, timestamp, options } = entry;
-      if (!this.#makeWay(entry)) {
+      if (!this.#beforeSend(entry)) {
         this.#outbox.remove(id);
         continue;
       }
@@ -90,13 +91,13 @@ export class Sending {
   disconnected(code) {
     if (code === TOO_LARGE) {
       const refusal = { code: "too_large", content: "This message is too large to be sent." };
-      for (const id of [...this.#outbox.sent]) this.#outbox.refuse(id, refusal);
+      for (const id of [...this.#outbox.sent]) this.#outbox.setRefusal(id, refusal);
     }
     this.#outbox.sent.clear();
   }
 
   /**
-   * Takes an error about a frame.
+   * Handles an error frame that may be about a query.
    *
    * @param {Frame} error
    * @returns {boolean} it was about a query of the outbox
@@ -104,26 +105,26 @@ export class Sending {
   refused({ ref, code, content, retry_after }) {
     const entry = this.#outbox.get(ref);
     if (!entry) return false;
-    if (code === "rate_limited") this.#hold(ref, retry_after ?? LIMITED_SECONDS);
-    else if (!entry.stopped) this.#outbox.refuse(ref, { code, content });
+    if (code === "rate_limited") this.#pause(ref, retry_after ?? DEFAULT_PAUSE_SECONDS);
+    else if (!entry.stopped) this.#outbox.setRefusal(ref, { code, content });
     return true;
   }
 
-  /** @param {string} id @param {number} seconds */
-  #hold(id, seconds) {
+  /** @param {string} id of the query to send again @param {number} seconds */
+  #pause(id, seconds) {
     this.#outbox.sent.delete(id);
     const until = this.#clock.now() + seconds * 1000;
-    this.heldUntil = Math.max(this.heldUntil ?? 0, until);
+    this.pausedUntil = Math.max(this.pausedUntil ?? 0, until);
     this.#clock.clearTimeout(this.#timer);
     this.#timer = this.#clock.setTimeout(() => {
-      this.heldUntil = null;
-      this.#due();
-    }, this.heldUntil - this.#clock.now());
+      this.pausedUntil = null;
+      this.#onDue();
+    }, this.pausedUntil - this.#clock.now());
   }
 }
 
 /**
- * How many characters of a text are more than the limit.
+ * By how many characters a text is longer than the limit.
  *
  * @param {string} content
  * @param {number} [limit]
