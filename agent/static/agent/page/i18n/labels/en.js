@@ -101,17 +101,17 @@ export const LABELS = {
   closed: "This conversation is closed.",
   closedUnused: "This conversation was closed because it was not used.",
   signInToContinue: "Sign in to continue",
-  forbidden: "You may not use this conversation.",
+  forbidden: "You do not have access to this conversation.",
   gone: "This conversation does not exist, or it is not yours.",
-  changed: "Somebody signed in or out in this browser. Reload the page to continue as them.",
-  broken: "This page does not understand the server any more. Reload it to continue.",
+  changed: "Someone signed in or out in this browser. Reload the page to continue.",
+  broken: "This page no longer understands the server. Reload it to continue.",
   staffJoined: "Staff joined",
   retryNow: "Retry now",
   continue: "Continue",
   newChat: "New chat",
   signIn: "Sign in",
   reload: "Reload",
-  notNow: "That needs a connection. Try again when there is one.",
+  notNow: "This needs a connection. Try again when you are connected.",
 
   // the list of conversations
   actionsOf: "Actions for {title}",
@@ -127,8 +127,8 @@ export const LABELS = {
   failed: "That did not work. Try again.",
 
   // typed commands
-  commandHelp: "What can be typed here",
-  commandClear: "Let the agent forget what came before",
+  commandHelp: "Show commands and keys",
+  commandClear: "Make the agent forget the conversation so far",
   commandRetry: "Answer the last question again",
   commandRename: "Give this conversation a title",
   commandNew: "Start a new chat",
@@ -136,8 +136,8 @@ export const LABELS = {
   commandStop: "Stop everything",
   commandClose: "Close this conversation",
   commandTheme: "Switch the colours",
-  needsTitle: "Write the title behind the command: /rename A good title",
-  unknownCommand: "There is no command /{name}. Type /help for all of them.",
+  needsTitle: "Write the title after the command: /rename A good title",
+  unknownCommand: "There is no command /{name}. Type /help for a list.",
   nothingYet: "There is nothing here yet.",
 
   // times
