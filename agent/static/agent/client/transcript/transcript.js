@@ -2,17 +2,13 @@
 // The conversation as plain data, built from the server's frames. No socket, no DOM, no clock.
 //
 // A frame may arrive twice without harm: durable frames are recognised by `seq`, deltas by attempt
-// and index, and statuses only change turns that have not ended. `sequence.js` decides the order of
-// the entries.
+// and index, and statuses only change turns that have not ended. `turns.js` keeps the turns.
 
 import { assemble } from "./deltas.js";
 import { answerOf, emptyStreams, failureOf, noteOf, questionOf } from "./entries.js";
-import { Sequence } from "./sequence.js";
-import { TurnIndex } from "./turn-index.js";
+import { Turns } from "./turns.js";
 
 /** @typedef {import("./entries.js").Frame} Frame */
-/** @typedef {import("./entries.js").Turn} Turn */
-/** @typedef {import("./entries.js").Entry} Entry */
 /** @typedef {{rating: "up" | "down" | null, comment: string}} Feedback */
 
 /**
@@ -33,31 +29,33 @@ export class Transcript {
   firstSeq = 1;
   /** The title that the session was given. @type {string | null} */
   title = null;
-  /** The turn that runs. @type {Turn | null} */
-  running = null;
-  #sequence = new Sequence();
-  #turns = new TurnIndex((turn) => this.#sequence.addWaiting(turn));
+  #turns = new Turns();
   /** The newest feedback on each answer, by message id. @type {Map<string, Feedback>} */
   #feedback = new Map();
 
   /** All entries, in the order of reading. */
   entries() {
-    return this.#sequence.entries();
+    return this.#turns.entries();
   }
 
   /** The turns that wait and whose query is known, the next one first. */
   waiting() {
-    return this.#sequence.waiting();
+    return this.#turns.waiting();
   }
 
   /** Changes when an entry is added, moves or gets a question; not with the text of an answer. */
   get shape() {
-    return this.#sequence.shape;
+    return this.#turns.shape;
   }
 
   /** Some turn runs or waits. */
   get busy() {
-    return this.running !== null || this.#sequence.anyWaits;
+    return this.#turns.busy;
+  }
+
+  /** The turn that runs. */
+  get running() {
+    return this.#turns.running;
   }
 
   get isEmpty() {
@@ -73,10 +71,8 @@ export class Transcript {
     this.lastSeq = 0;
     this.firstSeq = 1;
     this.title = null;
-    this.running = null;
     this.#feedback.clear();
     this.#turns.clear();
-    this.#sequence.clear();
   }
 
   /**
@@ -107,8 +103,7 @@ export class Transcript {
     const turn = this.#turns.ensure(received.turn, received.ref);
     const replaces = options.replaces ?? null;
     turn.question ??= { id: null, seq: null, content, timestamp, replaces };
-    turn.version += 1;
-    this.#sequence.moved();
+    this.#turns.changed(turn);
   }
 
   /**
@@ -121,24 +116,14 @@ export class Transcript {
     const earlier = new Transcript();
     earlier.lastSeq = frames[0].seq - 1;
     for (const frame of frames) earlier.apply(frame);
-    this.#sequence.prepend(earlier.entries().filter((entry) => this.#adopt(entry)));
+    for (const entry of earlier.entries()) {
+      if (entry.kind !== "turn" || !entry.answer) continue;
+      Object.assign(entry.answer, this.#feedback.get(entry.answer.id ?? ""));
+    }
+    this.#turns.prepend(earlier.entries());
     this.firstSeq = frames[0].seq;
     this.title ??= earlier.title;
     this.#feedback = new Map([...earlier.#feedback, ...this.#feedback]);
-  }
-
-  /** Whether an earlier entry is new here. @param {Entry} entry */
-  #adopt(entry) {
-    if (entry.kind === "note") return true;
-    const known = this.#turns.get(entry.id);
-    if (known) {
-      known.question ??= entry.question; // the question is on that page, the answer on ours
-      known.version += 1;
-      return false;
-    }
-    this.#turns.adopt(entry);
-    if (entry.answer) Object.assign(entry.answer, this.#feedback.get(entry.answer.id ?? ""));
-    return true;
   }
 
   /** Steps over a gap that the server could not fill. @param {number} seq */
@@ -181,8 +166,7 @@ export class Transcript {
   #applyQuery(frame) {
     const turn = this.#turns.ensure(frame.turn, frame.ref);
     turn.question = questionOf(frame);
-    turn.version += 1;
-    this.#sequence.moved();
+    this.#turns.changed(turn);
     return "applied";
   }
 
@@ -193,11 +177,11 @@ export class Transcript {
     if (turn.state === "ended") return "repeated";
     if (status === "queued") {
       turn.position = position ?? null;
-      this.#sequence.moved();
-    } else {
-      this.#start(turn);
-      if (attempt > turn.streamed.attempt) Object.assign(turn, emptyStreams(attempt));
+      this.#turns.changed(turn);
+      return "applied";
     }
+    this.#turns.start(turn);
+    if (attempt > turn.streamed.attempt) Object.assign(turn, emptyStreams(attempt));
     turn.version += 1;
     return "applied";
   }
@@ -212,7 +196,7 @@ export class Transcript {
   #applyDelta(frame, stream) {
     const turn = this.#turns.ensure(frame.turn, frame.ref);
     if (turn.state === "ended") return "repeated";
-    this.#start(turn);
+    this.#turns.start(turn);
     const before = turn[stream];
     if (frame.attempt > turn.streamed.attempt) Object.assign(turn, emptyStreams(frame.attempt));
     const { text, gap } = assemble(turn[stream], /** @type {any} */ (frame));
@@ -225,14 +209,16 @@ export class Transcript {
   #applyResponse(frame) {
     const turn = this.#turns.ensure(frame.turn ?? frame.id, frame.ref);
     turn.answer = answerOf(frame);
-    return this.#end(turn);
+    this.#turns.end(turn);
+    return "applied";
   }
 
   /** @param {Frame} frame @returns {Outcome} */
   #applyFailure(frame) {
     const turn = this.#turns.ensure(frame.turn ?? `error-${frame.seq}`, frame.ref);
     turn.failure = failureOf(frame);
-    return this.#end(turn);
+    this.#turns.end(turn);
+    return "applied";
   }
 
   /** @param {Frame} frame @returns {Outcome} */
@@ -240,8 +226,7 @@ export class Transcript {
     if (CONNECTION_EVENTS.has(frame.event)) return "foreign";
     if (frame.event === "closed" && !frame.seq) return "foreign";
     if (frame.event === "renamed") this.title = frame.title ?? null;
-    else if (frame.content || frame.event === "expired")
-      this.#sequence.append(noteOf(frame), this.running !== null);
+    else if (frame.content || frame.event === "expired") this.#turns.addNote(noteOf(frame));
     return "applied";
   }
 
@@ -253,29 +238,6 @@ export class Transcript {
       if (turn.answer) Object.assign(turn.answer, feedback);
       turn.version += 1;
     }
-    return "applied";
-  }
-
-  /** @param {Turn} turn */
-  #start(turn) {
-    if (turn.state !== "waiting") return;
-    turn.state = "running";
-    turn.position = null;
-    this.running = turn;
-    this.#sequence.start(turn);
-  }
-
-  /** @param {Turn} turn @returns {Outcome} */
-  #end(turn) {
-    const neverRan = turn.state === "waiting" && turn.answer?.content === "";
-    if (neverRan) this.#sequence.endWaiting(turn, this.running !== null);
-    else if (turn.state === "waiting") this.#sequence.start(turn);
-    if (this.running === turn) this.running = null;
-    turn.state = "ended";
-    turn.position = null;
-    Object.assign(turn, emptyStreams(0));
-    turn.version += 1;
-    this.#sequence.moved();
     return "applied";
   }
 }
