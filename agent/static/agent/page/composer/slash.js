@@ -1,6 +1,6 @@
 // @ts-check
-// The names and the syntax of typed commands: `/rename A good title`. `typed-commands.js` runs them.
-// Pure.
+// The names and the syntax of typed commands: `/rename A good title`. Pure.
+// `conversation/typed-commands.js` runs them.
 
 import { t } from "../i18n/translate.js";
 

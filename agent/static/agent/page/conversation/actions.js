@@ -1,6 +1,6 @@
 // @ts-check
-// The actions of the buttons on messages. Typed commands are in `composer/typed-commands.js`. Both
-// use the names of the client's actions: stop, cancel, recall, withdraw, resend.
+// The actions of the buttons on messages, under the names of the client's actions (see `client.js`).
+// `typed-commands.js` has the typed ones.
 
 import { t } from "../i18n/translate.js";
 

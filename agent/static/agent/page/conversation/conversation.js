@@ -8,13 +8,13 @@ import { callerStore } from "../../client/storage.js";
 import { Composer } from "../composer/composer.js";
 import { Drafts } from "../composer/drafts.js";
 import { messageOf } from "../composer/slash.js";
-import { runTyped } from "../composer/typed-commands.js";
 import { t } from "../i18n/translate.js";
 import { StatusView } from "../status/status-view.js";
 import { setText } from "../ui/dom.js";
 import { RenderScheduler } from "../ui/scheduler.js";
 import { messageActions } from "./actions.js";
 import { ConversationView } from "./conversation-view.js";
+import { runTyped } from "./typed-commands.js";
 
 /** @typedef {import("../../client/transcript/entries.js").Frame} Frame */
 /** @typedef {import("../../client/transcript/entries.js").Turn} Turn */

@@ -1,9 +1,9 @@
 // @ts-check
 // The typed commands: `/clear`, `/rename A good title` ...
 
-import { isAccepted } from "../conversation/actions.js";
+import { parseCommand } from "../composer/slash.js";
 import { t } from "../i18n/translate.js";
-import { parseCommand } from "./slash.js";
+import { isAccepted } from "./actions.js";
 
 /** @typedef {import("../../client/client.js").AgentClient} AgentClient */
 /** @typedef {import("../../client/reading.js").Reading} Reading */
