@@ -14,7 +14,10 @@ class AgentAppConfig(AppConfig):
     def ready(self) -> None:
         from django.contrib.auth.signals import user_logged_in
 
-        from . import checks, db, expiry, gate
+        from . import checks
+        from .actions import retention
+        from .api import gate
+        from .store import db
 
         register(checks.deployment, deploy=True)
         register(checks.cookies, deploy=True)
@@ -23,6 +26,6 @@ class AgentAppConfig(AppConfig):
             (django_setting("AUTH_USER_MODEL"), "agent.user"),
             ("agent.ApiToken", "agent.token"),
         ):
-            pre_delete.connect(expiry.delete_with_owner, kind, dispatch_uid=uid)
+            pre_delete.connect(retention.delete_with_owner, kind, dispatch_uid=uid)
         user_logged_in.connect(gate.note_sign_in, dispatch_uid="agent.gate")
         post_migrate.connect(db.use_write_ahead_log, dispatch_uid="agent.wal")

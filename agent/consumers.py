@@ -17,22 +17,17 @@ import structlog
 from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
-from . import (
-    auth,
-    credentials,
-    db,
-    frames,
-    live,
-    metrics,
-    protocol,
-    queries,
-    server,
-    sessions,
-    worker,
-)
+from . import metrics
+from .access import authentication, revocation
+from .access.connection_slots import Place
+from .access.limits import address_of, caller_of, limits
+from .access.tcp_connections import crowd
+from .actions import queries, sessions
+from .actions.sessions import Held, View
 from .actor import CHAT, Access
 from .conf import conf
-from .crowd import crowd
+from .connection import transport
+from .connection.writer import Feed
 from .errors import (
     AgentError,
     InternalError,
@@ -48,14 +43,14 @@ from .errors import (
     UnknownCommand,
     UnknownType,
 )
-from .feed import Feed
-from .frames import Status
-from .groups import Frame
-from .limits import address_of, caller_of, limits
-from .places import Place
-from .protocol import CloseCode
-from .sessions import Held, View
-from .strictjson import parse_object, refuse_nul
+from .live import publish
+from .live.hub import Frame
+from .protocol import client_frames, server_frames
+from .protocol.client_frames import CloseCode
+from .protocol.server_frames import Status
+from .protocol.strict_json import parse_object, refuse_nul
+from .store import db
+from .worker import worker
 
 log = structlog.get_logger(__name__)
 
@@ -96,15 +91,17 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def connect(self) -> None:
         offered = self.scope.get("subprotocols", [])
-        await self.accept(protocol.SUBPROTOCOL if protocol.SUBPROTOCOL in offered else None)
+        await self.accept(
+            client_frames.SUBPROTOCOL if client_frames.SUBPROTOCOL in offered else None
+        )
         options = _options(self.scope)
         try:
             if self.worker.stopping:
                 raise _restarting()
             address = address_of(self.scope)
             await self.limits.connecting(address)
-            self.access = await auth.authenticate(self.scope)
-            auth.require(self.access, CHAT)
+            self.access = await authentication.authenticate(self.scope)
+            authentication.require(self.access, CHAT)
             self.actor = self.access.actor
             self.caller, self.address = caller_of(self.actor, address), address
             self.crowd = address if self.actor.visitor else ""
@@ -116,7 +113,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             await self._refuse(error)
             return
         except Exception as error:
-            await self._refuse(_internal(error, retry_after=live.comeback_seconds()))
+            await self._refuse(_internal(error, retry_after=publish.comeback_seconds()))
             return
         structlog.contextvars.bind_contextvars(session=str(self.held.id), actor=self.actor.key)
         self.feed = Feed(
@@ -132,7 +129,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         code = int(_close_code(error))
         metrics.refusals.labels(error.code).inc()
         metrics.closes.labels(code).inc()
-        await self._send_text(frames.encode(frames.Error.of(error).frame()))
+        await self._send_text(server_frames.encode(server_frames.Error.of(error).frame()))
         await self.close(code, error.message)
 
     async def _run_feed(self, feed: Feed, options: dict[str, str], resumed: bool) -> None:
@@ -153,21 +150,21 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     def _abort_in(self, seconds: float) -> None:
         """Drop the connection then if its client has not taken the close frame."""
-        asyncio.get_running_loop().call_later(seconds, server.abort, self.base_send)
+        asyncio.get_running_loop().call_later(seconds, transport.abort, self.base_send)
 
     async def _send_text(self, text: str) -> None:
-        await server.writable(self.base_send)
+        await transport.writable(self.base_send)
         await self.send(text_data=text)
 
     def _welcome(self, view: View, replay_from: int, resumed: bool) -> Frame:
         metrics.connects.labels(str(resumed).lower()).inc()
         settings = conf()
         new_nobody = self.actor.is_nobody and not resumed
-        return frames.Notification(
+        return server_frames.Notification(
             event="connected",
             content=f"Connected to {settings.agent_name}. Session ID: {self.held.id}",
             session=str(self.held.id),
-            protocol=protocol.VERSION,
+            protocol=client_frames.VERSION,
             resumed=resumed,
             last_seq=view.last_seq,
             replay_from=replay_from,
@@ -181,8 +178,8 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
                 "queue": settings.max_queue,
             },
             turns=view.turns,
-            caller=auth.caller_name(self.actor) or None,
-            resume_token=auth.resume_token(self.held.id) if new_nobody else None,
+            caller=authentication.caller_name(self.actor) or None,
+            resume_token=authentication.resume_token(self.held.id) if new_nobody else None,
         ).frame()
 
     # frames of the client
@@ -195,36 +192,38 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             self.limits.frame(self.caller)
             fields = _fields(text_data)
             refuse_nul(text_data or "", fields)
-            frame = protocol.parse_client_frame(fields, max_query_chars=conf().max_query_chars)
+            frame = client_frames.parse_client_frame(fields, max_query_chars=conf().max_query_chars)
             self._bad_in_a_row = 0
             metrics.frames_in.labels(frame.type).inc()
             await self.receive_json(frame)
             self._refused_in_a_row = 0
         except RateLimited as error:
-            self._answer_error(self.feed, error, protocol.frame_id(fields or _if_any(text_data)))
+            self._answer_error(
+                self.feed, error, client_frames.frame_id(fields or _if_any(text_data))
+            )
         except AgentError as error:
-            self._answer_error(self.feed, error, protocol.frame_id(fields))
+            self._answer_error(self.feed, error, client_frames.frame_id(fields))
         except Exception as error:
-            self._answer_error(self.feed, _internal(error), protocol.frame_id(fields))
+            self._answer_error(self.feed, _internal(error), client_frames.frame_id(fields))
 
-    async def receive_json(self, content: protocol.ClientFrame) -> None:
+    async def receive_json(self, content: client_frames.ClientFrame) -> None:
         """Route one frame to what does it, if its sender still may."""
-        if self.access.may_end and not isinstance(content, protocol.Ping | protocol.Pong):
-            await db.read(credentials.check, self.access)
+        if self.access.may_end and not isinstance(content, client_frames.Ping | client_frames.Pong):
+            await db.read(revocation.check, self.access)
         match content:
-            case protocol.Query():
+            case client_frames.Query():
                 await _whole(self._query(content))
-            case protocol.Command():
+            case client_frames.Command():
                 await self._command(content)
-            case protocol.HumanFeedback():
+            case client_frames.HumanFeedback():
                 await self._count_write()
                 await _whole(self._feedback(content))
-            case protocol.Ping():
-                self._tell(frames.Heartbeat(type="pong", ref=content.id))
-            case protocol.Pong():
+            case client_frames.Ping():
+                self._tell(server_frames.Heartbeat(type="pong", ref=content.id))
+            case client_frames.Pong():
                 pass
 
-    async def _query(self, query: protocol.Query) -> None:
+    async def _query(self, query: client_frames.Query) -> None:
         await self.limits.query(self.caller, self.crowd)
         with self.worker.accepting(self.held.id, self.held.actor.key) as lease:
             accepted = await queries.accept_query(
@@ -250,51 +249,55 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         else:
             self.worker.want(self.held.id, self.held.actor.key)
 
-    async def _feedback(self, feedback: protocol.HumanFeedback) -> None:
+    async def _feedback(self, feedback: client_frames.HumanFeedback) -> None:
         if answer := await sessions.give_feedback(self.held, feedback):
             self._tell(answer)
 
     async def _count_write(self) -> None:
         await self.limits.write(self.caller, self.address, self.crowd)
 
-    async def _command(self, command: protocol.Command) -> None:
-        if isinstance(command.args, protocol.Close | protocol.Clear | protocol.Rename):
+    async def _command(self, command: client_frames.Command) -> None:
+        if isinstance(
+            command.args, client_frames.Close | client_frames.Clear | client_frames.Rename
+        ):
             await self._count_write()
         match command.args:
-            case protocol.Help():
-                self._tell(_done(command, content=protocol.help_text()))
-            case protocol.History(before=before, limit=limit):
+            case client_frames.Help():
+                self._tell(_done(command, content=client_frames.help_text()))
+            case client_frames.History(before=before, limit=limit):
                 await self._history(command, before, limit)
-            case protocol.Resume(last_seq=last_seq):
+            case client_frames.Resume(last_seq=last_seq):
                 if self.feed:
                     self.feed.rewind(last_seq, _done(command).frame())
-            case protocol.Retry() as args:
+            case client_frames.Retry() as args:
                 await _whole(self._retry(command, args))
                 return
-            case protocol.Cancel() as args:
+            case client_frames.Cancel() as args:
                 effect = await queries.cancel(self.held, args)
                 self._tell(_done(command))
                 queries.settle(self.held, effect)
-            case protocol.Close():
+            case client_frames.Close():
                 effect = await queries.close(self.held)
                 self._tell(_done(command))
                 queries.settle(self.held, effect)
                 return
-            case protocol.Clear():
+            case client_frames.Clear():
                 await sessions.clear(self.held)
                 self._tell(_done(command))
-            case protocol.Rename(title=title):
+            case client_frames.Rename(title=title):
                 await sessions.rename(self.held, title)
                 self._tell(_done(command))
         await sessions.touch(self.held)
 
-    async def _history(self, command: protocol.Command, before: int | None, limit: int) -> None:
+    async def _history(
+        self, command: client_frames.Command, before: int | None, limit: int
+    ) -> None:
         found, has_more = await sessions.history(self.held, before, limit)
-        page = frames.HistoryPage(ref=command.id, frames=found, has_more=has_more)
+        page = server_frames.HistoryPage(ref=command.id, frames=found, has_more=has_more)
         if self.feed:
-            self.feed.tell_page(page.frame(), sum(map(frames.size, found)))
+            self.feed.tell_page(page.frame(), sum(map(server_frames.size, found)))
 
-    async def _retry(self, command: protocol.Command, args: protocol.Retry) -> None:
+    async def _retry(self, command: client_frames.Command, args: client_frames.Retry) -> None:
         await self.limits.query(self.caller, self.crowd)
         with self.worker.accepting(self.held.id, self.held.actor.key) as lease:
             accepted = await queries.retry(
@@ -305,24 +308,24 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     # answers
 
-    def _tell(self, frame: frames.ServerFrame, seq: int = 0) -> None:
+    def _tell(self, frame: server_frames.ServerFrame, seq: int = 0) -> None:
         if self.feed:
             self.feed.tell(seq, frame.frame())
 
     def _answer_error(self, feed: Feed, error: AgentError, ref: str | None) -> None:
         metrics.refusals.labels(error.code).inc()
-        feed.tell(0, frames.Error.of(error, ref=ref).frame())
+        feed.tell(0, server_frames.Error.of(error, ref=ref).frame())
         if isinstance(error, SessionGone):
             feed.end(CloseCode.NOT_FOUND)
         if isinstance(error, Unauthenticated):
             feed.end(CloseCode.UNAUTHENTICATED, "Access ended")
         bad = isinstance(error, _BAD_FRAMES)
         self._bad_in_a_row = self._bad_in_a_row + 1 if bad else 0
-        if self._bad_in_a_row >= protocol.MAX_BAD_FRAMES:
+        if self._bad_in_a_row >= client_frames.MAX_BAD_FRAMES:
             feed.end(CloseCode.BROKEN_CLIENT)
         limited = isinstance(error, RateLimited)
         self._refused_in_a_row = self._refused_in_a_row + 1 if limited else 0
-        if self._refused_in_a_row >= protocol.MAX_REFUSED_FRAMES:
+        if self._refused_in_a_row >= client_frames.MAX_REFUSED_FRAMES:
             feed.end(CloseCode.RATE_LIMITED)
 
 
@@ -370,13 +373,13 @@ def _if_any(text: str | None) -> dict[str, Any]:
         return {}
 
 
-def _done(command: protocol.Command, content: str = "Done", **fields: Any) -> Status:
+def _done(command: client_frames.Command, content: str = "Done", **fields: Any) -> Status:
     return Status(status="done", content=content, ref=command.id, **fields)
 
 
 def _internal(error: Exception, *, retry_after: float | None = None) -> InternalError:
     if isinstance(error, db.DATABASE_ERRORS):
-        unavailable = StorageUnavailable(retry_after=retry_after or live.comeback_seconds())
+        unavailable = StorageUnavailable(retry_after=retry_after or publish.comeback_seconds())
         log.info(
             "a frame was refused",
             incident=unavailable.incident,
@@ -395,7 +398,7 @@ def _internal(error: Exception, *, retry_after: float | None = None) -> Internal
 
 
 def _restarting() -> Restarting:
-    restarting = Restarting(retry_after=live.comeback_seconds())
+    restarting = Restarting(retry_after=publish.comeback_seconds())
     log.info("a connection was sent away", incident=restarting.incident)
     return restarting
 

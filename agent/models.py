@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from .actor import CHAT, NOTIFY, Actor
 from .conf import conf, django_setting
-from .frames import ServerFrame, current, rfc3339, words
+from .protocol.server_frames import ServerFrame, current, rfc3339, words
 
 
 def leave_deleted(collector: Any, field: Any, rows: Any, using: str) -> None:

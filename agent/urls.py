@@ -4,7 +4,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path, re_path
 
 from . import views
-from .api import api
+from .api.endpoints import api
 from .routing import SOCKET_PATHS
 
 urlpatterns = [

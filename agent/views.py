@@ -22,10 +22,15 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from . import auth, db, http, live, metrics, relay, turns, worker
+from . import metrics
+from .access import authentication
 from .actor import Actor
+from .api import http
 from .conf import conf
 from .errors import InternalError
+from .live import broker, publish
+from .store import db, turn_queue
+from .worker import worker
 
 log = structlog.get_logger(__name__)
 
@@ -55,11 +60,11 @@ def chat(request: HttpRequest) -> HttpResponse:
     if not (conf().allow_anonymous or request.user.is_authenticated):
         return redirect_to_login(request.get_full_path())
     response = HttpResponse()
-    visitor = auth.give_visitor_cookie(request, response)
+    visitor = authentication.give_visitor_cookie(request, response)
     user = Actor(user_id=request.user.pk) if request.user.is_authenticated else None
     context = {
-        "caller": auth.caller_name(user or Actor(visitor=visitor)),
-        "caller_is_new": not user and auth.VISITOR_COOKIE in response.cookies,
+        "caller": authentication.caller_name(user or Actor(visitor=visitor)),
+        "caller_is_new": not user and authentication.VISITOR_COOKIE in response.cookies,
         "agent_name": conf().agent_name,
         "socket_path": reverse("chat") + SOCKET_PATH,
         "sessions_path": reverse("chat") + SESSIONS_PATH,
@@ -96,9 +101,9 @@ def healthz(request: HttpRequest) -> HttpResponse:
 async def readyz(request: HttpRequest) -> HttpResponse:
     """Whether the parts that a session needs are fine; 503 names the failing ones."""
     parts = {
-        "database": not live.is_degraded("database") and await _works(db.answers),
+        "database": not publish.is_degraded("database") and await _works(db.answers),
         "migrations": await _works(_is_migrated),
-        "channel_layer": not relay.current().degraded,
+        "channel_layer": not broker.current().degraded,
         "server": worker.is_ready(),  # not while it starts, nor while it drains
     }
     failing = [name for name, fine in parts.items() if not fine]
@@ -142,7 +147,7 @@ async def _count_unfinished() -> None:
     """The queue, of all processes; while the database is away, what was found last."""
     try:
         async with asyncio.timeout(_COUNT_SECONDS):
-            found = await db.read(turns.count_unfinished)
+            found = await db.read(turn_queue.count_unfinished)
     except (TimeoutError, *db.DATABASE_ERRORS):
         return
     for state, number in found.items():

@@ -11,10 +11,10 @@ _http = get_asgi_application()  # before anything imports a model
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.conf import settings  # noqa: E402
 
-from agent.auth import OriginGuard, with_one_cookie_header  # noqa: E402
-from agent.http import Bounded  # noqa: E402
+from agent.access.authentication import OriginGuard, with_one_cookie_header  # noqa: E402
+from agent.api.http import Bounded  # noqa: E402
 from agent.routing import websocket_urlpatterns  # noqa: E402
-from agent.worker import ensure_running, lifespan  # noqa: E402
+from agent.worker.worker import ensure_running, lifespan  # noqa: E402
 
 from .below import below  # noqa: E402
 from .proxies import behind_proxies  # noqa: E402

@@ -10,7 +10,7 @@ import environ
 from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
 
-from agent.lanes import POOL_SIZE
+from agent.store.lanes import POOL_SIZE
 
 from .environment import Unusable
 

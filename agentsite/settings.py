@@ -15,7 +15,7 @@ from csp.constants import NONE, SELF
 from django.conf import global_settings
 from django.core.exceptions import ImproperlyConfigured
 
-from agent.chat_request import REASONING_EFFORTS, endpoint
+from agent.provider.request import REASONING_EFFORTS, endpoint
 
 from . import addresses, databases, environment
 from .environment import choice, env, flag, header, integer, number, text, unless_empty, words
@@ -100,7 +100,7 @@ ROOT_URLCONF = "agentsite.urls"
 ASGI_APPLICATION = "agentsite.asgi.application"
 
 INSTALLED_APPS = [
-    "daphne",  # first: it gives runserver its WebSocket side
+    "agent",  # first: its runserver counts
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -110,7 +110,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "csp",
-    "agent",
 ]
 
 MIDDLEWARE = [
@@ -118,9 +117,9 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "agent.http.ErrorsAsJson",
+    "agent.api.http.ErrorsAsJson",
     "servestatic.middleware.ServeStaticMiddleware",
-    "agent.gate.Gate",  # before all that looks into the database
+    "agent.api.gate.Gate",  # before all that looks into the database
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "agentsite.common.CommonMiddleware",
@@ -210,7 +209,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS_ONLY
 SECURE_HSTS_PRELOAD = HTTPS_ONLY
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
-SESSION_ENGINE = "agent.logins"
+SESSION_ENGINE = "agent.access.logins"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"{BASE_PATH}/"
 # A cookie with such a name comes from this very host over HTTPS: no other subdomain can plant one.
@@ -244,7 +243,7 @@ CONTENT_SECURITY_POLICY = {
 }
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "chat"
-PASSWORD_HASHERS = ["agent.hashing.Pbkdf2", *global_settings.PASSWORD_HASHERS[1:]]
+PASSWORD_HASHERS = ["agent.access.password_hashing.Pbkdf2", *global_settings.PASSWORD_HASHERS[1:]]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (

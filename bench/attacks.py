@@ -1,6 +1,6 @@
 """What a server does under attack, beside a healthy client: memory, how soon it lets go, latency.
 
-    python -m bench.attacks [--server uvicorn|daphne] [ATTACK ...]
+    python -m bench.attacks [ATTACK ...]
 
 Each attack runs against a server process of its own, on loopback, and is bounded in bytes and time.
 A line tells: the server's memory before, at most and after, in MB; when the last attacking
@@ -26,7 +26,7 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.world import connections_on, rss_bytes
 from tests.raw import CONTINUATION, PING, TEXT, Dropped, Raw, frame, raw
 from tests.scripted_provider import scripted_process
-from tests.servers import BACKENDS, Server
+from tests.servers import Server
 
 _MB = 2**20
 _SECONDS = 75.0
@@ -45,13 +45,13 @@ class Result:
     latencies: list[float] = field(default_factory=list)
     healthy: bool = True
 
-    def line(self, backend: str, name: str) -> str:
+    def line(self, name: str) -> str:
         slowest = quantiles(self.latencies, n=100)[98] if len(self.latencies) > 2 else 0
         dropped = "-" if self.dropped_after is None else f"{self.dropped_after:.1f}"
         memory = " ".join(f"{n / _MB:6.1f}" for n in (self.before, self.peak, self.after))
         latency = f"{slowest * 1000:6.1f} {max(self.latencies, default=0) * 1000:7.1f}"
         health = "lives" if self.healthy else "BROKEN"
-        return f"{backend:8} {name:16} MB {memory}  dropped {dropped:>5}  ms {latency}  {health}"
+        return f"{name:16} MB {memory}  dropped {dropped:>5}  ms {latency}  {health}"
 
 
 Attack = Callable[[Server], Awaitable[None]]
@@ -294,16 +294,14 @@ async def run(server: Server, attack: Attack) -> Result:
 async def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are ended
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--server", choices=BACKENDS, action="append")
     parser.add_argument("attacks", nargs="*", choices=[*ATTACKS, []])
     options = parser.parse_args()
     async with AsyncExitStack() as stack:
         provider = stack.enter_context(scripted_process())
         for name in options.attacks or ATTACKS:
-            for backend in options.server or BACKENDS:
-                with Server(backend, provider.base_url, environment=_DEFAULTS) as server:
-                    result = await run(server, ATTACKS[name])
-                    print(result.line(backend, name), flush=True)
+            with Server(provider.base_url, environment=_DEFAULTS) as server:
+                result = await run(server, ATTACKS[name])
+                print(result.line(name), flush=True)
 
 
 #: The limits as they are by default; the healthy client is another caller.

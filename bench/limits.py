@@ -15,7 +15,7 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
 
-from agent.rates import Frames
+from agent.access.frame_rate import Frames
 
 _HITS = 3000
 

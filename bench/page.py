@@ -41,7 +41,7 @@ ITEMS = "\n".join(f"{n}. An item with **bold** words and `code`." for n in range
 async def main() -> None:
     with (
         scripted_process() as provider,
-        Server("uvicorn", provider.base_url, environment={"MAX_QUERY_CHARS": "200000"}) as server,
+        Server(provider.base_url, environment={"MAX_QUERY_CHARS": "200000"}) as server,
     ):
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(

@@ -266,7 +266,6 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--messages", type=int, default=100_000, help="of the deleted session")
     parser.add_argument("--seconds", type=float, default=20, help="of each pressure, at least")
-    parser.add_argument("--server", choices=("uvicorn", "daphne"), default="uvicorn")
     parser.add_argument("--json", type=Path, help="where to write the results")
     parser.add_argument("pressures", nargs="*", choices=[*PRESSURES, []])
     options = parser.parse_args()
@@ -275,7 +274,7 @@ async def main() -> None:
     with scripted_process() as provider, start_postgres() as postgres:
         database = postgres.create_database()
         environment = {"DATABASE_URL": database, **_ENVIRONMENT}
-        server = Server(options.server, provider.base_url, environment=environment)
+        server = Server(provider.base_url, environment=environment)
         server.manage("migrate", "--verbosity", "0")
         token = make(server, {"ann": {}}, {"bench": {"user": "ann"}})["bench"]
         with server, suppress(KeyboardInterrupt):

@@ -40,7 +40,7 @@ async with connect("ws://localhost:8000/ws/agent/") as socket:
 
 async def main() -> None:
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else IMAGES
-    with scripted_process(ANSWER) as provider, Server("uvicorn", provider.base_url) as server:
+    with scripted_process(ANSWER) as provider, Server(provider.base_url) as server:
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(
                 executable_path=chromium_path(), args=ARGUMENTS

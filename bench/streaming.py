@@ -102,9 +102,9 @@ def baseline(provider_url: str) -> Iterator[tuple[str, int]]:
 
 
 @contextlib.contextmanager
-def ours(backend: str, provider_url: str, **services: str) -> Iterator[tuple[str, int]]:
+def ours(provider_url: str, **services: str) -> Iterator[tuple[str, int]]:
     production = {"DEBUG": "0", "HTTPS_ONLY": "0", "ALLOW_ANONYMOUS": "1"}
-    with Server(backend, provider_url, environment={**production, **services}) as server:
+    with Server(provider_url, environment={**production, **services}) as server:
         yield f"ws://{HOST}:{server.port}/ws/agent/", server.pid
 
 
@@ -120,12 +120,11 @@ def main() -> None:
         postgres = stack.enter_context(start_postgres())
         redis = stack.enter_context(start_redis())
         shared = {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url}
-        Server("uvicorn", environment=shared).manage("migrate", "--verbosity", "0")
+        Server(environment=shared).manage("migrate", "--verbosity", "0")
         servers = {
             "baseline": baseline(provider),
-            "uvicorn, SQLite": ours("uvicorn", provider),
-            "uvicorn, PostgreSQL, Redis": ours("uvicorn", provider, **shared),
-            "daphne, SQLite": ours("daphne", provider),
+            "SQLite": ours(provider),
+            "PostgreSQL, Redis": ours(provider, **shared),
         }
         found = {}
         for name, server in servers.items():

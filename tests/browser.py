@@ -315,7 +315,7 @@ async def visitor(chromium: Browser) -> AsyncIterator[Visitors]:
 @pytest.fixture(scope="session")
 def site(provider: ScriptedProcess) -> Iterator[Server]:
     """A server for tests that need only one kind; nobody may end it. Its queue is short."""
-    with Server("uvicorn", provider.base_url, environment={"MAX_QUEUE": "3"}) as server:
+    with Server(provider.base_url, environment={"MAX_QUEUE": "3"}) as server:
         yield server
         server.assert_nothing_broke()
 

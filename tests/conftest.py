@@ -17,6 +17,14 @@ settings.load_profile("untimed")
 pytest.register_assert_rewrite("tests.browser", "tests.client", "tests.servers")
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests marked `transports` under each server that the application is used with."""
+    if "server_command" in metafunc.fixturenames and metafunc.definition.get_closest_marker(
+        "transports"
+    ):
+        metafunc.parametrize("server_command", ["serve", "daphne"], scope="session")
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Ends the connections of other threads: PostgreSQL drops no database that is in use."""

@@ -217,10 +217,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--bodies", type=int, default=10_000, help="at most")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    parser.add_argument("--server", choices=("uvicorn", "daphne"), default="uvicorn")
     parser.add_argument("--output", type=Path, help="default: standard output")
     options = parser.parse_args()
-    with Server(options.server) as server:
+    with Server() as server:
         found = asyncio.run(fuzz(server, options.seed, options.seconds, options.bodies))
         server.stop()
         server.assert_nothing_broke()

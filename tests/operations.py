@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent import protocol
+from agent.protocol import client_frames
 
 Frame = dict[str, Any]
 
@@ -21,7 +21,7 @@ def operations(turn: str, ref: str = "tried") -> dict[str, Frame]:
         "rename": {"title": "tried"},
         "close": {},
     }
-    assert arguments.keys() == protocol.COMMANDS.keys()
+    assert arguments.keys() == client_frames.COMMANDS.keys()
     return {
         "query": {"type": "query", "content": "say: tried", "id": ref},
         "human_feedback": {"type": "human_feedback", "rating": "down", "id": ref},

@@ -1,9 +1,10 @@
-"""Real server processes for tests: uvicorn and daphne, each with a database file of its own.
+"""Real server processes for tests, each with a database file of its own.
 
-`manage.py serve` with `Server(...)`, a bare `uvicorn agentsite.asgi:application` with
-`Server(..., bare=True)`. They see no environment but ours, and are ended by their process id, when
+`manage.py serve` by default; a bare `uvicorn` or `daphne agentsite.asgi:application` with
+`Server(..., command=...)`. They see no environment but ours, and are ended by their process id when
 their `with` block or the test run ends. The fixtures at the end are for modules that name this one
-in `pytest_plugins`; they share one server process for each kind of server.
+in `pytest_plugins`; tests share one server process, and those marked `transports` run once more on
+a bare daphne.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, closing, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import pytest
 
@@ -33,7 +34,9 @@ from .scripted_provider import ScriptedProcess, scripted_process
 from .services import HOST, free_port
 
 ROOT = Path(__file__).resolve().parent.parent
-BACKENDS = ("uvicorn", "daphne")
+
+#: `manage.py serve`, or the application under a server that was started by its own command.
+Command = Literal["serve", "uvicorn", "daphne"]
 
 _BANNER = re.compile(r"^Agent WebSocket on http://\S+:(\d+)/", re.MULTILINE)
 _START_SECONDS = 60
@@ -61,23 +64,21 @@ class Server:
     """A server process, which can be ended, killed and started again on its port.
 
     Args:
-        backend: "uvicorn" or "daphne".
         provider_url: OPENROUTER_BASE_URL; empty: the demo model answers.
-        bare: started by its own command instead of by `manage.py serve`.
+        command: what starts it.
         environment: further variables, which win.
     """
 
     def __init__(
         self,
-        backend: str,
         provider_url: str = "",
         *,
-        bare: bool = False,
+        command: Command = "serve",
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.backend, self.bare = backend, bare
-        self.port = free_port() if bare else 0
-        self.directory = Path(tempfile.mkdtemp(prefix=f"test-{backend}-"))
+        self.command = command
+        self.port = 0 if command == "serve" else free_port()
+        self.directory = Path(tempfile.mkdtemp(prefix=f"test-{command}-"))
         self.database = self.directory / "db.sqlite3"
         self.environment = {
             **plain_environment(f"sqlite:///{self.database}"),
@@ -122,7 +123,7 @@ class Server:
         printed = len(self.log)
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                self._command(),
+                self._arguments(),
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -130,7 +131,7 @@ class Server:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl+C is for the tests, which end it in order
             )
-        if not self.bare:
+        if self.command == "serve":
             self._wait(lambda: _BANNER.search(self.log, printed), _START_SECONDS, "start")
             self.port = int(_BANNER.findall(self.log)[-1])
         self._wait(self._takes_connections, _START_SECONDS, "take connections")
@@ -151,7 +152,7 @@ class Server:
             return self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise ServerFailed(f"{self.backend} did not end\n{self.log_tail()}") from None
+            raise ServerFailed(f"{self.command} did not end\n{self.log_tail()}") from None
 
     def kill(self) -> None:
         """End it with SIGKILL."""
@@ -188,19 +189,16 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _command(self) -> list[str]:
+    def _arguments(self) -> list[str]:
         python, application = sys.executable, "agentsite.asgi:application"
         port = str(self.port)
-        match self.backend, self.bare:
-            case "uvicorn", True:
+        match self.command:
+            case "uvicorn":
                 return [python, "-m", "uvicorn", "--host", HOST, "--port", port, application]
-            case "daphne", True:
+            case "daphne":
                 return [python, "-m", "daphne", "-b", HOST, "-p", port, application]
             case _:
-                return [
-                    *(python, "manage.py", "serve", "--server", self.backend),
-                    *("--host", HOST, "--port", port),
-                ]
+                return [python, "manage.py", "serve", "--host", HOST, "--port", port]
 
     def _takes_connections(self) -> bool:
         with suppress(OSError):
@@ -212,7 +210,7 @@ class Server:
         deadline = time.monotonic() + seconds
         while not ready():
             if not self.running or time.monotonic() > deadline:
-                raise ServerFailed(f"{self.backend} did not {what}\n{self.log_tail()}")
+                raise ServerFailed(f"{self.command} did not {what}\n{self.log_tail()}")
             time.sleep(0.02)
 
     # using it
@@ -262,7 +260,7 @@ class Server:
             *("Traceback (most recent call last)", "never retrieved", "never awaited"),
             "could not be written",
         ):
-            assert trouble not in log, f"{trouble!r} in the log of {self.backend}\n{log}"
+            assert trouble not in log, f"{trouble!r} in the log of {self.command}\n{log}"
 
 
 _PRODUCTION_SETTINGS = """\
@@ -271,15 +269,12 @@ STATIC_ROOT = {root!r}
 """
 
 
-def production_server(
-    provider_url: str, directory: Path, *, backend: str = "uvicorn", **environment: str
-) -> Server:
+def production_server(provider_url: str, directory: Path, **environment: str) -> Server:
     """A server without DEBUG, not started yet, with its static files collected.
 
     Args:
         provider_url: OPENROUTER_BASE_URL.
         directory: for those files.
-        backend: "uvicorn" or "daphne".
         environment: further variables.
     """
     settings = _PRODUCTION_SETTINGS.format(root=str(directory / "static"))
@@ -290,7 +285,7 @@ def production_server(
         "PYTHONPATH": str(directory),
         **environment,
     }
-    server = Server(backend, provider_url, environment=production)
+    server = Server(provider_url, environment=production)
     server.manage("collectstatic", "--noinput", "--verbosity", "0")
     return server
 
@@ -335,29 +330,30 @@ def provider() -> Iterator[ScriptedProcess]:
         yield process
 
 
-@pytest.fixture(scope="session", params=BACKENDS)
-def backend(request: Any) -> str:
-    """Each kind of server."""
-    name: str = request.param
-    return name
+@pytest.fixture(scope="session")
+def server_command() -> Command:
+    """How shared servers are started; each way in turn for tests marked `transports`."""
+    return "serve"
 
 
 @pytest.fixture(scope="session")
-def server(backend: str, provider: ScriptedProcess) -> Iterator[Server]:
-    """A server that all tests share, with the default settings; none may end it."""
-    with Server(backend, provider.base_url) as shared:
+def server(server_command: Command, provider: ScriptedProcess) -> Iterator[Server]:
+    """A server that all tests share, with the default settings; no test may end it."""
+    with Server(provider.base_url, command=server_command) as shared:
         yield shared
         shared.stop()
         shared.assert_nothing_broke()
 
 
 @pytest.fixture
-def start_server(backend: str, provider: ScriptedProcess) -> Iterator[Callable[..., Server]]:
+def start_server(
+    server_command: Command, provider: ScriptedProcess
+) -> Iterator[Callable[..., Server]]:
     """Starts servers of this test alone, with the variables that it is called with."""
     started: list[Server] = []
 
-    def start(*, bare: bool = False, **environment: str) -> Server:
-        one = Server(backend, provider.base_url, bare=bare, environment=environment)
+    def start(command: Command = server_command, **environment: str) -> Server:
+        one = Server(provider.base_url, command=command, environment=environment)
         started.append(one)
         one.start()
         return one
@@ -368,11 +364,11 @@ def start_server(backend: str, provider: ScriptedProcess) -> Iterator[Callable[.
 
 
 @pytest.fixture
-def processes(backend: str, provider: ScriptedProcess) -> Iterator[tuple[Server, Server]]:
+def processes(provider: ScriptedProcess) -> Iterator[tuple[Server, Server]]:
     """Two server processes on one database; nothing but the rows is between them."""
-    with Server(backend, provider.base_url) as one:
+    with Server(provider.base_url) as one:
         shared = {"DATABASE_URL": f"sqlite:///{one.database}"}
-        with Server(backend, provider.base_url, environment=shared) as two:
+        with Server(provider.base_url, environment=shared) as two:
             yield one, two
             one.assert_nothing_broke()
             two.assert_nothing_broke()

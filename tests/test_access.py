@@ -87,9 +87,9 @@ async def test_what_ended_has_no_connection_left_in_any_process(processes, conne
 
 
 @pytest.fixture
-async def holders(server, backend):
+async def holders(server):
     """For each operation a connection of one token, with an answer; by the operation's name."""
-    (headers,) = make(server, programs={f"ends-{backend}": {}}).values()
+    (headers,) = make(server, programs={"ends": {}}).values()
     async with AsyncExitStack() as stack:
         clients = {}
         for kind in operations(""):
@@ -100,7 +100,7 @@ async def holders(server, backend):
         yield clients
 
 
-async def test_an_operation_after_the_end_is_refused_and_not_carried_out(server, backend, holders):
+async def test_an_operation_after_the_end_is_refused_and_not_carried_out(server, holders):
     """Sent as soon as the row says so, long before anybody looks at all connections."""
     clients = holders
     sessions = [UUID(client.transcript.session).hex for client in clients.values()]
@@ -114,7 +114,7 @@ async def test_an_operation_after_the_end_is_refused_and_not_carried_out(server,
     write(
         server,
         "UPDATE agent_apitoken SET revoked_at = created_at WHERE name = ?",
-        f"ends-{backend}",
+        "ends",
     )
     for kind, client in clients.items():
         turn = client.transcript.queries[0]["turn"]

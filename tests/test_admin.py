@@ -15,14 +15,16 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from agent import queries, transcripts, turns
+from agent.actions import queries
+from agent.actions.sessions import Held
 from agent.actor import Actor
-from agent.completions import Source
+from agent.admin import transcript
 from agent.errors import ProviderRejected, ProviderTimeout
 from agent.models import Feedback, Message, Session, Turn
-from agent.protocol import Query
-from agent.sessions import Held
-from agent.turns import Lease, Outcome
+from agent.protocol.client_frames import Query
+from agent.provider.decoder import Source
+from agent.store import turn_queue
+from agent.store.turn_queue import Lease, Outcome
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -55,7 +57,7 @@ def ask(held, content, outcome=None):
     held.stored = True
     if outcome:
         with transaction.atomic():
-            assert turns.finish(accepted.claimed, outcome)
+            assert turn_queue.finish(accepted.claimed, outcome)
     return accepted
 
 
@@ -156,7 +158,7 @@ def test_a_long_transcript_has_pages_and_a_link_leads_to_the_page_of_its_message
     assert "question 25" not in first
     assert "question 25" in second
     assert "Page 2 of 2" in second
-    assert transcripts.Place(51).link == "?p=2#m51"
+    assert transcript.Place(51).link == "?p=2#m51"
     for wrong in ("0", "99", "x", "-1"):
         page(staff, transcript_of(held.id, p=wrong))
 

@@ -9,10 +9,10 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
 from django.test import Client
 
-from agent import tokens
+from agent.access import api_tokens
+from agent.actions.sessions import Held
 from agent.actor import Actor
 from agent.models import ApiToken, Message, Session, Turn
-from agent.sessions import Held
 
 from .test_sessions import ask, exchange
 
@@ -48,7 +48,7 @@ def test_a_token_is_shown_once_and_never_again(boss):
     answer = make(boss, scopes=["notify", "chat"])
     (token,) = re.findall(r"awt_[\w-]{30,}", answer.content.decode())
     assert "no-store" in answer["Cache-Control"]
-    row = tokens.find(token)
+    row = api_tokens.find(token)
     assert set(row.scopes) == {"chat", "notify"}
     for path in (LIST, f"{LIST}{row.pk}/change/", f"{LIST}{row.pk}/history/", "/admin/"):
         page = boss.get(path).content.decode()
@@ -122,7 +122,7 @@ def has_talked(user):
     held = Held(uuid4(), Actor(user_id=user.pk), stored=False)
     exchange(held, "private words")
     ask(held, "more of them")
-    tokens.create(f"of {user}", ["chat"], user=user)
+    api_tokens.create(f"of {user}", ["chat"], user=user)
 
 
 def test_a_user_is_deleted_with_all_that_is_theirs_and_nothing_of_it_is_shown(boss):

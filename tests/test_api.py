@@ -14,16 +14,18 @@ from django.middleware.csrf import _get_new_csrf_string
 from django.test import AsyncClient, Client
 from django.utils import timezone
 
-from agent import auth, db, queries, sessions, tokens, turns
+from agent.access import api_tokens, authentication
+from agent.actions import queries, sessions
+from agent.actions.sessions import Held
 from agent.actor import Actor
-from agent.completions import Source
 from agent.errors import ProviderTimeout
-from agent.groups import group
+from agent.live.hub import group
 from agent.models import Message, Session, Turn
-from agent.numbering import advance
-from agent.protocol import HumanFeedback, Query
-from agent.sessions import Held
-from agent.turns import Lease, Outcome
+from agent.protocol.client_frames import HumanFeedback, Query
+from agent.provider.decoder import Source
+from agent.store import db, turn_queue
+from agent.store.sequence import advance
+from agent.store.turn_queue import Lease, Outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -36,7 +38,7 @@ def user(name="ann"):
 
 
 def token(*scopes, of=None):
-    _, made = tokens.create(uuid4().hex, scopes or ("chat", "notify"), user=of)
+    _, made = api_tokens.create(uuid4().hex, scopes or ("chat", "notify"), user=of)
     return made
 
 
@@ -50,7 +52,7 @@ def exchange(held, content="hi", outcome=None):
         done = queries._accept(held, query, 20, Lease("here", 15))
         held.stored = True
     with transaction.atomic():
-        turns.finish(done.claimed, outcome or Outcome("done", "stop"))
+        turn_queue.finish(done.claimed, outcome or Outcome("done", "stop"))
     return done
 
 
@@ -108,20 +110,20 @@ class Connection:
 
 
 def test_every_caller_lists_its_own_sessions():
-    visitor = auth._signer("visitor").sign("v")
+    visitor = authentication._signer("visitor").sign("v")
     hers, visited = ann(), stored(Actor(visitor="v"))
-    row, own_token = tokens.create("robot", ["chat"])
+    row, own_token = api_tokens.create("robot", ["chat"])
     robots = stored(Actor(token_id=row.pk))
     nobody = Held(uuid4(), Actor(), stored=False)
     nobody.actor = Actor(session_id=nobody.id)
     exchange(nobody)
     by_login, by_cookie = Client(), Client()
     by_login.force_login(user())
-    by_cookie.cookies[auth.VISITOR_COOKIE] = visitor
+    by_cookie.cookies[authentication.VISITOR_COOKIE] = visitor
     assert ids(get()) == ids(by_login.get(SESSIONS)) == [str(hers.id)]
     assert ids(by_cookie.get(SESSIONS)) == [str(visited.id)]
     assert ids(Client().get(SESSIONS, headers=bearer(own_token))) == [str(robots.id)]
-    resume = auth.resume_token(nobody.id)
+    resume = authentication.resume_token(nobody.id)
     assert ids(Client().get(SESSIONS, headers=bearer(resume))) == [str(nobody.id)]
     assert error_of(Client().get(SESSIONS)) == (401, "unauthenticated")
 
@@ -153,7 +155,7 @@ def test_a_token_without_the_scope_is_forbidden():
     assert error_of(Client().get(SESSIONS, headers=bearer(token("notify")))) == (403, "forbidden")
     body = {"session": str(held.id), "content": "x"}
     assert error_of(post(NOTIFICATIONS, body, token("chat"))) == (403, "forbidden")
-    resume = auth.resume_token(held.id)
+    resume = authentication.resume_token(held.id)
     assert error_of(post(NOTIFICATIONS, body, resume)) == (403, "forbidden")
     assert not Message.objects.filter(type="notification").exists()
 
@@ -269,7 +271,7 @@ def test_a_search_does_not_find_what_has_expired_or_what_only_the_server_said():
     body = {"session": str(held.id), "content": "The canary sings.", "ttl": 60}
     assert post(NOTIFICATIONS, body, token()).status_code == 202
     with transaction.atomic():
-        turns.close(queries.Change(held.id), "Session closed", reason="requested")
+        turn_queue.close(queries.Change(held.id), "Session closed", reason="requested")
     assert ids(get(q="canary")) == [str(held.id)]
     assert ids(get(q="closed")) == []
     Message.objects.exclude(expires_at=None).update(expires_at=timezone.now())
@@ -299,7 +301,7 @@ async def test_a_session_that_is_held_without_a_row_exists_for_its_caller():
     held = await sessions.open_session(Actor(visitor="v"), "")
     connection = Connection(held)
     browser = AsyncClient()
-    browser.cookies[auth.VISITOR_COOKIE] = auth._signer("visitor").sign("v")
+    browser.cookies[authentication.VISITOR_COOKIE] = authentication._signer("visitor").sign("v")
     path = f"{SESSIONS}{held.id}/"
     found = (await browser.get(path)).json()
     assert (found["id"], found["last_seq"], found["frames"]) == (str(held.id), 0, [])
@@ -539,7 +541,7 @@ def test_a_defect_is_an_incident_without_its_traceback(monkeypatch, caplog):
     def broken(*_, **__):
         raise RuntimeError("secret words")
 
-    monkeypatch.setattr("agent.archive.with_preview", broken)
+    monkeypatch.setattr("agent.store.session_list.with_preview", broken)
     response = get()
     assert error_of(response) == (500, "internal_error")
     incident = re.search(r"incident (\w+)", response.json()["error"]["message"])[1]
@@ -551,7 +553,7 @@ def test_a_database_that_is_away_is_no_defect(monkeypatch):
     def away(*_, **__):
         raise OperationalError("at 10.0.0.1")
 
-    monkeypatch.setattr("agent.archive.with_preview", away)
+    monkeypatch.setattr("agent.store.session_list.with_preview", away)
     response = get()
     assert error_of(response) == (503, "internal_error")
     assert b"10.0.0.1" not in response.content

@@ -7,8 +7,8 @@ from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import set_script_prefix
 
-from agent.api import api
-from agent.api_docs import made_once
+from agent.api.docs import made_once
+from agent.api.endpoints import api
 
 PATHS = ["/api/openapi.json", "/api/docs"]
 

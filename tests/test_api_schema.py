@@ -34,7 +34,7 @@ load_all_checks()
 
 @pytest.fixture(scope="module")
 def server():
-    with Server("uvicorn") as one:
+    with Server() as one:
         made = one.manage(
             *("agent_token", "create", "--name", "t", "--scope", "chat", "--scope", "notify")
         )

@@ -10,7 +10,7 @@ from django.core.signing import Signer
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
 
-from agent import auth, tokens
+from agent.access import api_tokens, authentication
 from agent.actor import CHAT, NOTIFY, Access, Actor
 from agent.errors import Forbidden, Unauthenticated
 
@@ -26,7 +26,7 @@ def scope(*, origin=None, host=HOST, scheme="ws", cookies="", bearer="", subprot
 
 
 def visitor_cookie(visitor="v1"):
-    return f"{auth.VISITOR_COOKIE}={Signer(salt='agent.visitor').sign(visitor)}"
+    return f"{authentication.VISITOR_COOKIE}={Signer(salt='agent.visitor').sign(visitor)}"
 
 
 @pytest.fixture
@@ -65,23 +65,23 @@ def agent_settings(settings):
     ],
 )
 def test_an_origin_is_ours_with_our_scheme_host_and_port(origin, host, scheme, ours):
-    assert auth.origin_is_ours(scope(origin=origin, host=host, scheme=scheme)) is ours
+    assert authentication.origin_is_ours(scope(origin=origin, host=host, scheme=scheme)) is ours
 
 
 def test_an_allowed_origin_is_ours_too(agent_settings):
     agent_settings(allowed_origins=("https://example.org",))
-    assert auth.origin_is_ours(scope(origin="https://Example.org"))
-    assert auth.origin_is_ours(scope(origin="http://example.org")) is False
+    assert authentication.origin_is_ours(scope(origin="https://Example.org"))
+    assert authentication.origin_is_ours(scope(origin="http://example.org")) is False
 
 
 @pytest.mark.django_db(transaction=True)
 async def test_a_visitor_cookie_counts_with_a_fitting_origin_alone():
     ours, cookie, actor = f"http://{HOST}", visitor_cookie(), Actor(visitor="v1")
-    access = await auth.authenticate(scope(origin=ours, cookies=cookie))
+    access = await authentication.authenticate(scope(origin=ours, cookies=cookie))
     assert (access.actor, access.credential, access.by_cookie) == (actor, "visitor", True)
-    assert await auth.authenticate(scope(cookies=cookie)) == Access()
-    forged = f"{auth.VISITOR_COOKIE}=v1:forged"
-    assert await auth.authenticate(scope(origin=ours, cookies=forged)) == Access()
+    assert await authentication.authenticate(scope(cookies=cookie)) == Access()
+    forged = f"{authentication.VISITOR_COOKIE}=v1:forged"
+    assert await authentication.authenticate(scope(origin=ours, cookies=forged)) == Access()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -92,7 +92,7 @@ async def test_a_login_counts_before_the_visitor(agent_settings):
     await sync_to_async(client.force_login)(user)
     login = f"sessionid={client.cookies['sessionid'].value}; {visitor_cookie()}"
     ours = f"http://{HOST}"
-    access = await auth.authenticate(scope(origin=ours, cookies=login))
+    access = await authentication.authenticate(scope(origin=ours, cookies=login))
     assert access == Access(
         Actor(user_id=user.pk),
         "login",
@@ -100,18 +100,18 @@ async def test_a_login_counts_before_the_visitor(agent_settings):
         login_hash=user.get_session_auth_hash(),
     )
     with pytest.raises(Unauthenticated):
-        await auth.authenticate(scope(cookies=login))
+        await authentication.authenticate(scope(cookies=login))
     await get_user_model().objects.aupdate(is_active=False)
     with pytest.raises(Unauthenticated):
-        await auth.authenticate(scope(origin=ours, cookies=login))
+        await authentication.authenticate(scope(origin=ours, cookies=login))
 
 
 async def test_a_resume_token_is_good_for_its_session_and_needs_no_cookie():
     session_id = uuid4()
-    token = auth.resume_token(session_id)
+    token = authentication.resume_token(session_id)
     by_header, by_protocol = scope(bearer=token), scope(subprotocols=["a", f"bearer.{token}"])
     for handshake in (by_header, by_protocol):
-        access = await auth.authenticate(handshake)
+        access = await authentication.authenticate(handshake)
         assert access == Access(Actor(session_id=session_id), "resume")
     assert set(token) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
@@ -127,32 +127,36 @@ BAD_TOKENS = [
 async def test_a_bad_token_is_refused_and_not_passed_over(token):
     cookie = visitor_cookie()
     with pytest.raises(Unauthenticated) as caught:
-        await auth.authenticate(scope(origin=f"http://{HOST}", cookies=cookie, bearer=token))
+        await authentication.authenticate(
+            scope(origin=f"http://{HOST}", cookies=cookie, bearer=token)
+        )
     assert token not in caught.value.message
 
 
 async def test_a_token_of_another_use_of_the_key_is_refused():
     foreign = Signer(salt="agent.visitor").sign(uuid4().hex).replace(":", ".")
     with pytest.raises(Unauthenticated):
-        await auth.authenticate(scope(bearer=foreign))
+        await authentication.authenticate(scope(bearer=foreign))
 
 
 @pytest.mark.django_db(transaction=True)
 async def test_a_token_acts_for_its_user_or_for_itself(agent_settings):
     agent_settings(allow_anonymous=False)
     user = await get_user_model().objects.acreate_user("ann")
-    hers, her_token = await sync_to_async(tokens.create)("hers", [CHAT, NOTIFY], user=user)
-    access = await auth.authenticate(scope(bearer=her_token))
+    hers, her_token = await sync_to_async(api_tokens.create)("hers", [CHAT, NOTIFY], user=user)
+    access = await authentication.authenticate(scope(bearer=her_token))
     assert access == Access(
         Actor(user_id=user.pk), "token", frozenset([CHAT, NOTIFY]), token_id=hers.pk
     )
     assert not access.by_cookie
-    own, own_token = await sync_to_async(tokens.create)("own", [NOTIFY])
-    access = await auth.authenticate(scope(subprotocols=["agent.v1", f"bearer.{own_token}"]))
+    own, own_token = await sync_to_async(api_tokens.create)("own", [NOTIFY])
+    access = await authentication.authenticate(
+        scope(subprotocols=["agent.v1", f"bearer.{own_token}"])
+    )
     assert access.actor == Actor(token_id=own.pk)
-    auth.require(access, NOTIFY)
+    authentication.require(access, NOTIFY)
     with pytest.raises(Forbidden):
-        auth.require(access, CHAT)
+        authentication.require(access, CHAT)
 
 
 # plain HTTP
@@ -169,36 +173,40 @@ def request(*, origin=None, secure=False, cookies="", bearer=""):
 
 @pytest.mark.django_db
 def test_a_request_is_of_its_token_before_its_cookies():
-    row, token = tokens.create("ci", [NOTIFY])
-    access = auth.authenticate_request(request(cookies=visitor_cookie(), bearer=token))
+    row, token = api_tokens.create("ci", [NOTIFY])
+    access = authentication.authenticate_request(request(cookies=visitor_cookie(), bearer=token))
     assert (access.actor, access.credential) == (Actor(token_id=row.pk), "token")
     for bad in ("x", token[:-1], ""):
         with pytest.raises(Unauthenticated):
-            auth.authenticate_request(request(cookies=visitor_cookie(), bearer=bad or " "))
+            authentication.authenticate_request(
+                request(cookies=visitor_cookie(), bearer=bad or " ")
+            )
 
 
 @pytest.mark.django_db
 def test_cookies_of_a_request_count_unless_another_site_asks():
     ours, mine = f"http://{HOST}", Access(Actor(visitor="v1"), "visitor")
     cookie = visitor_cookie()
-    assert auth.authenticate_request(request(cookies=cookie)) == mine
-    assert auth.authenticate_request(request(cookies=cookie, origin=ours)) == mine
+    assert authentication.authenticate_request(request(cookies=cookie)) == mine
+    assert authentication.authenticate_request(request(cookies=cookie, origin=ours)) == mine
     secure = request(cookies=cookie, origin=f"https://{HOST}", secure=True)
-    assert auth.authenticate_request(secure) == mine
+    assert authentication.authenticate_request(secure) == mine
     for foreign in ("https://evil.test", "null", f"https://{HOST}"):
-        assert auth.authenticate_request(request(cookies=cookie, origin=foreign)) == Access()
+        assert (
+            authentication.authenticate_request(request(cookies=cookie, origin=foreign)) == Access()
+        )
 
 
 @pytest.mark.django_db
 def test_a_request_of_somebody_signed_in_is_told_from_a_visitors(agent_settings):
     agent_settings(allow_anonymous=False)
     with pytest.raises(Unauthenticated):
-        auth.authenticate_request(request(cookies=visitor_cookie()))
+        authentication.authenticate_request(request(cookies=visitor_cookie()))
     user = get_user_model().objects.create_user("ann")
     client = Client()
     client.force_login(user)
     login = f"sessionid={client.cookies['sessionid'].value}"
-    access = auth.authenticate_request(request(cookies=login))
+    access = authentication.authenticate_request(request(cookies=login))
     assert (access.actor, access.credential) == (Actor(user_id=user.pk), "login")
 
 
@@ -210,26 +218,26 @@ async def test_nobody_is_refused_where_nobody_may_come(agent_settings):
     agent_settings(allow_anonymous=False)
     for caller in (scope(), scope(origin=f"http://{HOST}", cookies=visitor_cookie())):
         with pytest.raises(Unauthenticated):
-            await auth.authenticate(caller)
+            await authentication.authenticate(caller)
 
 
 def test_a_browser_becomes_a_visitor_once(agent_settings):
     response = Client().get("/")
-    cookie = response.cookies[auth.VISITOR_COOKIE]
+    cookie = response.cookies[authentication.VISITOR_COOKIE]
     assert cookie["httponly"]
     assert cookie["samesite"] == "Lax"
     again = Client()
     again.cookies = response.cookies
-    assert auth.VISITOR_COOKIE not in again.get("/").cookies
+    assert authentication.VISITOR_COOKIE not in again.get("/").cookies
     agent_settings(allow_anonymous=False)
-    assert auth.VISITOR_COOKIE not in Client().get("/").cookies
+    assert authentication.VISITOR_COOKIE not in Client().get("/").cookies
 
 
 def test_a_visitor_keeps_its_id():
     request = RequestFactory().get("/")
     response = HttpResponse()
-    auth.give_visitor_cookie(request, response)
-    value = response.cookies[auth.VISITOR_COOKIE].value
+    authentication.give_visitor_cookie(request, response)
+    value = response.cookies[authentication.VISITOR_COOKIE].value
     assert len(Signer(salt="agent.visitor").unsign(value)) == 32
 
 
@@ -242,7 +250,7 @@ def test_a_login_of_a_former_key_stays_until_a_page_renews_it(settings):
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
     settings.SECRET_KEY = "another key of the same length, more or less, for tests"
     for _ in range(2):  # a look that renewed it would have ended it
-        access = auth.authenticate_request(request(cookies=login))
+        access = authentication.authenticate_request(request(cookies=login))
         assert access.actor == Actor(user_id=user.pk)
     assert client.get("/").wsgi_request.user == user
     assert client.cookies["sessionid"].value not in login
@@ -257,13 +265,13 @@ def test_a_caller_has_an_opaque_name_of_its_own_that_stays(settings):
         Actor(token_id=1),
         Actor(session_id=uuid4()),
     ]
-    names = [auth.caller_name(caller) for caller in callers]
-    assert names == [auth.caller_name(caller) for caller in callers]
+    names = [authentication.caller_name(caller) for caller in callers]
+    assert names == [authentication.caller_name(caller) for caller in callers]
     assert len(set(names)) == len(callers)
     assert all(re.fullmatch("[0-9a-f]{24}", name) for name in names)
-    assert auth.caller_name(Actor()) == ""
+    assert authentication.caller_name(Actor()) == ""
     settings.SECRET_KEY = "another-secret-key-of-tests-only"
-    assert not {auth.caller_name(caller) for caller in callers} & set(names)
+    assert not {authentication.caller_name(caller) for caller in callers} & set(names)
 
 
 def caller_of_page(client):
@@ -275,12 +283,14 @@ def caller_of_page(client):
 def test_the_page_names_who_calls_by_the_cookie_that_it_gives():
     client = Client()
     fresh, is_new = caller_of_page(client)
-    visitor = Signer(salt="agent.visitor").unsign(client.cookies[auth.VISITOR_COOKIE].value)
-    assert fresh == auth.caller_name(Actor(visitor=visitor))
+    visitor = Signer(salt="agent.visitor").unsign(
+        client.cookies[authentication.VISITOR_COOKIE].value
+    )
+    assert fresh == authentication.caller_name(Actor(visitor=visitor))
     assert is_new
     assert caller_of_page(client) == (fresh, None)
     user = get_user_model().objects.create_user("somebody")
     client.force_login(user)
-    assert caller_of_page(client) == (auth.caller_name(Actor(user_id=user.pk)), None)
+    assert caller_of_page(client) == (authentication.caller_name(Actor(user_id=user.pk)), None)
     client.logout()
-    assert caller_of_page(client)[0] != auth.caller_name(Actor(user_id=user.pk))
+    assert caller_of_page(client)[0] != authentication.caller_name(Actor(user_id=user.pk))

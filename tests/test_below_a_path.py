@@ -16,7 +16,7 @@ SOCKETS = ("/ws/agent/", "/functions/v1/agent_websocket")
 
 @pytest.fixture(scope="module")
 def below(provider):
-    with Server("uvicorn", provider.base_url, environment={"BASE_PATH": "/chat/"}) as server:
+    with Server(provider.base_url, environment={"BASE_PATH": "/chat/"}) as server:
         make(server, people={"ann": {"is_staff": True, "is_superuser": True}})
         yield server
         server.assert_nothing_broke()

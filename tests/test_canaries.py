@@ -16,8 +16,6 @@ from .urls import addresses
 pytestmark = pytest.mark.server
 pytest_plugins = ["tests.servers"]
 
-FORMAT = {"uvicorn": "console", "daphne": "json"}
-
 
 class Canaries(dict[str, str]):
     """Words by what they mark, made when first asked for."""
@@ -98,14 +96,15 @@ async def try_to_get_in(server, canaries):
 
 
 @pytest.mark.timeout(300)
-async def test_marked_words_are_nowhere_but_where_they_belong(start_server, backend, provider):
+@pytest.mark.parametrize("log_format", ["console", "json"])
+async def test_marked_words_are_nowhere_but_where_they_belong(start_server, provider, log_format):
     canaries = Canaries()
     server = start_server(
         OPENROUTER_API_KEY=canaries["key"],
         SECRET_KEY=canaries["secret key"] * 2,
         SYSTEM_PROMPT=canaries["system prompt"],
         LOG_LEVEL="INFO",
-        LOG_FORMAT=FORMAT[backend],
+        LOG_FORMAT=log_format,
     )
     bearers = make(
         server, people={"ann": {}, "new": {"is_staff": True}}, programs={"ann's": {"user": "ann"}}

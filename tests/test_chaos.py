@@ -30,14 +30,6 @@ async def test_processes_killed_and_restarted_under_load_leave_no_turn_behind():
     await assert_green(Plan(seconds=20, seed=22, people=16, tabs=1, only=only, between=(2, 4)))
 
 
-async def test_daphne_restarted_and_killed_under_load_loses_and_doubles_nothing():
-    only = ("terminate", "kill", "cut")
-    plan = Plan(
-        seconds=15, seed=24, database="sqlite", processes=1, people=6, only=only, backend="daphne"
-    )
-    await assert_green(plan)
-
-
 @pytest.mark.redis
 @pytest.mark.postgres
 async def test_turns_and_clients_survive_what_happens_to_postgresql_and_redis():

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from agent.chat_request import (
+from agent.provider.errors import provider_error
+from agent.provider.request import (
     Adaptation,
     ChatRequest,
     body_of,
@@ -14,7 +15,6 @@ from agent.chat_request import (
     headers_of,
     refused_parameter,
 )
-from agent.provider_errors import provider_error
 
 QUESTION = [{"role": "user", "content": "Hello"}]
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.completions import (
+from agent.errors import ProviderUnavailable
+from agent.provider.decoder import (
     MAX_ANSWER_CHARS,
     Chunk,
     Decoder,
@@ -21,8 +22,7 @@ from agent.completions import (
     Usage,
     clean,
 )
-from agent.errors import ProviderUnavailable
-from agent.event_stream import Document
+from agent.provider.event_stream import Document
 
 
 def event(content: object = "", finish: str | None = None, **more: Any) -> str:

@@ -17,7 +17,7 @@ from django.test import Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent import auth
+from agent.access import authentication
 from agent.errors import Unauthenticated
 
 from .people import make, signed_in, visiting
@@ -27,7 +27,7 @@ pytest_plugins = ["tests.servers"]
 
 HOST = b"127.0.0.1:8000"
 ORIGIN = b"http://" + HOST
-VISITOR = f"{auth.VISITOR_COOKIE}={Signer(salt='agent.visitor').sign('v1')}".encode()
+VISITOR = f"{authentication.VISITOR_COOKIE}={Signer(salt='agent.visitor').sign('v1')}".encode()
 
 #: Cookie headers with our cookie at OURS, and whether it counts.
 CORPUS = [
@@ -80,16 +80,16 @@ def scope(*cookies, headers=()):
 def over_http(handshake):
     """The caller of a plain request with the same headers, as the site reads it."""
     plain = {"method": "GET", "path": "/", "query_string": b"", "scheme": "http"}
-    request = ASGIRequest(auth.with_one_cookie_header({**handshake, **plain}), BytesIO())
+    request = ASGIRequest(authentication.with_one_cookie_header({**handshake, **plain}), BytesIO())
     try:
-        return auth.authenticate_request(request)
+        return authentication.authenticate_request(request)
     except Unauthenticated:
         return None
 
 
 async def over_websocket(handshake):
     try:
-        return await auth.authenticate(handshake)
+        return await authentication.authenticate(handshake)
     except Unauthenticated:
         return None
 
@@ -146,12 +146,14 @@ async def test_what_stands_twice_is_read_in_one_way(ann, headers):
 
 
 def read_by_socket(handshake):
-    return auth._handshake(handshake).COOKIES
+    return authentication._handshake(handshake).COOKIES
 
 
 def read_by_http(handshake):
     plain = {"method": "GET", "path": "/", "query_string": b"", "scheme": "http"}
-    return ASGIRequest(auth.with_one_cookie_header({**handshake, **plain}), BytesIO()).COOKIES
+    return ASGIRequest(
+        authentication.with_one_cookie_header({**handshake, **plain}), BytesIO()
+    ).COOKIES
 
 
 ODD = st.one_of(

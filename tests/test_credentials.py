@@ -8,9 +8,9 @@ from django.contrib.sessions.models import Session as Login
 from django.test import Client
 from django.utils import timezone
 
-from agent import credentials, tokens
+from agent.access import api_tokens, revocation
+from agent.access.authentication import authenticate_request
 from agent.actor import Access, Actor
-from agent.auth import authenticate_request
 from agent.errors import Unauthenticated
 from agent.models import ApiToken
 
@@ -34,7 +34,7 @@ def signed_in(someone):
 
 
 def token(name, someone=None):
-    row, _ = tokens.create(name, ["chat"], user=someone)
+    row, _ = api_tokens.create(name, ["chat"], user=someone)
     actor = Actor(user_id=someone.pk) if someone else Actor(token_id=row.pk)
     return Access(actor, "token", token_id=row.pk)
 
@@ -59,12 +59,12 @@ def test_a_login_ends_alone(end):
     ann, bob = user("ann"), user("bob")
     hers, his = signed_in(ann), signed_in(bob)
     both = [hers.access, his.access]
-    assert credentials.ended(both) == set()
+    assert revocation.ended(both) == set()
     end(hers, ann)
-    assert credentials.ended(both) == {both[0]}
-    credentials.check(his.access)
+    assert revocation.ended(both) == {both[0]}
+    revocation.check(his.access)
     with pytest.raises(Unauthenticated):
-        credentials.check(both[0])
+        revocation.check(both[0])
 
 
 def test_another_browser_of_the_same_user_stays_signed_in():
@@ -72,22 +72,22 @@ def test_another_browser_of_the_same_user_stays_signed_in():
     here, there = signed_in(ann), signed_in(ann)
     gone = here.access
     here.logout()
-    assert credentials.ended([gone, there.access]) == {gone}
+    assert revocation.ended([gone, there.access]) == {gone}
 
 
 def test_a_token_ends_alone():
     ann = user("ann")
     stays, revoked, expired, hers = token("a"), token("b"), token("c"), token("d", ann)
-    tokens.revoke("b")
+    api_tokens.revoke("b")
     ApiToken.objects.filter(name="c").update(expires_at=PAST)
     get_user_model().objects.update(is_active=False)
-    assert credentials.ended([stays, revoked, expired, hers]) == {revoked, expired, hers}
+    assert revocation.ended([stays, revoked, expired, hers]) == {revoked, expired, hers}
 
 
 def test_what_has_no_row_cannot_end(django_assert_num_queries):
     with django_assert_num_queries(0):
         nameless = [Access(), Access(Actor(visitor="v"), "visitor")]
-        assert credentials.ended(nameless) == set()
+        assert revocation.ended(nameless) == set()
         assert not any(access.may_end for access in nameless)
 
 
@@ -95,4 +95,4 @@ def test_many_are_asked_for_at_once(django_assert_num_queries):
     many = [token(f"of {number}") for number in range(40)]
     many += [signed_in(user(f"user {number}")).access for number in range(20)]
     with django_assert_num_queries(3):
-        assert credentials.ended(many) == set()
+        assert revocation.ended(many) == set()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.crowd import Crowd
+from agent.access.tcp_connections import Crowd
 
 
 class Connections:

@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 from django.db import IntegrityError, connection
 
-from agent import db
 from agent.models import Session
+from agent.store import db
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 

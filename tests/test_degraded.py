@@ -14,9 +14,11 @@ import psycopg
 import pytest
 from django.db import OperationalError, connection
 
-from agent import db, live, upkeep
+from agent.api.http import answer_exception
 from agent.errors import InternalError
-from agent.http import answer_exception
+from agent.live import publish
+from agent.store import db
+from agent.worker import maintenance
 
 from .servers import Server, migrated_database
 from .services import Postgres
@@ -32,7 +34,7 @@ LONG = "mode=slow tokens=2000 delay=0.05"
 @pytest.fixture
 def healthy():
     yield
-    live._failing.discard("database")
+    publish._failing.discard("database")
     db._refused = None
     db.recovered()
 
@@ -52,7 +54,7 @@ def read_only():
                 cursor.execute("PRAGMA query_only = OFF")
 
 
-_write = upkeep._write
+_write = maintenance._write
 
 
 def write_refused():
@@ -68,20 +70,20 @@ async def test_a_write_that_is_refused_is_the_databases_fault_and_has_its_reason
     code = "25006" if connection.vendor == "postgresql" else "SQLITE_READONLY"
     assert db.reason(caught.value).startswith(code)
     assert db.refused().startswith(code)
-    await db.transact(upkeep._write)
+    await db.transact(maintenance._write)
 
 
 @pytest.mark.database
 @pytest.mark.django_db(transaction=True)
 async def test_connections_are_told_once_of_an_outage_and_once_of_its_end(healthy, monkeypatch):
-    watch, told = upkeep.Watch(), []
-    monkeypatch.setattr(live, "degraded", lambda part, failing: told.append((part, failing)))
-    monkeypatch.setattr(live, "is_degraded", lambda part: told[-1:] == [(part, True)])
-    monkeypatch.setattr(upkeep, "_write", write_refused)
+    watch, told = maintenance.Watch(), []
+    monkeypatch.setattr(publish, "degraded", lambda part, failing: told.append((part, failing)))
+    monkeypatch.setattr(publish, "is_degraded", lambda part: told[-1:] == [(part, True)])
+    monkeypatch.setattr(maintenance, "_write", write_refused)
     for _ in range(2):
         await watch.look()
     assert told == [("database", True)]
-    monkeypatch.setattr(upkeep, "_write", _write)
+    monkeypatch.setattr(maintenance, "_write", _write)
     db._refused = None
     for _ in range(2):
         await watch.look()
@@ -99,7 +101,7 @@ async def test_a_missing_table_is_the_databases_fault(table, healthy):
     await db.transact(rename, table, "elsewhere")
     try:
         with pytest.raises(db.DATABASE_ERRORS):
-            await db.transact(upkeep._write)
+            await db.transact(maintenance._write)
     finally:
         await db.transact(rename, "elsewhere", table)
 
@@ -180,7 +182,7 @@ async def test_a_full_disk_is_told_and_recovers(provider, small_disk):
             while True:
                 file.write(bytes(4096))
 
-    with Server("uvicorn", provider.base_url, environment=environment) as server:
+    with Server(provider.base_url, environment=environment) as server:
         await outage(server, fill, filler.unlink, "database or disk is full")
         server.assert_nothing_broke()
 
@@ -199,7 +201,7 @@ def _sets(url, value):
 @pytest.mark.timeout(300)
 async def test_a_read_only_postgresql_is_told_and_recovers(provider, postgres_url):
     environment = {"DATABASE_URL": postgres_url}
-    server = Server("uvicorn", provider.base_url, environment=environment)
+    server = Server(provider.base_url, environment=environment)
     server.manage("migrate", "--verbosity", "0")
     with server:
         await outage(
@@ -214,12 +216,11 @@ async def test_a_read_only_postgresql_is_told_and_recovers(provider, postgres_ur
 @pytest.mark.server
 @pytest.mark.postgres
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("backend", ["uvicorn", "daphne"])
-async def test_a_process_ends_by_itself_though_its_database_is_frozen(backend, provider):
+async def test_a_process_ends_by_itself_though_its_database_is_frozen(provider):
     with Postgres() as postgres:
         postgres.start()
         environment = {"DATABASE_URL": postgres.url, "DRAIN_SECONDS": "1"}
-        server = Server(backend, provider.base_url, environment=environment)
+        server = Server(provider.base_url, environment=environment)
         server.manage("migrate", "--verbosity", "0")
         with server:
             async with server.connect() as client:
@@ -237,7 +238,7 @@ async def test_a_process_ends_by_itself_though_its_database_is_frozen(backend, p
 @pytest.mark.server
 async def test_a_server_before_its_migrations_names_what_is_missing(provider, tmp_path):
     url = f"sqlite:///{tmp_path}/{uuid4().hex}.sqlite3"
-    with Server("uvicorn", provider.base_url, environment={"DATABASE_URL": url}) as server:
+    with Server(provider.base_url, environment={"DATABASE_URL": url}) as server:
         await readiness(server, ["database", "migrations"])
         server.manage("migrate", "--verbosity", "0")
         await readiness(server, [])

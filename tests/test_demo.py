@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 from markdown_it import MarkdownIt
 
-from agent.demo import DemoProvider, answer
-from agent.provider import Delta, Finish, Reasoning, Usage
+from agent.provider.client import Delta, Finish, Reasoning, Usage
+from agent.provider.demo import DemoProvider, answer
 
 QUESTION = {"role": "user", "content": "What is a WebSocket?"}
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from agent import export_markdown, markup
+from agent.actions import export_markdown
+from agent.markdown import source
 
 READERS = [
     MarkdownIt("commonmark"),
@@ -269,5 +270,5 @@ def test_what_cannot_be_kept_in_place_otherwise_becomes_a_block_of_code():
 
 
 def test_what_is_costly_to_read_is_not_read():
-    text = "[" * (markup.MAX_MARKS + 1)
+    text = "[" * (source.MAX_MARKS + 1)
     assert f"```\n{text}\n```" in exported([query(text)])

@@ -12,8 +12,9 @@ from django.contrib.auth import get_user_model
 from django.test import AsyncClient
 from django.utils import timezone
 
-from agent import db, expiry, exports, pages
+from agent.actions import export, retention
 from agent.models import ApiToken, Session
+from agent.store import db, pages
 
 from .services import HOST
 from .test_api import ann, exchange, token, user
@@ -37,7 +38,7 @@ def deactivate():
 
 
 def delete():
-    expiry.delete_all(Session.objects.all())
+    retention.delete_all(Session.objects.all())
 
 
 def remove_token():
@@ -63,7 +64,7 @@ async def test_an_export_breaks_off_when_access_ends_or_the_session_is_deleted(
     for _ in range(pieces):
         assert await anext(stream)
     await db.transact(end)
-    with pytest.raises(exports.Ended):
+    with pytest.raises(export.Ended):
         async for _ in stream:
             pass
 
@@ -80,7 +81,7 @@ async def test_an_export_of_somebody_who_signed_out_breaks_off(monkeypatch):
     stream = aiter(response.streaming_content)
     await anext(stream)
     await client.alogout()
-    with pytest.raises(exports.Ended):
+    with pytest.raises(export.Ended):
         async for _ in stream:
             pass
 

@@ -9,12 +9,15 @@ from uuid import uuid4
 import pytest
 from django.db import transaction
 
-from agent import frames, live, protocol, queries, sessions, turns
+from agent.actions import queries, sessions
+from agent.actions.sessions import Held
 from agent.actor import Access, Actor
-from agent.feed import Feed
-from agent.groups import Answer, group
-from agent.sessions import Held
-from agent.turns import Lease, Outcome
+from agent.connection.writer import Feed
+from agent.live import publish
+from agent.live.hub import Answer, group
+from agent.protocol import client_frames, server_frames
+from agent.store import turn_queue
+from agent.store.turn_queue import Lease, Outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 ELSEWHERE = Lease("agent.elsewhere", 60)
@@ -22,7 +25,7 @@ ELSEWHERE = Lease("agent.elsewhere", 60)
 
 def ask(held, lease=ELSEWHERE):
     """A query that another process accepted, and whose turn it runs if it has a lease."""
-    query = protocol.Query(type="query", content="hi")
+    query = client_frames.Query(type="query", content="hi")
     with transaction.atomic():
         done = queries._accept(held, query, 20, lease)
     held.stored = True
@@ -31,7 +34,7 @@ def ask(held, lease=ELSEWHERE):
 
 def finish(claimed, text="done"):
     with transaction.atomic():
-        change, _ = turns.finish(claimed, Outcome(text, "stop"))
+        change, _ = turn_queue.finish(claimed, Outcome(text, "stop"))
     return change
 
 
@@ -114,9 +117,9 @@ async def test_a_position_that_comes_after_the_start_is_not_told(held):
     done = await in_thread(ask, held)
     turn = done.turn_id
     async with connected(held) as client:
-        group(held.id).take(1, [], [frames.thinking(turn, 1, "")])
+        group(held.id).take(1, [], [server_frames.thinking(turn, 1, "")])
         await client.until(status="thinking")
-        late = frames.Status(status="queued", content="Waiting", turn=turn, position=1)
+        late = server_frames.Status(status="queued", content="Waiting", turn=turn, position=1)
         group(held.id).take(1, [], [late.frame()])
         await client.rest()
         assert client.statuses == ["thinking", "ready"]
@@ -167,7 +170,7 @@ async def test_steps_and_texts_of_a_turn_that_ended_before_one_came_are_late(hel
     await in_thread(finish, done.claimed)
     mine = group(held.id)
     async with connected(held, last_seq=2) as client:
-        late = frames.thinking(done.turn_id, 1, "")
+        late = server_frames.thinking(done.turn_id, 1, "")
         mine.take(1, [], [late])
         mine.begin(text_of(done.claimed, 1, "half"))
         mine.wake()
@@ -242,7 +245,7 @@ async def test_who_resumes_gets_a_snapshot_of_both_texts_before_ready(held):
         assert (reasoning["type"], reasoning["content"]) == ("reasoning", "Let me see.")
         assert (delta["type"], delta["content"]) == ("delta", "It is")
         assert [(f["first"], f["snapshot"]) for f in (reasoning, delta)] == [(0, True)] * 2
-        client.feed.rewind(1, frames.Status(status="done", content="Done").frame())
+        client.feed.rewind(1, server_frames.Status(status="done", content="Done").frame())
         await client.until(status="done")
         await client.rest()
         assert [f["snapshot"] for f in client.of("reasoning")] == [True, True]
@@ -324,7 +327,7 @@ async def test_an_end_within_a_replay_that_was_asked_for_ends_the_connection(hel
     await in_thread(finish, done.claimed)
     async with connected(held, last_seq=2) as client:
         await in_thread(close, held)
-        client.feed.rewind(1, frames.Status(status="done", content="Done").frame())
+        client.feed.rewind(1, server_frames.Status(status="done", content="Done").frame())
         assert (await asyncio.wait_for(client.running, 20)).code == 1000
     async with connected(held, last_seq=2) as later:  # which knew it when it came
         await later.rest()
@@ -332,15 +335,15 @@ async def test_an_end_within_a_replay_that_was_asked_for_ends_the_connection(hel
 
 
 async def test_who_comes_while_a_part_fails_is_told_so(held):
-    live.degraded("redis", failing=True)
+    publish.degraded("redis", failing=True)
     try:
         async with connected(held) as client:
             assert (await client.until(event="degraded"))["part"] == "redis"
             assert client.statuses == ["ready"]
-            live.degraded("redis", failing=False)
+            publish.degraded("redis", failing=False)
             await client.until(event="degraded", level="success")
     finally:
-        live.degraded("redis", failing=False)
+        publish.degraded("redis", failing=False)
     async with connected(held) as client:
         await client.rest()
         assert not [frame for frame in client.frames if frame.get("event") == "degraded"]
@@ -363,7 +366,7 @@ async def test_a_receipt_that_comes_after_the_end_says_so(held):
         change = await in_thread(finish, done.claimed)
         group(held.id).take(change.seq, change.frames, [])
         await client.until(type="response")
-        received = frames.Status(
+        received = server_frames.Status(
             status="received", content="Received", turn=done.turn_id, seq=1, state="running"
         )
         client.feed.tell(1, received.frame())

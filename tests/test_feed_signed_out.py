@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from agent import sessions
+from agent.actions import sessions
 from agent.actor import Access, Actor
-from agent.feed import Feed
-from agent.frames import Status
+from agent.connection.writer import Feed
+from agent.protocol.server_frames import Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.errors import AgentError
-from agent.protocol import COMMANDS, Command, parse_client_frame
-from agent.strictjson import parse_object, refuse_nul
+from agent.protocol.client_frames import COMMANDS, Command, parse_client_frame
+from agent.protocol.strict_json import parse_object, refuse_nul
 from tests.raw import TEXT
 
 from .fuzz.cases import TEMPLATES, message

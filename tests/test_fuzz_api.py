@@ -17,7 +17,7 @@ def test_a_seed_makes_the_same_bodies_again():
 
 
 async def test_mutated_bodies_are_answered_and_harm_nobody():
-    with Server("uvicorn") as server:
+    with Server() as server:
         found = await fuzz(server, seed=3, seconds=60, most=200)
         assert found["failures"] == 0, found["first_failures"]
         assert found["sent"] >= 200

@@ -12,11 +12,12 @@ from django.contrib.auth import get_user_model
 from django.http import HttpResponse
 from django.test import AsyncClient, RequestFactory
 
-from agent import db, gate, lanes
-from agent import limits as limits_module
+from agent.access import limits as limits_module
+from agent.access.limits import Limits
+from agent.api import gate
 from agent.conf import conf
 from agent.errors import Overloaded, RateLimited
-from agent.limits import Limits
+from agent.store import db, lanes
 
 PAGES = ["/login/", "/admin/login/"]
 

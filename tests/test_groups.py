@@ -3,7 +3,7 @@
 import gc
 from uuid import uuid4
 
-from agent.groups import Answer, Group, group, groups
+from agent.live.hub import Answer, Group, group, groups
 
 
 class Listener:

@@ -131,7 +131,7 @@ def test_an_error_of_ours_is_a_page_with_them_and_without_its_cause(site, tmp_pa
     }
     settings = f"from agentsite.settings import *\nSTATIC_ROOT = {str(tmp_path / 'none')!r}\n"
     (tmp_path / "uncollected.py").write_text(settings)
-    with Server("uvicorn", environment=environment) as server:
+    with Server(environment=environment) as server:
         answer = behind_the_proxy(server).http.get("/login/")
         assert answer.status_code == 500
         assert "on our side" in answer.text

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent import server
-from agent.http import Bounded
+from agent.api.http import Bounded
+from agent.connection import transport
 from tests.servers import Server
 
 pytest_plugins = ["tests.servers"]
@@ -56,7 +56,7 @@ async def test_a_larger_one_is_cut_off_and_answered(length):
 
 
 async def test_an_answer_waits_for_a_reader_of_daphne():
-    transport = SimpleNamespace(dataBuffer=b"x" * 2**20, offset=0, _tempDataLen=0)
+    connection = SimpleNamespace(dataBuffer=b"x" * 2**20, offset=0, _tempDataLen=0)
     sent = []
 
     async def reply(protocol, message):
@@ -65,12 +65,12 @@ async def test_an_answer_waits_for_a_reader_of_daphne():
     async def application(scope, receive, send):
         await send({"type": "http.response.body", "body": b"more"})
 
-    send = partial(reply, SimpleNamespace(transport=transport))  # as daphne makes it
+    send = partial(reply, SimpleNamespace(transport=connection))  # as daphne makes it
     asking = Bounded(application, 10)({"type": "http", "headers": []}, None, send)
     waiting = asyncio.create_task(asking)
     await asyncio.wait({waiting}, timeout=0.3)
     assert not sent
-    transport.dataBuffer = b""
+    connection.dataBuffer = b""
     await waiting
     assert [message["body"] for message in sent] == [b"more"]
 
@@ -96,7 +96,7 @@ class Trickling:
 
 @pytest.mark.parametrize(("bytes_per_look", "cut"), [(1, True), (8000, False)])
 async def test_a_response_has_to_be_read_at_some_pace(monkeypatch, bytes_per_look, cut):
-    monkeypatch.setattr(server, "_PACE_SECONDS", 0.5)
+    monkeypatch.setattr(transport, "_PACE_SECONDS", 0.5)
     reader = Trickling(bytes_per_look)
     done = []
 
@@ -132,7 +132,7 @@ async def test_a_large_body_is_sent_in_pieces_that_are_the_same_body():
 @pytest.mark.server
 def test_a_server_refuses_a_huge_body_before_it_comes():
     # Not daphne: it takes the whole of a request before the application hears of it.
-    with Server("uvicorn") as server:
+    with Server() as server:
         size = {"Content-Length": "99999999999"}
         status, _, text = server.request("POST", "/api/notifications/", size, b"{")
         assert (status, json.loads(text)["error"]["code"]) == (413, "too_large")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.intake import SLICE_BYTES, Intake
+from agent.serving.flow_control import SLICE_BYTES, Intake
 
 
 class Connection:

@@ -9,9 +9,10 @@ from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.contrib.auth.hashers import check_password, make_password
 from django.db import connection
 
-from agent import db, hashing
+from agent.access import password_hashing
 from agent.errors import Overloaded
-from agent.lanes import CHAT, CONNECTIONS, PAGES, POOL_SIZE, STAFF
+from agent.store import db
+from agent.store.lanes import CHAT, CONNECTIONS, PAGES, POOL_SIZE, STAFF
 from agentsite.databases import database
 
 pytestmark = pytest.mark.database
@@ -115,7 +116,7 @@ async def test_neither_slot_nor_connection_is_held_while_a_password_is_hashed(mo
         assert go.wait(30)
         return f"pbkdf2_sha256$1${salt}$x"
 
-    monkeypatch.setattr(hashing.PBKDF2PasswordHasher, "encode", slow)
+    monkeypatch.setattr(password_hashing.PBKDF2PasswordHasher, "encode", slow)
 
     def view():
         with connection.cursor() as cursor:
@@ -131,11 +132,11 @@ async def test_neither_slot_nor_connection_is_held_while_a_password_is_hashed(mo
                     await sync_to_async(view)()
 
     requests = [asyncio.create_task(request()) for _ in range(3 * CONNECTIONS[PAGES])]
-    for _ in range(hashing._AT_ONCE):
+    for _ in range(password_hashing._AT_ONCE):
         await asyncio.to_thread(hashing_now.acquire)
     for _ in range(2 * CONNECTIONS[PAGES]):
         assert await in_lane(PAGES, lambda: "fine") == "fine"
-    assert len(seen) == hashing._AT_ONCE, "hashes at once are bounded"
+    assert len(seen) == password_hashing._AT_ONCE, "hashes at once are bounded"
     go.set()
     await asyncio.gather(*requests)
     assert seen == [False] * len(requests)
@@ -148,15 +149,15 @@ def test_hashes_are_djangos_own():
 
 
 def test_who_waits_too_long_to_hash_is_sent_away(monkeypatch):
-    monkeypatch.setattr(hashing, "_WAIT_SECONDS", 0.01)
-    for _ in range(hashing._AT_ONCE):
-        hashing._places.acquire()
+    monkeypatch.setattr(password_hashing, "_WAIT_SECONDS", 0.01)
+    for _ in range(password_hashing._AT_ONCE):
+        password_hashing._places.acquire()
     try:
         with pytest.raises(Overloaded):
             make_password("x")
     finally:
-        for _ in range(hashing._AT_ONCE):
-            hashing._places.release()
+        for _ in range(password_hashing._AT_ONCE):
+            password_hashing._places.release()
 
 
 @pytest.mark.django_db(transaction=True)

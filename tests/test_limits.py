@@ -9,12 +9,12 @@ import pytest
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from structlog.testing import capture_logs
 
+from agent.access.connection_slots import LEASE_SECONDS
+from agent.access.limit_table import table
+from agent.access.limits import SHARED_SECONDS, Limits, address_of, caller_of
 from agent.actor import Actor
 from agent.conf import conf
 from agent.errors import RateLimited
-from agent.limit_table import table
-from agent.limits import SHARED_SECONDS, Limits, address_of, caller_of
-from agent.places import LEASE_SECONDS
 from agentsite import addresses
 
 from .services import Redis, free_port, start_redis

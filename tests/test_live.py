@@ -8,10 +8,11 @@ import pytest
 from channels.layers import channel_layers, get_channel_layer
 from redis.exceptions import ConnectionError
 
-from agent import live, relay, stops, upkeep
 from agent.actor import Actor
-from agent.groups import Answer, group
-from agent.numbering import Change
+from agent.live import broker, cancellation, publish
+from agent.live.hub import Answer, group
+from agent.store.sequence import Change
+from agent.worker import maintenance
 
 from .chaos.proxy import Proxy
 from .services import HOST, Redis
@@ -56,10 +57,10 @@ async def relaying(settings, redis_url):
             "CONFIG": {"hosts": [redis_url]},
         }
     }
-    way = relay.current()
+    way = broker.current()
     assert way.shared
     steps = (way.run, way.receive, way.keep_joined)
-    loops = [asyncio.create_task(upkeep.forever(step)) for step in steps]
+    loops = [asyncio.create_task(maintenance.forever(step)) for step in steps]
     await asyncio.sleep(0)
     try:
         yield way
@@ -83,7 +84,7 @@ async def session(way):
     mine = group(uuid4())
     mine.listener = Listener()
     mine.listeners.add(mine.listener)
-    await until(lambda: relay.PROCESS in get_channel_layer().channels)
+    await until(lambda: broker.PROCESS in get_channel_layer().channels)
     await way.join(mine.session_id)
     return mine
 
@@ -103,7 +104,7 @@ async def hear(session, **message):
         "statuses": [],
         **message,
     }
-    await get_channel_layer().group_send(relay.group_name(session.session_id), whole)
+    await get_channel_layer().group_send(broker.group_name(session.session_id), whole)
 
 
 def text(turn, start, piece, attempt=1):
@@ -121,14 +122,14 @@ async def other_process(session):
 
     task = asyncio.create_task(read())
     await until(lambda: OTHER in layer.channels)
-    await layer.group_add(relay.group_name(session.session_id), OTHER)
+    await layer.group_add(broker.group_name(session.session_id), OTHER)
     return received, task
 
 
 async def test_a_commit_reaches_other_processes_once_and_not_oneself_again(session):
     received, task = await other_process(session)
     status = {"type": "status", "status": "queued"}
-    live.publish(Change(session.session_id, 1, [frame(1)], [status]))
+    publish.publish(Change(session.session_id, 1, [frame(1)], [status]))
     assert session.listener.told == [(1, status)]
     await until(lambda: received)
     assert received[0]["frames"] == [frame(1)]
@@ -171,14 +172,14 @@ async def test_a_hole_is_healed_by_asking_the_process_that_runs_the_turn(session
 
 async def test_who_asks_for_the_text_gets_all_of_it(session):
     received, task = await other_process(session)
-    answer = Answer(uuid4(), 1, "q1", relay.PROCESS, 1, whole=True)
+    answer = Answer(uuid4(), 1, "q1", broker.PROCESS, 1, whole=True)
     session.begin(answer)
     for piece in ("Hello ", "world"):
         answer.text += piece
-        live.grown(session, answer)
+        publish.grown(session, answer)
     await until(lambda: answer.relayed == 11)
     await get_channel_layer().send(
-        relay.PROCESS, {"type": "text", "session": session.session_id.hex}
+        broker.PROCESS, {"type": "text", "session": session.session_id.hex}
     )
     await until(lambda: [m for m in received if m.get("text", [0] * 7)[6] == "Hello world"])
     task.cancel()
@@ -221,18 +222,18 @@ async def test_reasoning_that_was_missed_is_asked_for_as_text_is(session):
 
 async def test_what_is_told_of_a_growing_answer_can_be_read_by_older_processes_too(session):
     received, task = await other_process(session)
-    answer = Answer(uuid4(), 1, "q1", relay.PROCESS, 1, whole=True)
+    answer = Answer(uuid4(), 1, "q1", broker.PROCESS, 1, whole=True)
     session.begin(answer)
     answer.reasoning = "Hmm"
-    live.grown(session, answer)
+    publish.grown(session, answer)
     await until(lambda: answer.relayed_reasoning == 3)
     answer.text = "Hello"
-    live.grown(session, answer)
+    publish.grown(session, answer)
     await until(lambda: answer.relayed == 5)
     await get_channel_layer().send(
-        relay.PROCESS, {"type": "text", "session": session.session_id.hex}
+        broker.PROCESS, {"type": "text", "session": session.session_id.hex}
     )
-    head = [answer.turn_id.hex, 1, "q1", relay.PROCESS, 1]
+    head = [answer.turn_id.hex, 1, "q1", broker.PROCESS, 1]
     expected = [
         ([*head, 0, ""], thought(0, "Hmm")),
         ([*head, 0, "Hello"], thought(3, "")),
@@ -257,15 +258,15 @@ async def test_an_end_that_comes_with_text_ends_the_answer(session):
 
 async def test_who_is_connected_is_added_up_over_the_processes_that_answer(session):
     received, task = await other_process(session)
-    asking = asyncio.create_task(live.presence(session.session_id))
+    asking = asyncio.create_task(publish.presence(session.session_id))
     await until(lambda: received)
-    assert (received[0]["type"], received[0]["from"]) == ("who", relay.PROCESS)
+    assert (received[0]["type"], received[0]["from"]) == ("who", broker.PROCESS)
     layer, question = get_channel_layer(), received[0]["question"]
     owner = {"user_id": None, "visitor": "v", "session_id": uuid4().hex, "token_id": None}
     for answer in ({"connections": 2, "owner": owner}, {"connections": 3, "owner": None}):
-        await layer.send(relay.PROCESS, {"type": "here", "question": question, **answer})
+        await layer.send(broker.PROCESS, {"type": "here", "question": question, **answer})
     late = {"type": "here", "question": "another", "connections": 50, "owner": None}
-    await layer.send(relay.PROCESS, late)
+    await layer.send(broker.PROCESS, late)
     found = await asking
     assert found.connections == 6  # one of them here
     assert found.owner == Actor(visitor="v", session_id=UUID(owner["session_id"]))
@@ -276,7 +277,7 @@ async def test_a_process_with_connections_says_so_to_who_asks(session):
     session.listener.owner = Actor(session_id=session.session_id)
     received, task = await other_process(session)
     who = {"type": "who", "from": OTHER, "session": session.session_id.hex, "question": "q"}
-    await get_channel_layer().group_send(relay.group_name(session.session_id), who)
+    await get_channel_layer().group_send(broker.group_name(session.session_id), who)
     await until(lambda: any(message["type"] == "here" for message in received))
     answer = next(message for message in received if message["type"] == "here")
     assert (answer["question"], answer["connections"]) == ("q", 1)
@@ -286,25 +287,25 @@ async def test_a_process_with_connections_says_so_to_who_asks(session):
 
 async def test_a_deletion_is_told_to_connections_of_other_processes(session):
     received, task = await other_process(session)
-    live.deleted(session.session_id)
+    publish.deleted(session.session_id)
     await until(lambda: received)
     assert received[0] == {"type": "gone", "session": session.session_id.hex}
     session.listener.is_gone = False
-    await get_channel_layer().group_send(relay.group_name(session.session_id), received[0])
+    await get_channel_layer().group_send(broker.group_name(session.session_id), received[0])
     await until(lambda: session.listener.is_gone)
     task.cancel()
 
 
 async def test_a_stop_reaches_the_process_that_runs_the_turn(session):
     turn = uuid4()
-    future = stops.stoppable(turn)
+    future = cancellation.stoppable(turn)
     await get_channel_layer().send(
-        relay.PROCESS, {"type": "stop", "turn": turn.hex, "reason": "cancelled"}
+        broker.PROCESS, {"type": "stop", "turn": turn.hex, "reason": "cancelled"}
     )
     async with asyncio.timeout(20):
         assert await future == "cancelled"
     received, task = await other_process(session)
-    live.stop(turn, OTHER, "interrupted")
+    publish.stop(turn, OTHER, "interrupted")
     stop = {"type": "stop", "turn": turn.hex, "reason": "interrupted"}
     await until(lambda: stop in received)
     task.cancel()
@@ -315,10 +316,10 @@ async def test_a_frozen_redis_holds_nothing_up_and_is_noticed_and_forgiven(
 ):
     redis_server.stop()
     try:
-        live.publish(Change(session.session_id, 1, [frame(1)]))
+        publish.publish(Change(session.session_id, 1, [frame(1)]))
         assert session.recent(1)  # told here at once
         await until(lambda: way.degraded)
-        assert (await live.presence(session.session_id)).connections == 1  # those here
+        assert (await publish.presence(session.session_id)).connections == 1  # those here
     finally:
         redis_server.cont()
     await until(lambda: not way.degraded)
@@ -344,7 +345,7 @@ async def test_after_a_restart_of_redis_the_groups_are_joined_again(way, session
 async def test_a_redis_that_vanished_without_a_word_is_connected_to_anew(
     settings, redis_server, monkeypatch
 ):
-    monkeypatch.setattr(relay, "_DEAF_SECONDS", 3.0)
+    monkeypatch.setattr(broker, "_DEAF_SECONDS", 3.0)
     proxy = Proxy(redis_server.port)
     await proxy.start()
     try:
@@ -352,7 +353,7 @@ async def test_a_redis_that_vanished_without_a_word_is_connected_to_anew(
             mine = group(uuid4())
             listener = Listener()
             mine.listeners.add(listener)
-            await until(lambda: relay.PROCESS in get_channel_layer().channels)
+            await until(lambda: broker.PROCESS in get_channel_layer().channels)
             await way.join(mine.session_id)
             proxy.lose()  # both connections are silent from now on, and new ones are not
             await until(lambda: way.degraded)

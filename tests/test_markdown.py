@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from agent import markdown, markup
+from agent.markdown import html, source
 
 #: What is repeated to keep a parser busy.
 HOSTILE = [
@@ -47,9 +47,9 @@ def calls(function, *arguments):
 def largest(piece):
     """The longest repetition that is still read as Markdown."""
     text = piece
-    while not markup.is_costly(text * 2):
+    while not source.is_costly(text * 2):
         text *= 2
-    while not markup.is_costly(text + piece * 50):
+    while not source.is_costly(text + piece * 50):
         text += piece * 50
     return text
 
@@ -57,16 +57,16 @@ def largest(piece):
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_the_work_for_a_text_grows_with_its_marks(piece):
     text = largest(piece)
-    number, html = calls(markdown.to_html, text)
-    assert markdown.AS_WRITTEN not in html
-    assert number <= CALLS_OF_MARK * markup.marks(text) + CALLS_OF_CHAR * len(text)
+    number, page = calls(html.to_html, text)
+    assert html.AS_WRITTEN not in page
+    assert number <= CALLS_OF_MARK * source.marks(text) + CALLS_OF_CHAR * len(text)
 
 
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_a_text_with_more_is_shown_as_it_was_written(piece):
     text = piece * (60_000 // len(piece))
-    number, html = calls(markdown.to_html, text)
-    assert markdown.AS_WRITTEN in html
+    number, page = calls(html.to_html, text)
+    assert html.AS_WRITTEN in page
     assert number < 2000
 
 
@@ -76,17 +76,17 @@ def test_long_answers_with_code_and_tables_are_rendered():
     words = "Some *words* about [this](https://example.org), and that.\n\n"
     text = (code + table + words * 5 + "- one\n- two\n\n") * 25
     assert len(text) > 12_000
-    assert markdown.AS_WRITTEN not in markdown.to_html(text)
+    assert html.AS_WRITTEN not in html.to_html(text)
 
 
 def test_a_page_of_hostile_texts_costs_as_much_as_a_few_of_them():
-    budget, text = markdown.Budget(), "![" * (markup.MAX_MARKS // 2 - 2)
+    budget, text = html.Budget(), "![" * (source.MAX_MARKS // 2 - 2)
     pages = [budget.to_html(text) for _ in range(50)]
-    rendered = [page for page in pages if markdown.AS_WRITTEN not in page]
-    assert len(rendered) == markdown.MARKS_OF_PAGE // markup.marks(text)
+    rendered = [page for page in pages if html.AS_WRITTEN not in page]
+    assert len(rendered) == html.MARKS_OF_PAGE // source.marks(text)
     assert "Later." in budget.to_html("Later.")
 
 
 def test_what_is_shown_as_it_was_written_is_harmless():
-    html = markdown.as_written("<script>alert(1)</script> & more")
-    assert "&lt;script&gt;" in html and "<script" not in html
+    page = html.as_written("<script>alert(1)</script> & more")
+    assert "&lt;script&gt;" in page and "<script" not in page

@@ -82,9 +82,9 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(backend, provider):
+def world(provider):
     """A server of its own: Django logs who is forbidden something with a traceback."""
-    with Server(backend, provider.base_url) as server:
+    with Server(provider.base_url) as server:
         yield populated(server)
 
 
@@ -209,7 +209,6 @@ async def test_what_is_in_another_session_is_as_unknown_as_what_is_nowhere(world
     assert world.rows() == before
 
 
-@pytest.mark.parametrize("backend", ["uvicorn"], indirect=True)  # Django answers behind both
 @pytest.mark.parametrize("caller", [*OWNERS, *STRANGERS, "revoked token", "token without scope"])
 def test_no_address_shows_or_changes_what_is_somebody_elses(world, caller):
     """Of every page and endpoint that there is; those that name a session get each session."""

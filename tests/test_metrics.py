@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from agent import metrics
-from agent.numbering import Change
+from agent.store.sequence import Change
 
 pytest_plugins = ["tests.servers"]
 

@@ -10,13 +10,13 @@ from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from agent import notifications, sessions
+from agent.actions import notifications, sessions
+from agent.actions.notifications import Notice
+from agent.actions.sessions import Held, advance_or_create
 from agent.actor import Actor
 from agent.errors import Conflict, NotFound
-from agent.groups import group
+from agent.live.hub import group
 from agent.models import Message, Session
-from agent.notifications import Notice
-from agent.sessions import Held, advance_or_create
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 

@@ -71,6 +71,7 @@ def test_no_other_page_may(server, origin, host):
     assert status in (400, 403)
 
 
+@pytest.mark.transports
 async def test_a_cookie_counts_with_our_origin_alone(server):
     person = visiting(server)
     cookies = person.cookies

@@ -46,8 +46,8 @@ def test_it_is_told_of_errors_and_goes_on(server):
     assert words(shown, "response") == ["fine"]
 
 
-def test_it_talks_to_the_demo_model(backend):
-    with Server(backend) as server:
+def test_it_talks_to_the_demo_model():
+    with Server() as server:
         shown = talk(server, "Hello")
         assert "offline demo model" in words(shown, "response")[0]
         server.assert_nothing_broke()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from agent import outbox
-from agent.outbox import Outbox, Overflow
+from agent.connection import send_queue
+from agent.connection.send_queue import Outbox, Overflow
 
 
 def test_frames_come_in_order_and_not_before_their_message():
@@ -18,16 +18,16 @@ def test_frames_come_in_order_and_not_before_their_message():
 
 def test_too_many_bytes_overflow_and_reading_makes_room():
     box = Outbox()
-    box.put(0, {}, outbox.MAX_BYTES)
+    box.put(0, {}, send_queue.MAX_BYTES)
     with pytest.raises(Overflow):
-        Outbox().put(0, {}, outbox.MAX_BYTES + 1)
+        Outbox().put(0, {}, send_queue.MAX_BYTES + 1)
     box.pop(0)
-    box.put(0, {}, outbox.MAX_BYTES)
+    box.put(0, {}, send_queue.MAX_BYTES)
 
 
 def test_too_many_frames_overflow():
     box = Outbox()
-    for _ in range(outbox.MAX_FRAMES):
+    for _ in range(send_queue.MAX_FRAMES):
         box.put(0, {}, 1)
     with pytest.raises(Overflow):
         box.put(0, {}, 1)

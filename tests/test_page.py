@@ -111,7 +111,7 @@ async def test_a_message_written_before_the_connection_stands_is_sent(
 async def test_a_reload_in_mid_answer_goes_on_without_loss_or_doubling(
     visitor: Visitors, provider: ScriptedProcess, server: Server
 ) -> None:
-    prompt = f"mode=slow tokens=60 delay=0.05 tag=reload-{server.backend}"
+    prompt = "mode=slow tokens=60 delay=0.05 tag=reload"
     text = expected_text(prompt).strip()
     chat = await (await visitor(server.url)).chat()
     await chat.ask(prompt)
@@ -132,7 +132,7 @@ async def test_a_reload_in_mid_answer_goes_on_without_loss_or_doubling(
 async def test_stop_keeps_the_partial_text_and_says_so(
     visitor: Visitors, provider: ScriptedProcess, server: Server
 ) -> None:
-    prompt = f"{STALLED} tag=stop-{server.backend}"
+    prompt = f"{STALLED} tag=stop"
     chat = await (await visitor(server.url)).chat()
     await chat.ask(prompt)
     await expect(chat.text()).to_have_text(STALLED_TEXT)

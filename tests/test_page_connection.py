@@ -28,14 +28,14 @@ pytestmark = [
 
 
 @pytest.fixture
-def mortal_site(backend: str, provider: ScriptedProcess) -> Iterator[Server]:
+def mortal_site(provider: ScriptedProcess) -> Iterator[Server]:
     """A server that may be killed; whoever comes after it takes over its turns soon."""
-    with _mortal(backend, provider) as server:
+    with _mortal(provider) as server:
         yield server
 
 
-def _mortal(backend: str, provider: ScriptedProcess) -> Server:
-    server = Server(backend, provider.base_url, environment={"LEASE_SECONDS": "1"})
+def _mortal(provider: ScriptedProcess) -> Server:
+    server = Server(provider.base_url, environment={"LEASE_SECONDS": "1"})
     server.port = free_port()
     return server
 
@@ -43,7 +43,7 @@ def _mortal(backend: str, provider: ScriptedProcess) -> Server:
 async def test_the_page_reconnects_when_the_server_was_killed_in_mid_answer(
     visitor: Visitors, provider: ScriptedProcess, mortal_site: Server
 ) -> None:
-    prompt = f"mode=slow tokens=40 delay=0.05 tag=kill-{mortal_site.backend}"
+    prompt = "mode=slow tokens=40 delay=0.05 tag=kill"
     chat = await (await visitor(mortal_site.url)).chat()
     await chat.ask("say: before")
     await chat.answered("before")
@@ -69,7 +69,7 @@ async def test_the_page_reconnects_when_the_server_was_killed_in_mid_answer(
 async def test_a_message_written_while_the_server_is_down_is_sent_exactly_once(
     visitor: Visitors, provider: ScriptedProcess, mortal_site: Server
 ) -> None:
-    prompt = f"mode=ok tag=outbox-{mortal_site.backend} say: at last"
+    prompt = "mode=ok tag=outbox say: at last"
     chat = await (await visitor(mortal_site.url)).chat()
     await chat.ask("say: before")
     await chat.answered("before")
@@ -87,7 +87,7 @@ async def test_a_message_written_while_the_server_is_down_is_sent_exactly_once(
 async def test_a_new_chat_without_a_word_survives_a_restart_unnoticed(
     visitor: Visitors, provider: ScriptedProcess
 ) -> None:
-    with _mortal("uvicorn", provider) as server:
+    with _mortal(provider) as server:
         chat = await (await visitor(server.url)).chat()
         await chat.ready()
         await chat.composer.fill("say: still here")
@@ -104,7 +104,7 @@ async def test_a_new_chat_without_a_word_survives_a_restart_unnoticed(
 async def test_the_outbox_of_a_session_that_is_gone_moves_to_the_new_chat(
     visitor: Visitors, provider: ScriptedProcess
 ) -> None:
-    with _mortal("uvicorn", provider) as server:
+    with _mortal(provider) as server:
         chat = await (await visitor(server.url)).chat()
         await chat.ask("say: before")
         await chat.answered("before")
@@ -125,7 +125,7 @@ async def test_the_outbox_of_a_session_that_is_gone_moves_to_the_new_chat(
 async def test_trouble_is_told_only_after_five_seconds_and_retry_now_ends_it(
     visitor: Visitors, provider: ScriptedProcess
 ) -> None:
-    with _mortal("uvicorn", provider) as server:
+    with _mortal(provider) as server:
         person = await visitor(server.url)
         page = await person.context.new_page()
         await page.clock.install()
@@ -160,7 +160,7 @@ async def test_trouble_is_told_only_after_five_seconds_and_retry_now_ends_it(
 async def test_without_a_network_the_page_says_so_and_sends_later(
     visitor: Visitors, provider: ScriptedProcess
 ) -> None:
-    with _mortal("uvicorn", provider) as server:
+    with _mortal(provider) as server:
         person = await visitor(server.url)
         chat = await person.chat()
         await chat.ready()
@@ -205,7 +205,7 @@ async def test_an_unknown_session_is_gone_and_offers_a_new_chat(
 def hasty_site(provider: ScriptedProcess) -> Iterator[Server]:
     """A server that closes sessions after three seconds without use."""
     environment = {"SESSION_TIMEOUT": "0.05"}
-    with Server("uvicorn", provider.base_url, environment=environment) as server:
+    with Server(provider.base_url, environment=environment) as server:
         yield server
         server.assert_nothing_broke()
 
@@ -252,7 +252,7 @@ async def test_an_unused_new_chat_that_was_closed_can_be_used(
 async def test_a_server_that_restarts_says_so_and_the_page_goes_on_by_itself(
     visitor: Visitors, provider: ScriptedProcess
 ) -> None:
-    with _mortal("uvicorn", provider) as server:
+    with _mortal(provider) as server:
         chat = await (await visitor(server.url)).chat()
         await chat.ask("say: before")
         await chat.answered("before")
@@ -271,7 +271,7 @@ async def test_a_server_that_restarts_says_so_and_the_page_goes_on_by_itself(
 async def test_who_is_not_signed_in_is_told_and_loses_no_word(
     visitor: Visitors, provider: ScriptedProcess
 ) -> None:
-    with _mortal("uvicorn", provider) as server:
+    with _mortal(provider) as server:
         person = await visitor(server.url)
         chat = await person.chat()
         await chat.ask("say: before")

@@ -19,7 +19,7 @@ pytestmark = [
 async def test_the_demo_model_says_that_it_is_one_and_shows_how_reasoning_looks(
     visitor: Visitors,
 ) -> None:
-    with Server("uvicorn") as server:
+    with Server() as server:
         chat = await (await visitor(server.url)).chat()
         badge = chat.page.get_by_text("Offline demo", exact=True)
         await expect(badge).to_be_visible()

@@ -6,13 +6,16 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from agent import db, frames, pages, sessions, transcripts
+from agent.actions import sessions
 from agent.actor import Actor
-from agent.feed import Feed
-from agent.frames import HistoryPage
+from agent.admin import transcript
+from agent.connection.send_queue import MAX_BYTES
+from agent.connection.writer import Feed
 from agent.models import Message, Session
-from agent.outbox import MAX_BYTES
-from agent.protocol import CloseCode
+from agent.protocol import server_frames
+from agent.protocol.client_frames import CloseCode
+from agent.protocol.server_frames import HistoryPage
+from agent.store import db, pages
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -106,25 +109,25 @@ async def test_history_of_the_longest_answers_does_not_close_a_client_that_reads
     held = sessions.Held(session_id, Actor(visitor="v"), stored=True)
     found, has_more = await sessions.history(held, None, 100)
     assert has_more
-    assert sum(map(frames.size, found)) == 1_000_000 < MAX_BYTES
+    assert sum(map(server_frames.size, found)) == 1_000_000 < MAX_BYTES
     feed = Feed.__new__(Feed)
     Feed.__init__(feed, held, None, None, stream=True, heartbeat=25)
     page = HistoryPage(ref="h", frames=found, has_more=has_more)
-    feed.tell_page(page.frame(), sum(map(frames.size, found)))
+    feed.tell_page(page.frame(), sum(map(server_frames.size, found)))
     assert not feed.ending
     for _ in range(MAX_BYTES // 1_000_000):  # who does not read them
-        feed.tell_page(page.frame(), sum(map(frames.size, found)))
+        feed.tell_page(page.frame(), sum(map(server_frames.size, found)))
     assert feed._ending.code == CloseCode.TOO_SLOW
 
 
 def test_a_page_for_staff_is_bounded_and_leads_on():
     session = Session.objects.get(id=filled(*[BUDGET // 4] * 60))
-    first = transcripts.page(session, 1)
+    first = transcript.page(session, 1)
     assert [entry.place.seq for entry in first.entries] == [1, 2, 3]
     assert [place.seq for place in first.rest] == list(range(4, 51))
     assert first.rest[0].link_from == "?p=1&from=4#m4"
-    following = transcripts.page(session, 1, 4)
+    following = transcript.page(session, 1, 4)
     assert [entry.place.seq for entry in following.entries] == [4, 5, 6]
-    second = transcripts.page(session, 2, 10**9)
+    second = transcript.page(session, 2, 10**9)
     assert [entry.place.seq for entry in second.entries] == []
-    assert [entry.place.seq for entry in transcripts.page(session, 2).entries] == [51, 52, 53]
+    assert [entry.place.seq for entry in transcript.page(session, 2).entries] == [51, 52, 53]

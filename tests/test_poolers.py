@@ -196,7 +196,7 @@ async def test_a_server_lives_behind_a_pooler_and_says_what_is_not_in_force(
 ):
     url = pgbouncer.url_of(postgres_url)
     assert "not in force" not in migrate(url)
-    with Server("uvicorn", provider.base_url, environment={"DATABASE_URL": url}) as server:
+    with Server(provider.base_url, environment={"DATABASE_URL": url}) as server:
         for _ in range(3):
             async with server.connect() as client:
                 answer = await client.end(await client.ask("say: pooled"))

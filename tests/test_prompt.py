@@ -8,13 +8,15 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent import protocol, queries, turns
+from agent.actions import queries
+from agent.actions.sessions import Held
 from agent.actor import Actor
 from agent.errors import ContextTooLong, ProviderRejected, ProviderTimeout
 from agent.models import Message, Session
-from agent.prompt import prompt
-from agent.sessions import Held
-from agent.turns import Lease, Outcome
+from agent.protocol import client_frames
+from agent.store import turn_queue
+from agent.store.prompt import prompt
+from agent.store.turn_queue import Lease, Outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 HERE = Lease("here", 15)
@@ -27,7 +29,7 @@ class Talk:
         self.held = Held(uuid4(), Actor(visitor="v"), stored=False)
 
     def ask(self, content, **fields):
-        query = protocol.Query(type="query", content=content, **fields)
+        query = client_frames.Query(type="query", content=content, **fields)
         with transaction.atomic():
             done = queries._accept(self.held, query, 20, HERE)
         self.held.stored = True
@@ -35,11 +37,11 @@ class Talk:
 
     def claim(self):
         with transaction.atomic():
-            return turns.claim(self.held.id, HERE)[0]
+            return turn_queue.claim(self.held.id, HERE)[0]
 
     def end(self, claimed, text, reason="stop", error=None):
         with transaction.atomic():
-            turns.finish(claimed, Outcome(text, "" if error else reason, error))
+            turn_queue.finish(claimed, Outcome(text, "" if error else reason, error))
 
     def exchange(self, content, text, **end):
         done = self.ask(content)
@@ -48,11 +50,13 @@ class Talk:
 
     def retry(self, done):
         with transaction.atomic():
-            return queries._retry(self.held, protocol.Retry(turn=str(done.turn_id)), None, 20, HERE)
+            return queries._retry(
+                self.held, client_frames.Retry(turn=str(done.turn_id)), None, 20, HERE
+            )
 
     def cancel(self, **target):
         with transaction.atomic():
-            return queries._cancel(self.held, protocol.Cancel(**target))
+            return queries._cancel(self.held, client_frames.Cancel(**target))
 
     def withdrawn(self, content):
         """A question that waits behind another one and is taken back."""
@@ -224,7 +228,7 @@ def test_a_retry_of_what_was_stopped_before_it_started_shows_its_query_once(talk
     one = talk.ask("one")
     two = talk.ask("two")  # waits
     with transaction.atomic():
-        queries._cancel(talk.held, protocol.Cancel(turn=str(two.turn_id)))
+        queries._cancel(talk.held, client_frames.Cancel(turn=str(two.turn_id)))
     talk.end(one.claimed, "1")
     assert talk.seen(talk.retry(two).claimed) == ["u:one", "a:1", "u:two"]
 

@@ -5,7 +5,6 @@ from uuid import uuid4
 
 import pytest
 
-from agent import frames, protocol
 from agent.errors import (
     AgentError,
     InvalidMessage,
@@ -14,25 +13,26 @@ from agent.errors import (
     UnknownCommand,
     UnknownType,
 )
+from agent.protocol import client_frames, server_frames
 
 
 def parse(**fields):
-    return protocol.parse_client_frame(fields, max_query_chars=10)
+    return client_frames.parse_client_frame(fields, max_query_chars=10)
 
 
 def test_a_frame_without_type_is_a_query_with_defaults():
     query = parse(content="hi", timestamp="2023-01-01T00:00:00.000Z")
-    assert query == protocol.Query(type="query", content="hi")
+    assert query == client_frames.Query(type="query", content="hi")
     assert (query.priority, query.on_busy, query.replaces) == ("normal", "queue", None)
 
 
 def test_null_means_absent():
     query = parse(type=None, content="hi", id=None, priority=None, on_busy=None, replaces=None)
-    assert query == protocol.Query(type="query", content="hi")
+    assert query == client_frames.Query(type="query", content="hi")
     command = parse(type="command", content="cancel", args=None)
-    assert command.args == protocol.Cancel()
+    assert command.args == client_frames.Cancel()
     page = parse(type="command", content="history", args={"before": None, "limit": None})
-    assert page.args == protocol.History()
+    assert page.args == client_frames.History()
 
 
 def test_the_null_rating_is_a_withdrawal_and_a_missing_one_an_error():
@@ -99,7 +99,7 @@ def test_unknown_fields_are_ignored():
 
 
 def test_help_names_every_command():
-    assert [line.split(":")[0] for line in protocol.help_text().splitlines()] == [
+    assert [line.split(":")[0] for line in client_frames.help_text().splitlines()] == [
         "help",
         "cancel",
         "history",
@@ -113,18 +113,18 @@ def test_help_names_every_command():
 
 def test_moments_are_written_in_utc_with_milliseconds():
     moment = datetime(2026, 1, 1, 2, 0, 0, 999_900, timezone(timedelta(hours=2)))
-    assert frames.rfc3339(moment) == "2026-01-01T00:00:00.999Z"
-    assert frames.rfc3339(datetime(2026, 1, 1, tzinfo=UTC)) == "2026-01-01T00:00:00.000Z"
+    assert server_frames.rfc3339(moment) == "2026-01-01T00:00:00.999Z"
+    assert server_frames.rfc3339(datetime(2026, 1, 1, tzinfo=UTC)) == "2026-01-01T00:00:00.000Z"
 
 
 def test_absent_fields_are_left_out_but_unknown_usage_is_null():
-    frame = frames.Response(
+    frame = server_frames.Response(
         id=uuid4(),
         turn=uuid4(),
         ref=None,
         finish_reason="stop",
         model=None,
-        usage=frames.Usage(prompt_tokens=3),
+        usage=server_frames.Usage(prompt_tokens=3),
         content="hi",
     ).frame()
     assert "ref" not in frame
@@ -135,13 +135,13 @@ def test_absent_fields_are_left_out_but_unknown_usage_is_null():
 
 
 def test_a_withdrawn_rating_is_sent_as_null():
-    frame = frames.Feedback(id=uuid4(), target=uuid4(), rating=None).frame()
+    frame = server_frames.Feedback(id=uuid4(), target=uuid4(), rating=None).frame()
     assert frame["rating"] is None
     assert "ref" not in frame
 
 
 def test_an_error_frame_tells_code_retryable_and_when():
-    frame = frames.Error.of(ProviderRateLimited(retry_after=7), ref="q1").frame()
+    frame = server_frames.Error.of(ProviderRateLimited(retry_after=7), ref="q1").frame()
     assert frame["code"] == "provider_rate_limited"
     assert frame["retryable"] is True
     assert frame["retry_after"] == 7
@@ -178,4 +178,4 @@ def test_every_error_has_a_code_of_the_protocol():
 
 
 def test_frames_are_sent_as_compact_unicode():
-    assert frames.encode({"content": "grüß\u2028"}) == '{"content":"grüß\u2028"}'
+    assert server_frames.encode({"content": "grüß\u2028"}) == '{"content":"grüß\u2028"}'

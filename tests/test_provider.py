@@ -14,8 +14,6 @@ from typing import Any
 import httpx
 import pytest
 
-from agent import provider as provider_module
-from agent.completions import MAX_ANSWER_CHARS
 from agent.errors import (
     AgentError,
     AnswerUnreadable,
@@ -25,8 +23,10 @@ from agent.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
-from agent.event_stream import MAX_DOCUMENT_BYTES
-from agent.provider import Chunk, Delta, Finish, Provider, Usage
+from agent.provider import client as provider_module
+from agent.provider.client import Chunk, Delta, Finish, Provider, Usage
+from agent.provider.decoder import MAX_ANSWER_CHARS
+from agent.provider.event_stream import MAX_DOCUMENT_BYTES
 from tests.scripted_provider import ScriptedProvider, expected_text
 
 KEY = "sk-canary-4711"  # "canary" must not be told

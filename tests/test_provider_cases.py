@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from agent import provider as provider_module
-from agent.completions import Delta, Finish, Reasoning, Source, Usage
 from agent.errors import AgentError
-from agent.provider import Provider
+from agent.provider import client as provider_module
+from agent.provider.client import Provider
+from agent.provider.decoder import Delta, Finish, Reasoning, Source, Usage
 from tests.provider_case import DIRECTORY, CaseServer, case_server
 
 CASES = {path.stem: json.loads(path.read_text()) for path in sorted(DIRECTORY.glob("*.json"))}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent.errors import AgentError
-from agent.provider import Provider
+from agent.provider.client import Provider
 from tests.provider_case import CaseServer, case_server
 
 COOKIES = "sticky=abc123; Path=/\r\nSet-Cookie: user=one; Domain=localhost; Path=/"

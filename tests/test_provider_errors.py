@@ -16,8 +16,8 @@ from agent.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
-from agent.provider_errors import error_of
-from agent.retry_after import MAX_RETRY_AFTER
+from agent.provider.errors import error_of
+from agent.provider.retry_after import MAX_RETRY_AFTER
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def site(provider, tmp_path_factory):
         file.write(_FAST)
     with one:
         make(one, {"ada": {}})
-        with Server("uvicorn", provider.base_url, environment=one.environment) as two:
+        with Server(provider.base_url, environment=one.environment) as two:
             yield one, two
             for server in (one, two):
                 server.stop()

@@ -27,9 +27,9 @@ def token_of(server, *scopes):
 def processes(redis_url, provider):
     """Two server processes with one database, and a token for both."""
     shared = {"REDIS_URL": redis_url}
-    with Server("uvicorn", provider.base_url, environment=shared) as first:
+    with Server(provider.base_url, environment=shared) as first:
         shared["DATABASE_URL"] = first.environment["DATABASE_URL"]
-        with Server("daphne", provider.base_url, environment=shared) as second:
+        with Server(provider.base_url, environment=shared) as second:
             second.token = token_of(first, "chat", "notify")
             yield first, second
             for each in (first, second):

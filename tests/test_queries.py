@@ -5,12 +5,14 @@ from uuid import uuid4
 import pytest
 from django.db import transaction
 
-from agent import protocol, queries, turns
+from agent.actions import queries
+from agent.actions.sessions import Held
 from agent.actor import Actor
 from agent.errors import Busy, Conflict, NotFound, QueueFull, SessionGone
 from agent.models import Message, Session, Turn
-from agent.sessions import Held
-from agent.turns import Lease, Outcome
+from agent.protocol import client_frames
+from agent.store import turn_queue
+from agent.store.turn_queue import Lease, Outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 HERE = Lease("here", 15)
@@ -22,7 +24,7 @@ def held():
 
 
 def ask(held, content="hi", lease=None, max_queue=20, **fields):
-    query = protocol.Query(type="query", content=content, **fields)
+    query = client_frames.Query(type="query", content=content, **fields)
     with transaction.atomic():
         done = queries._accept(held, query, max_queue, lease)
     held.stored = True
@@ -31,17 +33,17 @@ def ask(held, content="hi", lease=None, max_queue=20, **fields):
 
 def answer(done, text="done"):
     with transaction.atomic():
-        turns.finish(done.claimed, Outcome(text, "stop"))
+        turn_queue.finish(done.claimed, Outcome(text, "stop"))
 
 
 def cancel(held, **args):
     with transaction.atomic():
-        return queries._cancel(held, protocol.Cancel(**args))
+        return queries._cancel(held, client_frames.Cancel(**args))
 
 
 def retry(held, turn_id, client_id=None, lease=None):
     with transaction.atomic():
-        return queries._retry(held, protocol.Retry(turn=str(turn_id)), client_id, 20, lease)
+        return queries._retry(held, client_frames.Retry(turn=str(turn_id)), client_id, 20, lease)
 
 
 def last_seq(held):
@@ -97,7 +99,7 @@ def test_a_full_queue_refuses_and_leaves_the_id_free(held):
         ask(held, id="q3", max_queue=1)
     answer(first)
     with transaction.atomic():
-        turns.claim(held.id, HERE)
+        turn_queue.claim(held.id, HERE)
     assert ask(held, id="q3", max_queue=1).change
 
 
@@ -111,9 +113,9 @@ def test_an_interrupt_asks_the_running_turn_to_stop_and_goes_first(held):
     order = []
     with transaction.atomic():
         for _ in range(3):
-            claimed, _ = turns.claim(held.id, HERE)
+            claimed, _ = turn_queue.claim(held.id, HERE)
             order.append(claimed.turn_id)
-            turns.finish(claimed, Outcome("x", "stop"))
+            turn_queue.finish(claimed, Outcome("x", "stop"))
     assert order == [later.turn_id, urgent.turn_id, waiting.turn_id]
 
 
@@ -234,7 +236,7 @@ def test_closing_a_busy_session_closes_it_after_the_last_turn(held):
     assert [f["type"] for f in effect.change.frames] == ["response"]
     assert effect.stopped == [(running.turn_id, "here", "cancelled")]
     with transaction.atomic():
-        change, _ = turns.finish(running.claimed, Outcome("part", "cancelled"))
+        change, _ = turn_queue.finish(running.claimed, Outcome("part", "cancelled"))
     assert [f.get("event", f["type"]) for f in change.frames] == ["response", "closed"]
     assert Session.objects.get().closed_at
 

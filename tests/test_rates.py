@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from agent.rates import SHARE_SECONDS, WINDOW_SECONDS, Frames
+from agent.access.frame_rate import SHARE_SECONDS, WINDOW_SECONDS, Frames
 
 
 def hits(frames, number, now, caller="user:1"):

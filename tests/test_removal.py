@@ -10,13 +10,16 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, transaction
 from django.db.models.functions import Now
 
-from agent import db, expiry, notifications, pages, removal, sessions, tokens, turns, upkeep
+from agent.access import api_tokens
+from agent.actions import notifications, retention, sessions
+from agent.actions.notifications import Notice
+from agent.actions.sessions import Held, advance_or_create
 from agent.actor import Actor
 from agent.errors import NotFound, SessionGone
 from agent.models import ApiToken, Feedback, Message, Session, Turn
-from agent.notifications import Notice
-from agent.sessions import Held, advance_or_create
-from agent.turns import Lease
+from agent.store import db, pages, removal, turn_queue
+from agent.store.turn_queue import Lease
+from agent.worker import maintenance
 
 from .test_sessions import ask, exchange, idle_since, stored
 
@@ -79,7 +82,7 @@ def remove(remover=None, steps=10_000):
 async def test_a_large_session_is_gone_at_once_and_its_rows_in_small_transactions():
     held, other = await db.transact(large), await db.transact(stored)
     running = await db.transact(ask, other, lease=Lease("here", 60))
-    await expiry.delete_now(held.id)
+    await retention.delete_now(held.id)
     assert not await Session.objects.filter(id=held.id).aexists()
     assert await Message.objects.filter(session=held.id).aexists()
     changed = []
@@ -98,7 +101,7 @@ async def test_a_large_session_is_gone_at_once_and_its_rows_in_small_transaction
     while await db.apart(watched):
         await db.transact(ask, other)  # somebody else's, between any two steps
         if len(changed) % 10 == 0:
-            await db.transact(turns.renew, Lease("here", 60), {running.turn_id: 1})
+            await db.transact(turn_queue.renew, Lease("here", 60), {running.turn_id: 1})
         await Turn.objects.filter(session=other.id, state="queued").adelete()
     assert max(changed) <= removal._MOST_ROWS
     assert not await Message.objects.filter(session=held.id).aexists()
@@ -110,7 +113,7 @@ async def test_a_large_session_is_gone_at_once_and_its_rows_in_small_transaction
 def test_a_removal_that_broke_off_in_the_middle_is_finished_by_somebody_else():
     held = large(5_000)
     Feedback.objects.create(message=Message.objects.filter(session=held.id).last(), caller="x")
-    expiry.delete(Session.objects.filter(id=held.id))
+    retention.delete(Session.objects.filter(id=held.id))
     for _ in range(7):  # as many processes, each of which is killed after some steps
         remove(steps=3)
     assert 0 < Message.objects.count() < 5_000
@@ -134,20 +137,20 @@ def test_whatever_refers_to_what_a_session_is_removed(graph, monkeypatch):
             Message.objects.filter(type="query").update(turn=others[-1])
         case _:
             Message.objects.update(turn=None)
-    expiry.delete(Session.objects.filter(id=held.id))
+    retention.delete(Session.objects.filter(id=held.id))
     remove()
     assert left() == [0, 0, 0, 0]
 
 
 async def test_no_lookup_finds_a_session_whose_rows_are_still_there():
-    token, _ = await db.transact(tokens.create, "t", ["chat"])
+    token, _ = await db.transact(api_tokens.create, "t", ["chat"])
     user = await get_user_model().objects.acreate(username="ann")
     actors = [Actor(visitor="v"), Actor(user_id=user.pk), Actor(token_id=token.pk)]
     for actor in actors:
         held = await db.transact(stored, actor)
         running = await db.transact(ask, held, lease=Lease("here", 60))
         waiting = await db.transact(ask, held)
-        await db.transact(expiry.delete, Session.objects.filter(id=held.id))
+        await db.transact(retention.delete, Session.objects.filter(id=held.id))
         for look in (sessions.open_session, sessions.find):
             with pytest.raises(NotFound):
                 await look(actor, str(held.id))
@@ -164,19 +167,22 @@ async def test_no_lookup_finds_a_session_whose_rows_are_still_there():
             await notifications.notify(str(held.id), Notice(content="hi"), of_user=None)
         assert await db.read(pages.after, held.id, 0) == []
         assert await db.read(pages.before, held.id, None, 10) == ([], False)
-        assert await db.read(turns.due, 10) == []
-        assert await db.transact(turns.finish, running.claimed, turns.Outcome("x", "stop")) is None
-        kept = await db.transact(turns.renew, Lease("here", 60), {running.turn_id: 1})
+        assert await db.read(turn_queue.due, 10) == []
+        assert (
+            await db.transact(turn_queue.finish, running.claimed, turn_queue.Outcome("x", "stop"))
+            is None
+        )
+        kept = await db.transact(turn_queue.renew, Lease("here", 60), {running.turn_id: 1})
         assert kept == {}
-        assert set((await db.read(turns.count_unfinished)).values()) == {0}
-        assert await db.read(upkeep._deleted, [held.id]) == {held.id}
+        assert set((await db.read(turn_queue.count_unfinished)).values()) == {0}
+        assert await db.read(maintenance._deleted, [held.id]) == {held.id}
         assert waiting.turn_id
 
 
 def test_nothing_of_a_deleted_session_names_its_owner():
     held = stored()
     Session.objects.filter(id=held.id).update(title="secret")
-    expiry.delete(Session.objects.filter(id=held.id))
+    retention.delete(Session.objects.filter(id=held.id))
     row = Session.with_deleted.get()
     assert (row.owner, row.token, row.visitor, row.title) == (None, None, "", "")
 
@@ -184,7 +190,7 @@ def test_nothing_of_a_deleted_session_names_its_owner():
 @pytest.mark.parametrize("whose", ["user", "token"])
 def test_whoever_deletes_an_account_or_a_token_deletes_its_sessions_and_loads_none(whose):
     user = get_user_model().objects.create(username="ann")
-    token, _ = tokens.create("t", ["chat"])
+    token, _ = api_tokens.create("t", ["chat"])
     held = large(2_000, Actor(user_id=user.pk) if whose == "user" else Actor(token_id=token.pk))
     ask(held, lease=Lease("here", 60))
     statements = []
@@ -204,7 +210,7 @@ def test_whoever_deletes_an_account_or_a_token_deletes_its_sessions_and_loads_no
 
 def test_an_account_of_many_sessions_is_deleted_some_at_a_time():
     user = get_user_model().objects.create(username="ann")
-    own, _ = tokens.create("own", ["chat"], user=user)
+    own, _ = api_tokens.create("own", ["chat"], user=user)
     Session.objects.bulk_create(Session(id=uuid4(), owner=user) for _ in range(2_000))
     changed = []
 
@@ -214,8 +220,8 @@ def test_an_account_of_many_sessions_is_deleted_some_at_a_time():
         return result
 
     with connection.execute_wrapper(watched):
-        expiry.delete_account(user)
-    assert max(changed) <= expiry._AT_ONCE
+        retention.delete_account(user)
+    assert max(changed) <= retention._AT_ONCE
     assert not ApiToken.objects.filter(id=own.pk).exists()
     assert not get_user_model().objects.exists()
     remove()
@@ -233,7 +239,7 @@ def clear(**options):
 
 def test_the_command_deletes_a_large_session_and_finishes_what_others_began():
     idle_since(large(3_000), days=40)
-    expiry.delete(Session.objects.filter(id=stored().id))
+    retention.delete(Session.objects.filter(id=stored().id))
     assert clear()["deleted"] == 1
     assert left() == [0, 0, 0, 0]
 
@@ -260,7 +266,7 @@ def test_a_session_that_fails_does_not_hold_up_the_others(monkeypatch):
 def test_rows_that_cannot_be_removed_do_not_hold_up_the_others(monkeypatch):
     bad, good = stored(), stored()
     for held in (bad, good):
-        expiry.delete(Session.objects.filter(id=held.id))
+        retention.delete(Session.objects.filter(id=held.id))
     Session.with_deleted.filter(id=bad.id).update(deleted_at=Now())
     remove_whole = removal.Remover._remove_whole
 

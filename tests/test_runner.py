@@ -8,14 +8,17 @@ import pytest
 from django.db import transaction
 from structlog.testing import capture_logs
 
-from agent import protocol, queries, relay, runner, sessions
+from agent.actions import queries, sessions
+from agent.actions.sessions import Held
 from agent.actor import Actor
-from agent.completions import Delta, Finish, Reasoning, Source, Usage
 from agent.errors import ProviderRejected
-from agent.groups import group
+from agent.live import broker
+from agent.live.hub import group
 from agent.models import Message, Turn
-from agent.sessions import Held
-from agent.turns import Lease
+from agent.protocol import client_frames
+from agent.provider.decoder import Delta, Finish, Reasoning, Source, Usage
+from agent.store.turn_queue import Lease
+from agent.worker import runner
 
 from .test_feed import in_thread
 
@@ -67,9 +70,9 @@ def reasoning(settings):
 
 
 def ask(held, content="hi"):
-    query = protocol.Query(type="query", content=content)
+    query = client_frames.Query(type="query", content=content)
     with transaction.atomic():
-        done = queries._accept(held, query, 20, Lease(relay.PROCESS, 60))
+        done = queries._accept(held, query, 20, Lease(broker.PROCESS, 60))
     held.stored = True
     return done
 

@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from agent import server
+from agent.serving import launcher
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,6 @@ def test_debug_for_everybody_is_told_in_the_banner_and_the_log(
 ):
     settings.DEBUG = debug
     with capture_logs() as lines:
-        server._banner(host, 8000)
+        launcher._banner(host, 8000)
     assert ("WARNING: DEBUG is on" in capsys.readouterr().out) is warned
     assert [line["host"] for line in lines if line["log_level"] == "warning"] == [host] * warned

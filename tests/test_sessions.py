@@ -12,19 +12,22 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
-from agent import expiry, notifications, protocol, queries, sessions, tokens, turns
+from agent.access import api_tokens
+from agent.actions import notifications, queries, retention, sessions
+from agent.actions.sessions import Held
 from agent.actor import Actor
 from agent.errors import NotFound, SessionGone, TooLarge
 from agent.models import Feedback, Message, Session, Turn
-from agent.sessions import Held
-from agent.turns import Lease, Outcome
+from agent.protocol import client_frames
+from agent.store import turn_queue
+from agent.store.turn_queue import Lease, Outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 HERE = Lease("here", 15)
 
 
 def ask(held, content="hi", lease=None, **fields):
-    query = protocol.Query(type="query", content=content, **fields)
+    query = client_frames.Query(type="query", content=content, **fields)
     with transaction.atomic():
         done = queries._accept(held, query, 20, lease)
     held.stored = True
@@ -34,7 +37,7 @@ def ask(held, content="hi", lease=None, **fields):
 def exchange(held, content="hi", text="done"):
     done = ask(held, content, HERE)
     with transaction.atomic():
-        turns.finish(done.claimed, Outcome(text, "stop"))
+        turn_queue.finish(done.claimed, Outcome(text, "stop"))
     return done
 
 
@@ -82,8 +85,8 @@ async def test_nobody_reaches_its_session_with_its_token_only():
 def test_a_stored_session_is_reached_by_its_owner_alone(row):
     user, other = (get_user_model().objects.create_user(name) for name in ("ann", "bob"))
     token, of_user = (
-        tokens.create("own", ["chat"])[0],
-        tokens.create("ann's", ["chat"], user=user)[0],
+        api_tokens.create("own", ["chat"])[0],
+        api_tokens.create("ann's", ["chat"], user=user)[0],
     )
     held = Held(uuid4(), Actor(), stored=False)
     actors = {
@@ -164,7 +167,7 @@ async def test_rename_clear_and_feedback_are_durable_notes_of_the_session():
     await sessions.rename(held, "Weather")
     await sessions.clear(held)
     await sessions.give_feedback(
-        held, protocol.HumanFeedback(type="human_feedback", rating="up", content="nice")
+        held, client_frames.HumanFeedback(type="human_feedback", rating="up", content="nice")
     )
     frames = await sessions.frames_after(held.id, 2)
     assert [(f["seq"], f.get("event", f["type"])) for f in frames] == [
@@ -183,7 +186,7 @@ async def test_feedback_is_one_per_caller_can_change_and_be_withdrawn():
     other = Held(held.id, Actor(user_id=7), stored=True)
 
     def feedback(rating):
-        return protocol.HumanFeedback(type="human_feedback", rating=rating)
+        return client_frames.HumanFeedback(type="human_feedback", rating=rating)
 
     await sessions.give_feedback(held, feedback("up"))
     await sessions.give_feedback(other, feedback("up"))
@@ -203,7 +206,7 @@ async def test_feedback_on_what_is_no_response_here_is_not_found():
         with pytest.raises(NotFound):
             await sessions.give_feedback(
                 held,
-                protocol.HumanFeedback(type="human_feedback", rating="up", target=target),
+                client_frames.HumanFeedback(type="human_feedback", rating="up", target=target),
             )
 
 
@@ -241,7 +244,7 @@ def test_a_session_is_not_idle_while_a_turn_is_unfinished_nor_the_moment_it_ends
     done = ask(held, lease=HERE)
     idle_since(held, minutes=31)
     with transaction.atomic():
-        turns.finish(done.claimed, Outcome("at last", "stop"))
+        turn_queue.finish(done.claimed, Outcome("at last", "stop"))
     assert clear_expired()["closed"] == 0
 
 
@@ -252,9 +255,9 @@ def test_a_session_is_closed_from_the_moment_that_it_is_closed_in(running):
     with transaction.atomic():
         queries._close(held)
         if running:
-            turns.finish(done.claimed, Outcome("", "cancelled"))
+            turn_queue.finish(done.claimed, Outcome("", "cancelled"))
     assert Message.objects.last().data["event"] == "closed"
-    idle_since_then = expiry.idle(1e-9, [held.id])  # minutes
+    idle_since_then = retention.idle(1e-9, [held.id])  # minutes
     assert not idle_since_then.exists()
 
 
@@ -263,9 +266,9 @@ def test_a_session_that_is_used_meanwhile_is_left_alone():
     idle_since(held, days=99)
     ids = [held.id]
     ask(held)
-    assert expiry.delete_expired(ids, 30) == 0
+    assert retention.delete_expired(ids, 30) == 0
     with transaction.atomic():
-        assert expiry.close_idle(held.id, 30) is None
+        assert retention.close_idle(held.id, 30) is None
 
 
 def test_old_sessions_are_deleted_with_all_that_belongs_to_them():
@@ -345,7 +348,7 @@ async def test_the_same_judgement_again_is_answered_and_is_no_message(judged):
     held = await sync_to_async(stored)()
 
     async def judge(**fields):
-        feedback = protocol.HumanFeedback(type="human_feedback", id="f", **fields)
+        feedback = client_frames.HumanFeedback(type="human_feedback", id="f", **fields)
         answer = await sessions.give_feedback(held, feedback)
         return answer.frame() if answer else None, await Message.objects.acount()
 
@@ -364,7 +367,7 @@ async def test_a_full_session_takes_no_more_from_callers_and_all_from_the_server
     held = await sync_to_async(stored)()
     settings.AGENT = {**settings.AGENT, "max_session_messages": 3}
     done = await sync_to_async(ask)(held, "third", HERE, id="third")
-    feedback = protocol.HumanFeedback(type="human_feedback", rating="up")
+    feedback = client_frames.HumanFeedback(type="human_feedback", rating="up")
     for refused in (
         sessions.rename(held, "x"),
         sessions.clear(held),
@@ -378,7 +381,7 @@ async def test_a_full_session_takes_no_more_from_callers_and_all_from_the_server
 
     def end():
         with transaction.atomic():
-            return turns.finish(done.claimed, Outcome("done", "stop"))
+            return turn_queue.finish(done.claimed, Outcome("done", "stop"))
 
     assert await sync_to_async(end)()
     assert (await Session.objects.aget(id=held.id)).last_seq == 4

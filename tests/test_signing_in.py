@@ -20,7 +20,7 @@ pytest_plugins = ["tests.browser", "tests.servers"]
 @pytest.fixture(scope="module")
 def members_only(provider):
     """A site that only people with an account may use; ann has one."""
-    with Server("uvicorn", provider.base_url, environment={"ALLOW_ANONYMOUS": "0"}) as server:
+    with Server(provider.base_url, environment={"ALLOW_ANONYMOUS": "0"}) as server:
         make(server, people={"ann": {}})
         yield server
         server.assert_nothing_broke()

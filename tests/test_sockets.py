@@ -29,6 +29,7 @@ def has_row(server, session):
 # connecting
 
 
+@pytest.mark.transports
 async def test_the_welcome_is_the_first_frame_and_has_exactly_these_fields(server):
     async with server.connect() as client:
         welcome = await client.next()
@@ -64,6 +65,7 @@ async def test_a_path_works_with_and_without_a_slash_at_its_end(server, path):
         assert (await client.end(ref))["content"] == "here"
 
 
+@pytest.mark.transports
 @pytest.mark.parametrize("path", ["/ws/", "/ws/agent/more", "/functions/v1/notify_websocket", "/"])
 async def test_other_paths_take_no_websocket(server, path):
     with pytest.raises(InvalidStatus):
@@ -79,6 +81,7 @@ def test_plain_http_of_any_method_is_told_to_use_a_websocket(server, path):
         assert (status, body) == (400, expected), method
 
 
+@pytest.mark.transports
 async def test_the_sub_protocol_is_selected_when_it_is_offered(server):
     for offered, selected in (
         (["agent.v1"], "agent.v1"),
@@ -110,6 +113,7 @@ async def test_parameters_that_make_no_sense_are_as_good_as_none(server):
 # a query and its answer
 
 
+@pytest.mark.transports
 async def test_a_query_climbs_the_ladder_of_its_receipt(server):
     async with server.connect() as client:
         await client.ready()
@@ -188,6 +192,7 @@ async def test_unknown_fields_are_ignored_and_null_is_absent(server):
         assert (await client.end(ref))["content"] == "fine"
 
 
+@pytest.mark.transports
 async def test_text_of_every_kind_comes_through_unharmed(server):
     text = 'naïve 👩‍👩‍👧 \u2028 \u0085 \U0010ffff \x01 \\ " </script> ﷽ e\u0301'
     async with server.connect() as client:
@@ -436,6 +441,7 @@ async def test_an_unknown_type_or_command_is_told_the_known_ones(server):
         assert all(name in words for name in names)
 
 
+@pytest.mark.transports
 async def test_the_largest_frames_are_taken(server):
     async with server.connect() as client:
         ref = await client.ask("👍" * 32_000)
@@ -456,6 +462,7 @@ async def test_a_message_beyond_the_servers_limit_ends_that_socket_and_no_other(
         await neighbour.end(await neighbour.ask("say: fine"))
 
 
+@pytest.mark.transports
 async def test_twenty_bad_frames_in_a_row_are_the_end(server):
     async with server.connect() as client:
         await client.ready()

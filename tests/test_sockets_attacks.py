@@ -170,17 +170,17 @@ async def test_a_request_that_trickles_in_is_cut(start_server):
 class Narrow(Server):
     """A server that may have 256 descriptors."""
 
-    def _command(self):
-        return ["sh", "-c", 'ulimit -n 256; exec "$@"', "sh", *super()._command()]
+    def _arguments(self):
+        return ["sh", "-c", 'ulimit -n 256; exec "$@"', "sh", *super()._arguments()]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-async def test_more_clients_than_descriptors_do_not_harm_those_who_are_served(backend, provider):
+async def test_more_clients_than_descriptors_do_not_harm_those_who_are_served(provider):
     def cpu_ticks():
         with open(f"/proc/{server.pid}/stat") as file:
             return sum(map(int, file.read().rpartition(")")[2].split()[11:13]))
 
-    with Narrow(backend, provider.base_url) as server:
+    with Narrow(provider.base_url) as server:
         async with server.connect() as healthy, AsyncExitStack() as stack:
             await healthy.end(await healthy.ask("say: before"))
 
@@ -219,8 +219,8 @@ async def test_pages_leave_no_connection_to_the_database_behind(server):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="has all of 127.0.0.0/8")
-async def test_one_address_cannot_take_every_descriptor(backend, provider):
-    with Narrow(backend, provider.base_url) as server:
+async def test_one_address_cannot_take_every_descriptor(provider):
+    with Narrow(provider.base_url) as server:
         async with AsyncExitStack() as stack:
 
             async def crowd():

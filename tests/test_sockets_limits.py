@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from agent.places import LEASE_SECONDS
+from agent.access.connection_slots import LEASE_SECONDS
 
 from .servers import Server
 
@@ -19,7 +19,7 @@ _addresses = count(1)
 
 
 @pytest.fixture(scope="session")
-def limited(backend, provider):
+def limited(provider):
     """A server with low limits behind a proxy that it trusts: each test has its own address."""
     environment = {
         "TRUSTED_PROXIES": "127.0.0.1,10.0.0.0/8",
@@ -28,7 +28,7 @@ def limited(backend, provider):
         "MAX_QUERIES_PER_MINUTE": "4",
         "MAX_FRAMES_PER_SECOND": "20",
     }
-    with Server(backend, provider.base_url, environment=environment) as shared:
+    with Server(provider.base_url, environment=environment) as shared:
         yield shared
         shared.stop()
         shared.assert_nothing_broke()

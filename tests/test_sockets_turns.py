@@ -163,6 +163,7 @@ async def test_the_queue_has_an_end(server):
 # stopping
 
 
+@pytest.mark.transports
 async def test_cancel_keeps_the_text_so_far_and_hangs_up_on_the_provider(server, provider):
     canary = uuid.uuid4().hex
     async with server.connect() as client:
@@ -290,6 +291,7 @@ async def test_close_cancels_everything_and_ends_every_connection(server):
         assert end["content"] == "open again" and end["seq"] == 7
 
 
+@pytest.mark.transports
 async def test_close_without_anything_running_closes_at_once(server):
     async with server.connect() as client:
         await client.end(await client.ask("say: bye"))

@@ -9,7 +9,7 @@ import httpx
 import psycopg
 import pytest
 
-from agent.lanes import POOL_SIZE
+from agent.store.lanes import POOL_SIZE
 
 from .people import make, signed_in
 from .servers import Server
@@ -28,7 +28,7 @@ def site(provider, postgres_url):
     """A server on PostgreSQL, and how to look into its database."""
     limits = {"MAX_WRONG_PASSWORDS_PER_MINUTE": "100000"}
     environment = {"DATABASE_URL": postgres_url, **limits}
-    server = Server("uvicorn", provider.base_url, environment=environment)
+    server = Server(provider.base_url, environment=environment)
     server.manage("migrate", "--verbosity", "0")
     make(server, people={"boss": {"is_staff": True, "is_superuser": True}})
     with server, psycopg.connect(postgres_url, autocommit=True) as database:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import InvalidJson, InvalidMessage
-from agent.strictjson import parse_object, refuse_nul
+from agent.protocol.strict_json import parse_object, refuse_nul
 
 plain_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 values = st.recursive(

@@ -4,8 +4,8 @@ from uuid import uuid4
 
 import pytest
 
-from agent.groups import Answer, Group
-from agent.told import Progress, Told
+from agent.connection.answer_stream import Progress, Told
+from agent.live.hub import Answer, Group
 
 
 @pytest.fixture

@@ -14,12 +14,14 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import protocol, queries, turns, waiting
+from agent.actions import queries
+from agent.actions.sessions import Held
 from agent.actor import Actor
 from agent.errors import InternalError, ProviderTimeout
 from agent.models import Message, Session, Turn
-from agent.sessions import Held
-from agent.turns import Lease, Outcome
+from agent.protocol import client_frames
+from agent.store import queue_order, turn_queue
+from agent.store.turn_queue import Lease, Outcome
 
 database = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 HERE, THERE = Lease("here", 15), Lease("there", 15)
@@ -33,19 +35,19 @@ class Place:
 
 
 def ask(held, content="hi", lease=None, **fields):
-    query = protocol.Query(type="query", content=content, **fields)
+    query = client_frames.Query(type="query", content=content, **fields)
     with transaction.atomic():
         return queries._accept(held, query, 20, lease)
 
 
 def claim(held, lease=HERE):
     with transaction.atomic():
-        return turns.claim(held.id, lease)
+        return turn_queue.claim(held.id, lease)
 
 
 def finish(claimed, outcome=None):
     with transaction.atomic():
-        return turns.finish(claimed, outcome or Outcome("done", "stop"))
+        return turn_queue.finish(claimed, outcome or Outcome("done", "stop"))
 
 
 def expire(held):
@@ -64,18 +66,18 @@ def held():
 
 def test_order_is_by_priority_then_age():
     low, first, second, high = Place(1, 0), Place(2, 1), Place(3, 1), Place(4, 2)
-    assert waiting.in_order([high, second, low, first], 0) == [high, first, second, low]
+    assert queue_order.in_order([high, second, low, first], 0) == [high, first, second, low]
 
 
 def test_interrupts_come_first_and_the_latest_of_them_before_the_others():
     high, one, two = Place(1, 2), Place(2, 3), Place(3, 3)
-    assert waiting.in_order([high, one, two], 0) == [two, one, high]
+    assert queue_order.in_order([high, one, two], 0) == [two, one, high]
 
 
 def test_four_starts_of_others_raise_a_turn_by_one_level():
     low, normal = Place(1, 0), Place(5, 1, started_before=2)
-    assert waiting.in_order([normal, low], 3) == [normal, low]
-    assert waiting.in_order([normal, low], 4) == [low, normal]
+    assert queue_order.in_order([normal, low], 3) == [normal, low]
+    assert queue_order.in_order([normal, low], 4) == [low, normal]
 
 
 @given(
@@ -93,7 +95,7 @@ def test_the_wait_of_a_turn_is_bounded_whatever_comes_after_it(arrivals, priorit
         for _ in range(count):
             number += 1
             queue.append(Place(number, new_priority, started))
-        first = waiting.in_order(queue, started)[0]
+        first = queue_order.in_order(queue, started)[0]
         queue.remove(first)
         started += 1
         assert started <= 5 + 8 + 1
@@ -195,8 +197,8 @@ class TestClaiming:
         first = ask(held, lease=HERE)
         for attempt in range(2, 6):
             with transaction.atomic():
-                assert turns.hand_back(HERE.worker) == 1
-                assert turns.renew(HERE, {first.turn_id: attempt - 1}) == {}
+                assert turn_queue.hand_back(HERE.worker) == 1
+                assert turn_queue.renew(HERE, {first.turn_id: attempt - 1}) == {}
             claimed = claim(held, lease=HERE)[0]
             assert (claimed.turn_id, claimed.attempt) == (first.turn_id, attempt)
         for _ in range(2):
@@ -210,7 +212,7 @@ class TestClaiming:
     def test_an_abandoned_turn_that_was_to_stop_ends_as_stopped(self, held):
         done = ask(held, lease=HERE)
         with transaction.atomic():
-            queries._cancel(held, protocol.Cancel())
+            queries._cancel(held, client_frames.Cancel())
         expire(held)
         claimed, change = claim(held)
         assert claimed is None
@@ -221,14 +223,14 @@ class TestClaiming:
         done = ask(held, lease=HERE)
         expire(held)
         with transaction.atomic():
-            kept = turns.renew(HERE, {done.turn_id: 1, uuid4(): 1})
+            kept = turn_queue.renew(HERE, {done.turn_id: 1, uuid4(): 1})
         assert kept == {done.turn_id: ""}
         assert claim(held, THERE)[0] is None
         with transaction.atomic():
-            queries._cancel(held, protocol.Cancel())
-            assert turns.renew(HERE, {done.turn_id: 1}) == {done.turn_id: "cancelled"}
-            assert turns.renew(HERE, {done.turn_id: 2}) == {}
-            assert turns.renew(THERE, {done.turn_id: 1}) == {}
+            queries._cancel(held, client_frames.Cancel())
+            assert turn_queue.renew(HERE, {done.turn_id: 1}) == {done.turn_id: "cancelled"}
+            assert turn_queue.renew(HERE, {done.turn_id: 2}) == {}
+            assert turn_queue.renew(THERE, {done.turn_id: 1}) == {}
 
     def test_a_turn_that_somebody_locks_holds_up_the_renewal_of_no_other(self):
         if not connection.features.has_select_for_update_skip_locked:
@@ -242,7 +244,7 @@ class TestClaiming:
         def freeze():
             try:
                 with transaction.atomic():
-                    queries._cancel(locked, protocol.Cancel())
+                    queries._cancel(locked, client_frames.Cancel())
                     is_locked.set()
                     may_end.wait(60)
             finally:
@@ -253,29 +255,29 @@ class TestClaiming:
         try:
             assert is_locked.wait(60)
             with transaction.atomic():
-                assert turns.renew(HERE, mine) == dict.fromkeys(mine, "")
+                assert turn_queue.renew(HERE, mine) == dict.fromkeys(mine, "")
         finally:
             may_end.set()
             frozen.join()
         assert claim(other, THERE)[0] is None
-        assert turns.due(10) == [locked.id]
+        assert turn_queue.due(10) == [locked.id]
 
     def test_what_a_process_hands_back_is_due_at_once(self, held):
         ask(held, lease=HERE)
-        assert turns.due(10) == []
+        assert turn_queue.due(10) == []
         with transaction.atomic():
-            assert turns.hand_back("here") == 1
-        assert turns.due(10) == [held.id]
+            assert turn_queue.hand_back("here") == 1
+        assert turn_queue.due(10) == [held.id]
         assert claim(held, THERE)[0].attempt == 2
 
     def test_a_waiting_turn_is_due_for_others_only_after_a_while(self, held):
         done = ask(held)
-        assert turns.due(10) == []
+        assert turn_queue.due(10) == []
         Turn.objects.filter(id=done.turn_id).update(created_at=Now() - timedelta(seconds=3))
-        assert turns.due(10) == [held.id]
+        assert turn_queue.due(10) == [held.id]
         ask(Held(held.id, held.actor, stored=True), lease=None)
         claim(held)
-        assert turns.due(10) == []
+        assert turn_queue.due(10) == []
 
     def test_claiming_in_a_deleted_session_finds_nothing(self, held):
         done = ask(held, lease=HERE)
@@ -298,10 +300,10 @@ class TestClaiming:
         def work(name):
             lease = Lease(name, 60)
             try:
-                while ids := turns.due(50):
+                while ids := turn_queue.due(50):
                     for session_id in random.sample(ids, len(ids)):
                         with transaction.atomic():
-                            claimed, _ = turns.claim(session_id, lease, skip_locked=True)
+                            claimed, _ = turn_queue.claim(session_id, lease, skip_locked=True)
                         if claimed:
                             claims[claimed.turn_id] += 1
                             finish(claimed)

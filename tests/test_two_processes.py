@@ -16,15 +16,12 @@ SLOW = "mode=slow tokens=60 delay=0.02"
 SLOW_TEXT = "".join(f"w{n} " for n in range(60))
 
 
-PAIR = ("uvicorn", "daphne")
-
-
 @contextmanager
 def running_pair(provider, postgres, **services):
     """Two servers on one new database."""
     url = postgres.create_database()
     environment = {"DATABASE_URL": url, **services}
-    servers = [Server(name, provider.base_url, environment=environment) for name in PAIR]
+    servers = [Server(provider.base_url, environment=environment) for _ in range(2)]
     servers[0].manage("migrate", "--verbosity", "0")
     with servers[0], servers[1]:
         yield servers

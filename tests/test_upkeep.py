@@ -9,9 +9,9 @@ import pytest
 from django.db import OperationalError
 from django.db.models.functions import Now
 
-from agent import upkeep
-from agent.groups import group
+from agent.live.hub import group
 from agent.models import Session
+from agent.worker import maintenance
 
 from .test_feed import in_thread
 
@@ -27,13 +27,13 @@ def _session(seconds_ago):
 
 async def test_a_message_that_nobody_told_us_about_is_found():
     mine = group(await in_thread(_session, 3))
-    await upkeep.CatchUp().look()
+    await maintenance.CatchUp().look()
     assert mine.last_seq == 7
 
 
 async def test_what_was_committed_while_this_process_was_frozen_is_found_after_it(monkeypatch):
     mine = group(await in_thread(_session, 600))
-    catching_up = upkeep.CatchUp()
+    catching_up = maintenance.CatchUp()
     monkeypatch.setattr(time, "monotonic", lambda moment=time.monotonic: moment() + 900)
     await catching_up.look()
     assert mine.last_seq == 7
@@ -49,7 +49,7 @@ async def test_a_step_whose_cancellation_becomes_an_error_ends_too(error):
         except asyncio.CancelledError:
             raise error from None
 
-    looping = asyncio.create_task(upkeep.forever(step))
+    looping = asyncio.create_task(maintenance.forever(step))
     await asyncio.sleep(0)
     looping.cancel()
     done, _ = await asyncio.wait({looping}, timeout=10)

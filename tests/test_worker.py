@@ -9,15 +9,18 @@ import pytest
 from django.db import OperationalError, transaction
 from django.db.models.functions import Now
 
-from agent import db, protocol, queries, relay, turns
+from agent.actions import queries
+from agent.actions.sessions import Held
 from agent.actor import Actor
-from agent.completions import Delta, Finish
 from agent.conf import conf
-from agent.db import transact
+from agent.live import broker
 from agent.models import Message, Turn
-from agent.sessions import Held
-from agent.turns import Lease
-from agent.worker import Worker
+from agent.protocol import client_frames
+from agent.provider.decoder import Delta, Finish
+from agent.store import db, turn_queue
+from agent.store.db import transact
+from agent.store.turn_queue import Lease
+from agent.worker.worker import Worker
 
 from .test_feed import in_thread
 
@@ -70,9 +73,9 @@ def held():
 
 
 def _ask(held, starts=True):
-    query = protocol.Query(type="query", content="hi")
+    query = client_frames.Query(type="query", content="hi")
     with transaction.atomic():
-        return queries._accept(held, query, 20, Lease(relay.PROCESS, 60) if starts else None)
+        return queries._accept(held, query, 20, Lease(broker.PROCESS, 60) if starts else None)
 
 
 def _expire(held):
@@ -83,12 +86,12 @@ def _expire(held):
 def _take_and_hand_back(held):
     _expire(held)
     with transaction.atomic():
-        turns.claim(held.id, Lease("agent.elsewhere", 60))
-        turns.hand_back("agent.elsewhere")
+        turn_queue.claim(held.id, Lease("agent.elsewhere", 60))
+        turn_queue.hand_back("agent.elsewhere")
 
 
 def _running(held):
-    return Turn.objects.filter(session_id=held.id, state="running", worker=relay.PROCESS).count()
+    return Turn.objects.filter(session_id=held.id, state="running", worker=broker.PROCESS).count()
 
 
 def _ends(held):
@@ -102,7 +105,7 @@ async def test_a_wanted_turn_is_not_forgotten_when_the_database_is_away_for_a_mo
     done = await in_thread(_ask, held, False)
     worker.want(held.id, "caller")
     with monkeypatch.context() as patch:
-        patch.setattr(turns, "claim", Mock(side_effect=OperationalError))
+        patch.setattr(turn_queue, "claim", Mock(side_effect=OperationalError))
         with pytest.raises(OperationalError):
             await worker.fill()
     await worker.fill()
@@ -119,7 +122,7 @@ async def _commit_and_lose_the_connection(function, *arguments, **options):
 async def test_a_turn_whose_commit_nobody_heard_of_runs_as_soon_as_the_database_answers(
     worker, held, monkeypatch
 ):
-    query = protocol.Query(type="query", content="hi", id="q1")
+    query = client_frames.Query(type="query", content="hi", id="q1")
     with monkeypatch.context() as patch:
         patch.setattr(db, "transact", _commit_and_lose_the_connection)
         with pytest.raises(OperationalError), worker.accepting(held.id, "caller") as lease:
@@ -182,9 +185,9 @@ async def test_a_clock_that_jumps_restarts_no_answer_of_the_process_that_runs_it
     worker.start(done.claimed, 1, "caller")
     await worker.model.was_asked(1)
     await in_thread(_expire, held)
-    monkeypatch.setattr("agent.worker.POLL_SECONDS", 0)
+    monkeypatch.setattr("agent.worker.worker.POLL_SECONDS", 0)
     await (worker.poll() if by == "poll" else worker._claim(held.id, "caller"))
-    assert await in_thread(turns.due, 10) == []  # for other processes, too, it is alive
+    assert await in_thread(turn_queue.due, 10) == []  # for other processes, too, it is alive
     worker.model.asked[0].set()
     await idle(worker)
     assert await in_thread(_ends, held) == [("response", "half whole", "stop")]

@@ -26,7 +26,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, help="kinds of faults")
     parser.add_argument("--between", nargs=2, type=float, default=(1.0, 4.0), metavar="SECONDS")
     parser.add_argument("--faulty-layer", action="store_true", help="bad news between processes")
-    parser.add_argument("--server", choices=("uvicorn", "daphne"), default="uvicorn")
     names = "; ".join(f"{name}: {what}" for name, what in SABOTAGES.items())
     parser.add_argument("--break", dest="broken", choices=SABOTAGES, default="", help=names)
     parser.add_argument("--output", type=Path, help="file for the whole report, as JSON")
@@ -47,7 +46,6 @@ def main() -> int:
         between=tuple(arguments.between),
         faulty_layer=arguments.faulty_layer,
         broken=arguments.broken,
-        backend=arguments.server,
     )
     print(f"seed {seed}: {plan.seconds:g} s of faults", flush=True)
     report = asyncio.run(run(plan))

@@ -38,31 +38,31 @@ def change(name: str) -> None:
 
 
 def _without_fence() -> None:
-    from agent import turns
     from agent.models import Turn
-    from agent.numbering import Change
+    from agent.store import turn_queue
+    from agent.store.sequence import Change
 
     def finish(claimed: Any, outcome: Any) -> Any:
         change = Change(claimed.session_id)
-        turns.end(change, Turn.objects.get(id=claimed.turn_id), outcome)
+        turn_queue.end(change, Turn.objects.get(id=claimed.turn_id), outcome)
         return change, True
 
-    turns.finish = finish
+    turn_queue.finish = finish
 
 
 def _without_catching_up() -> None:
-    from agent import upkeep
+    from agent.worker import maintenance
 
     async def never(self: object) -> None:
         await asyncio.sleep(3600)
 
-    upkeep.CatchUp.look = never  # type: ignore[method-assign]
+    maintenance.CatchUp.look = never  # type: ignore[method-assign]
 
 
 def _without_replay() -> None:
-    from agent import feed
+    from agent.connection import writer
 
-    feed._start = lambda newest, last_seq, tail: newest
+    writer._start = lambda newest, last_seq, tail: newest
 
 
 def _with_faulty_layer() -> None:
@@ -84,7 +84,7 @@ def tell(file: Path) -> None:
     """Write what the running event loop holds."""
     gc.collect()
     names = Counter(task.get_coro().__qualname__ for task in asyncio.all_tasks())  # type: ignore[union-attr]
-    from agent.groups import groups
+    from agent.live.hub import groups
 
     told = {"tasks": sum(names.values()), "names": names, "groups": len(groups)}
     unfinished = file.with_suffix(".part")

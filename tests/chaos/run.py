@@ -47,7 +47,6 @@ class Plan:
         between: shortest and longest time between two faults, in seconds.
         faulty_layer: whether messages between processes are dropped, doubled and shuffled.
         broken: what the servers leave out; see `launch.SABOTAGES`.
-        backend: "uvicorn" or "daphne".
     """
 
     seconds: float
@@ -60,7 +59,6 @@ class Plan:
     between: tuple[float, float] = (1.0, 4.0)
     faulty_layer: bool = False
     broken: str = ""
-    backend: str = "uvicorn"
 
 
 @dataclass(slots=True)
@@ -101,7 +99,7 @@ async def run(plan: Plan) -> Report:
     )
     report = Report(plan, faults)
     changes = [name for name in (plan.broken, plan.faulty_layer and "faulty-layer") if name]
-    async with World(plan.database, plan.processes, changes, backend=plan.backend) as world:
+    async with World(plan.database, plan.processes, changes) as world:
         ports = [door.port for door in world.doors]
         people = [
             Person(f"p{n}", f"{plan.seed}.{n}", ports, rng.randint(1, plan.tabs))

@@ -53,18 +53,17 @@ class Process(Server):
 
     def __init__(
         self,
-        backend: str = "uvicorn",
         provider_url: str = "",
         *,
         changes: Sequence[str] = (),
         environment: dict[str, str] | None = None,
     ) -> None:
-        super().__init__(backend, provider_url, environment=environment)
+        super().__init__(provider_url, environment=environment)
         self.port = free_port()
         self.changes = changes
 
-    def _command(self) -> list[str]:
-        _, _, *arguments = super()._command()
+    def _arguments(self) -> list[str]:
+        _, _, *arguments = super()._arguments()
         entry = [sys.executable, "-m", "tests.chaos.launch", str(self._told)]
         return [*entry, ",".join(self.changes), *arguments]
 
@@ -122,7 +121,6 @@ class World:
         database: "postgres" (with Redis) or "sqlite".
         processes: how many servers.
         changes: what is different in them; see `launch`.
-        backend: "uvicorn" or "daphne".
         environment: further variables of theirs, which win.
     """
 
@@ -136,11 +134,10 @@ class World:
         processes: int,
         changes: Sequence[str] = (),
         *,
-        backend: str = "uvicorn",
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.database, self.processes, self.changes = database, processes, changes
-        self.backend, self.environment = backend, environment or {}
+        self.environment = environment or {}
         self.servers: list[Process] = []
         self.doors: list[Proxy] = []
         self._directory = Path(tempfile.mkdtemp(prefix="chaos-"))
@@ -171,7 +168,6 @@ class World:
             services = {"DATABASE_URL": f"sqlite:///{self._sqlite}"}
         for _ in range(self.processes):
             server = Process(
-                self.backend,
                 self.provider.base_url,
                 changes=self.changes,
                 environment={**_SETTINGS, **services, **self.environment},

@@ -35,7 +35,6 @@ class Failure(Exception):
 class Report:
     """What happened in a run."""
 
-    server: str
     seed: int
     messages: int = 0
     broken: int = 0
@@ -47,7 +46,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            **{name: getattr(self, name) for name in ("server", "seed", "messages", "broken")},
+            **{name: getattr(self, name) for name in ("seed", "messages", "broken")},
             "answers": dict(self.answers.most_common()),
             "ended": dict(self.ended.most_common()),
             "rss_mb": self.rss_mb,
@@ -62,7 +61,7 @@ async def run(server: Server, seed: int, *, seconds: float, messages: int) -> Re
     Raises:
         Failure: with the message that was sent last.
     """
-    report, dice = Report(server.backend, seed), Random(seed)
+    report, dice = Report(seed), Random(seed)
     began = time.monotonic()
     async with server.connect() as client:  # what is loaded once is loaded now
         await client.end(await client.ask("say: hello"))

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from agent import tokens
+from agent.access import api_tokens
 from agent.models import ApiToken
 
 
@@ -47,7 +47,7 @@ class Command(BaseCommand):
         user = _user(options["user"]) if options["user"] else None
         try:
             with transaction.atomic():
-                row, token = tokens.create(
+                row, token = api_tokens.create(
                     options["name"], options["scope"], user=user, expires_at=expires_at
                 )
         except IntegrityError:
@@ -61,7 +61,7 @@ class Command(BaseCommand):
             self.stdout.write(_facts(row))
 
     def _revoke(self, name: str) -> None:
-        if not tokens.revoke(name):
+        if not api_tokens.revoke(name):
             raise CommandError(f"There is no token {name} in force.")
         self.stdout.write(f"{name} is revoked.")
 
@@ -75,7 +75,7 @@ def _user(name: str) -> Any:
 
 
 def _facts(row: ApiToken) -> str:
-    facts = [row.name, f"{tokens.MARK}{row.prefix}...", "+".join(row.scopes)]
+    facts = [row.name, f"{api_tokens.MARK}{row.prefix}...", "+".join(row.scopes)]
     facts.append(f"for {row.user.get_username()}" if row.user else "for itself")
     for word in ("expires", "revoked", "last used"):
         moment = getattr(row, f"{word.replace(' ', '_')}_at")

@@ -14,9 +14,11 @@ from asgiref.sync import async_to_sync
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from agent import db, expiry, live, relay, removal
+from agent.actions import retention
 from agent.conf import conf, django_setting
-from agent.numbering import Change
+from agent.live import broker, publish
+from agent.store import db, removal
+from agent.store.sequence import Change
 
 log = structlog.get_logger(__name__)
 
@@ -60,21 +62,21 @@ class Command(BaseCommand):
             raise CommandError(f"{self._failures} sessions failed; the log says why. Run it again.")
 
     def _delete(self, days: float, size: int, *, dry_run: bool) -> int:
-        rows = expiry.expired(days)
+        rows = retention.expired(days)
         if dry_run:
             return int(rows.count())
         return sum(
-            self._each(ids, lambda some: expiry.delete_expired(some, days))
-            for ids in expiry.batches(rows, size)
+            self._each(ids, lambda some: retention.delete_expired(some, days))
+            for ids in retention.batches(rows, size)
         )
 
     def _close(self, days: float, size: int, *, dry_run: bool) -> int:
         timeout = conf().session_timeout
-        rows = expiry.idle(timeout)
+        rows = retention.idle(timeout)
         if dry_run:
-            return int(rows.exclude(id__in=expiry.expired(days).values("id")).count())
+            return int(rows.exclude(id__in=retention.expired(days).values("id")).count())
         closed = 0
-        for ids in expiry.batches(rows, size):
+        for ids in retention.batches(rows, size):
             changes: list[Change] = []
             close = partial(_close_one, timeout=timeout, changes=changes)
             for key in ids:
@@ -115,7 +117,7 @@ class Command(BaseCommand):
 
 @transaction.atomic
 def _close_one(ids: list[UUID], *, timeout: float, changes: list[Change]) -> int:
-    change = expiry.close_idle(ids[0], timeout)
+    change = retention.close_idle(ids[0], timeout)
     changes += [change] if change else []
     return 1
 
@@ -123,5 +125,5 @@ def _close_one(ids: list[UUID], *, timeout: float, changes: list[Change]) -> int
 async def _publish(changes: list[Change]) -> None:
     """Tell the server processes; without a shared channel layer they find the rows themselves."""
     for change in changes:
-        live.publish(change)
-    await relay.current().flush()
+        publish.publish(change)
+    await broker.current().flush()

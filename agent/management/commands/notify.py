@@ -8,10 +8,11 @@ from asgiref.sync import async_to_sync
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from pydantic import ValidationError
 
-from agent import notifications, relay
+from agent.actions import notifications
+from agent.actions.notifications import Notice, Receipt
 from agent.errors import AgentError
-from agent.frames import Level
-from agent.notifications import Notice, Receipt
+from agent.live import broker
+from agent.protocol.server_frames import Level
 
 
 class Command(BaseCommand):
@@ -51,5 +52,5 @@ class Command(BaseCommand):
 
 
 async def _notify(session_id: str, notice: Notice) -> Receipt:
-    async with relay.current().listening():
+    async with broker.current().listening():
         return await notifications.notify(session_id, notice, of_user=None)

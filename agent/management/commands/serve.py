@@ -6,20 +6,19 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from agent import server
 from agent.conf import django_setting
+from agent.serving import launcher
 
 
 class Command(BaseCommand):
-    help = "Runs the server: uvicorn, or daphne on request."
+    help = "Runs the server."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        host, port = server.default_address()
-        parser.add_argument("--server", choices=("uvicorn", "daphne"), default="uvicorn")
+        host, port = launcher.default_address()
         parser.add_argument("--host", default=host, help="default: HOST, or 127.0.0.1")
         parser.add_argument("--port", type=int, default=port, help="default: PORT, or 8000")
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.check(include_deployment_checks=not django_setting("DEBUG"))
-        server.serve(options["server"], options["host"], options["port"])
+        launcher.serve(options["host"], options["port"])

@@ -1,0 +1,143 @@
+"""Notifications from outside: a program tells something to whoever has a session open.
+
+Each is a durable frame, written once per session and id, and published after the commit. It is no
+activity of the session's user and opens no closed session. Who may send one is the edge's question.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from agent import metrics
+from agent.actor import Actor
+from agent.conf import conf
+from agent.errors import Conflict, NotFound, TooLarge
+from agent.live import publish
+from agent.live.hub import Presence
+from agent.models import Message, Session
+from agent.protocol import server_frames
+from agent.store import db
+from agent.store.sequence import Change
+
+from .sessions import Held, advance_or_create, as_uuid, require_room
+
+
+class Notice(BaseModel):
+    """What is to be told; None is absent."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    content: Annotated[str, Field(min_length=1, description="the text")]
+    level: Annotated[
+        server_frames.Level, BeforeValidator(lambda value: "info" if value is None else value)
+    ] = "info"
+    id: Annotated[
+        str | None,
+        Field(min_length=1, max_length=64, description="yours; the same again is sent once"),
+    ] = None
+    ttl: Annotated[
+        float | None,
+        Field(
+            gt=0, le=31_536_000, description="seconds after which the text is not shown any more"
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What became of a notification when it came.
+
+    Args:
+        id: the sender's, or the one that was made.
+        connections: how many the session had, in all processes that answered in time.
+        seq: its number in the session.
+        repeated: whether this notification was known; the rest is then as it was the first time.
+    """
+
+    id: str
+    connections: int
+    seq: int
+    repeated: bool = False
+
+    @property
+    def state(self) -> Literal["delivered", "stored"]:
+        return "delivered" if self.connections else "stored"
+
+
+async def notify(session_id: str, notice: Notice, *, of_user: int | None) -> Receipt:
+    """Tell a session something.
+
+    Args:
+        session_id: of a stored session, or of one that a connection holds without a row: then the
+            row is written now.
+        notice: what to tell.
+        of_user: the only user whose sessions may be told; None: everybody's.
+
+    Raises:
+        TooLarge: the text is longer than a query may be.
+        NotFound: there is no such session, or it is another user's.
+        Conflict: the notice's id was used for another text in this session.
+    """
+    if len(notice.content) > conf().max_query_chars:
+        raise TooLarge(f"A text may have {conf().max_query_chars} characters; this one has more.")
+    found = as_uuid(session_id)
+    present = await publish.presence(found)
+    receipt, change = await db.transact(_write, found, notice, present, of_user)
+    publish.publish(change)
+    metrics.notified.labels("repeated" if receipt.repeated else receipt.state).inc()
+    return receipt
+
+
+def _write(
+    session_id: UUID, notice: Notice, present: Presence, of_user: int | None
+) -> tuple[Receipt, Change]:
+    held = _target(session_id, present.owner, of_user)
+    numbers = advance_or_create(held, messages=1)
+    change = Change(session_id, numbers.seq)
+    if notice.id and (known := _known(session_id, notice.id)):
+        transaction.set_rollback(True)  # gives the number back
+        return _repeated(known, notice), Change(session_id)
+    require_room(numbers)
+    frame = server_frames.Notification(
+        event="message", level=notice.level, id=notice.id, content=notice.content
+    )
+    sent = Message.record(
+        session_id,
+        numbers.seq,
+        frame,
+        external_id=notice.id,
+        connections=present.connections,
+        expires_at=notice.ttl and timezone.now() + timedelta(seconds=notice.ttl),
+    )
+    change.frames.append(sent)
+    return Receipt(id=sent["id"], connections=present.connections, seq=numbers.seq), change
+
+
+def _target(session_id: UUID, holder: Actor | None, of_user: int | None) -> Held:
+    """The session as whoever holds it does, or as its row says."""
+    row: Any = Session.objects.filter(id=session_id).values_list("owner_id").first()
+    actor = Actor(user_id=row[0]) if row else holder
+    if actor is None or of_user not in (None, actor.user_id):
+        raise NotFound
+    return Held(session_id, actor, stored=row is not None)
+
+
+def _known(session_id: UUID, external_id: str) -> Message | None:
+    rows = Message.objects.filter(session_id=session_id, external_id=external_id)
+    found: Message | None = rows.first()
+    return found
+
+
+def _repeated(known: Message, notice: Notice) -> Receipt:
+    if known.content != notice.content:
+        raise Conflict
+    return Receipt(
+        id=known.data["id"], connections=known.connections or 0, seq=known.seq, repeated=True
+    )

@@ -1,0 +1,281 @@
+"""Asking and stopping: accept a query, answer it once more, cancel turns, close a session.
+
+Each is one transaction that starts by locking the session's row; what it did is published after
+the commit. A frame with an id that was used before runs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+from django.db import transaction
+
+from agent.errors import Busy, Conflict, NotFound, QueueFull, SessionGone
+from agent.live import publish
+from agent.models import Message, Session, Turn
+from agent.protocol import client_frames, server_frames
+from agent.store import db, turn_queue
+from agent.store.queue_order import Queue
+from agent.store.sequence import Change
+from agent.store.turn_queue import Claimed, Lease, Outcome
+
+from .sessions import Held, advance_or_create, advance_stored, as_uuid, require_room
+
+PRIORITIES = {
+    "low": Turn.Priority.LOW,
+    "normal": Turn.Priority.NORMAL,
+    "high": Turn.Priority.HIGH,
+}
+
+
+@dataclass(slots=True)
+class Effect:
+    """What a transaction did, for `settle`: what to publish and which running turns to stop."""
+
+    change: Change | None = None
+    stopped: list[tuple[UUID, str, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Accepted(Effect):
+    """What became of a query or a retry: its turn, which runs here when it is `claimed`."""
+
+    turn_id: UUID = field(kw_only=True)
+    seq: int = field(kw_only=True)  # of the query's frame
+    state: str = field(kw_only=True)
+    claimed: Claimed | None = None
+
+
+async def accept_query(
+    held: Held, query: client_frames.Query, *, max_queue: int, lease: Lease | None
+) -> Accepted:
+    """Take a query into the database; it is answered from now on, whatever happens.
+
+    Args:
+        held: the session, as the connection holds it.
+        query: the client's frame.
+        max_queue: how many may wait in a session.
+        lease: under which this process runs the turn at once if none is before it; None when
+            it has no room.
+
+    Raises:
+        Conflict: its id was used for something else.
+        Busy, QueueFull, NotFound, TooLarge: as the protocol says; its id stays free.
+    """
+    return await db.transact(_accept, held, query, max_queue, lease)
+
+
+async def retry(
+    held: Held,
+    command: client_frames.Retry,
+    client_id: str | None,
+    *,
+    max_queue: int,
+    lease: Lease | None,
+) -> Accepted:
+    """A new turn for the query of a turn that has ended; the same arguments and errors."""
+    return await db.transact(_retry, held, command, client_id, max_queue, lease)
+
+
+async def cancel(held: Held, command: client_frames.Cancel) -> Effect:
+    """End turns with the text that there is. What ended already is fine.
+
+    Raises:
+        NotFound: the turn or ref is not of this session.
+    """
+    return await db.transact(_cancel, held, command)
+
+
+async def close(held: Held) -> Effect:
+    """Cancel every turn of a session and close it when they have ended."""
+    return await db.transact(_close, held)
+
+
+def settle(held: Held, effect: Effect) -> None:
+    """Let the effect of a transaction be seen. Call it when the sender has its reply."""
+    if effect.change:
+        held.stored = held.stored or effect.change.seq > 0
+        publish.publish(effect.change)
+    for turn_id, worker, reason in effect.stopped:
+        publish.stop(turn_id, worker, reason)
+
+
+def _accept(
+    held: Held, query: client_frames.Query, max_queue: int, lease: Lease | None
+) -> Accepted:
+    numbers = advance_or_create(held, messages=1, enqueued=1, active=True, reopen=True)
+    if query.id and (known := _known(held.id, query.id)):
+        transaction.set_rollback(True)  # gives the numbers back
+        return _same_query(known, query)
+    require_room(numbers)
+    queue = Queue.of(held.id, numbers.started)
+    _check_room(queue, max_queue, reject=query.on_busy == "reject")
+    if query.replaces:
+        _drop_from(held.id, query.replaces, numbers.seq)
+    turn = Turn(
+        session_id=held.id,
+        query_id=uuid4(),
+        ref=query.id or "",
+        client_id=query.id,
+        priority=PRIORITIES[query.priority],
+    )
+    frame = server_frames.QueryAccepted(
+        id=turn.query_id,
+        ref=query.id,
+        turn=turn.id,
+        replaces=query.replaces,
+        content=query.content,
+    )
+    done = Accepted(turn_id=turn.id, seq=numbers.seq, state=Turn.State.QUEUED)
+    if query.on_busy == "interrupt":
+        turn.priority = Turn.Priority.INTERRUPT
+        _ask_to_stop(done, queue.running, "interrupted")
+    done.change = Change(held.id, numbers.seq)
+    done.change.frames.append(Message.record(held.id, numbers.seq, frame, turn_id=turn.id))
+    done.claimed = turn_queue.enqueue(done.change, queue, turn, numbers, lease)
+    done.state = turn.state
+    return done
+
+
+def _known(session_id: UUID, client_id: str) -> Turn | None:
+    rows = Turn.objects.select_related("query")
+    return rows.filter(session_id=session_id, client_id=client_id).first()
+
+
+def _same_query(known: Turn, query: client_frames.Query) -> Accepted:
+    first = known.query
+    same = first.content == query.content and first.data.get("replaces") == query.replaces
+    if known.retry_of_id or not same:
+        raise Conflict
+    return Accepted(turn_id=known.id, seq=first.seq, state=known.state)
+
+
+def _check_room(queue: Queue, max_queue: int, *, reject: bool) -> None:
+    if reject and (queue.running or queue.waiting):
+        raise Busy
+    if len(queue.waiting) >= max_queue:
+        raise QueueFull
+
+
+def _drop_from(session_id: UUID, target: str, seq: int) -> None:
+    """Let an edit take the place of its target and of what followed it."""
+    queries = Message.objects.filter(session_id=session_id, type=Message.Type.QUERY)
+    edited = queries.filter(id=as_uuid(target)).first()
+    if edited is None:
+        raise NotFound
+    queries.filter(seq__gte=edited.seq, seq__lt=seq, dropped_seq=None).update(dropped_seq=seq)
+
+
+def _retry(
+    held: Held,
+    command: client_frames.Retry,
+    client_id: str | None,
+    max_queue: int,
+    lease: Lease | None,
+) -> Accepted:
+    numbers = advance_stored(held, enqueued=1, active=True, reopen=True)
+    target = _turn(held.id, command.turn)
+    if client_id and (known := _known(held.id, client_id)):
+        transaction.set_rollback(True)
+        if known.retry_of_id != target.id:
+            raise Conflict
+        return Accepted(turn_id=known.id, seq=known.query.seq, state=known.state)
+    siblings = Turn.objects.filter(session_id=held.id, query_id=target.query_id)
+    if siblings.exclude(state=Turn.State.ENDED).exists():
+        raise Busy
+    require_room(numbers)
+    queue = Queue.of(held.id, numbers.started)
+    _check_room(queue, max_queue, reject=False)
+    turn = Turn(
+        session_id=held.id,
+        query_id=target.query_id,
+        ref=target.ref,
+        client_id=client_id,
+        retry_of=target,
+        priority=min(target.priority, Turn.Priority.HIGH),
+        context_after=target.context_after,
+        context_until=target.context_until,
+    )
+    done = Accepted(turn_id=turn.id, seq=target.query.seq, state=Turn.State.QUEUED)
+    done.change = Change(held.id, numbers.seq)
+    done.claimed = turn_queue.enqueue(done.change, queue, turn, numbers, lease)
+    done.state = turn.state
+    return done
+
+
+def _turn(session_id: UUID, turn_id: str) -> Turn:
+    rows = Turn.objects.select_related("query").filter(session_id=session_id)
+    found = rows.filter(id=as_uuid(turn_id)).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
+def _cancel(held: Held, command: client_frames.Cancel) -> Effect:
+    done = Effect()
+    try:
+        numbers = advance_stored(held, active=True)
+    except SessionGone:
+        raise
+    except NotFound:
+        if command.turn or command.ref:
+            raise
+        return done
+    queue = Queue.of(held.id, numbers.started)
+    done.change = change = Change(held.id, numbers.seq)
+    _stop_turns(done, change, queue, _targets(held.id, queue, command))
+    return done
+
+
+def _targets(session_id: UUID, queue: Queue, command: client_frames.Cancel) -> set[UUID]:
+    running = {queue.running.id} if queue.running else set()
+    unfinished = running | {turn.id for turn in queue.waiting}
+    if command.turn:
+        return {_turn(session_id, command.turn).id} & unfinished
+    if command.ref:
+        same_ref = Turn.objects.filter(session_id=session_id, ref=command.ref)
+        ids = list(same_ref.order_by("-number").values_list("id", flat=True))
+        if not ids:
+            raise NotFound
+        return set([turn_id for turn_id in ids if turn_id in unfinished][:1])
+    return unfinished if command.all else running
+
+
+def _stop_turns(done: Effect, change: Change, queue: Queue, targets: set[UUID]) -> None:
+    """End the waiting ones among the targets, and ask the running one to stop."""
+    if queue.running and queue.running.id in targets:
+        _ask_to_stop(done, queue.running, "cancelled")
+    ended = [turn for turn in queue.waiting if turn.id in targets]
+    for turn in ended:
+        turn_queue.end(change, turn, Outcome(finish_reason="cancelled"))
+    gone = {turn.id for turn in ended}
+    change.statuses += queue.moved(remove=gone, started=queue.started)
+
+
+def _ask_to_stop(done: Effect, running: Turn | None, reason: str) -> None:
+    if running and Turn.objects.filter(id=running.id, stop="").update(stop=reason):
+        done.stopped.append((running.id, running.worker, reason))
+
+
+def _close(held: Held) -> Effect:
+    done = Effect()
+    try:
+        numbers = advance_stored(held)
+    except SessionGone:
+        raise
+    except NotFound:  # nothing was said in it, so nothing is kept of it
+        frame = server_frames.Notification(
+            event="closed", content="Session closed", reason="requested"
+        )
+        done.change = Change(held.id, statuses=[frame.frame()])
+        return done
+    queue = Queue.of(held.id, numbers.started)
+    running = {queue.running.id} if queue.running else set()
+    done.change = change = Change(held.id, numbers.seq)
+    _stop_turns(done, change, queue, running | {turn.id for turn in queue.waiting})
+    if running:
+        Session.objects.filter(id=held.id).update(closing=True)
+    else:
+        turn_queue.close(change, "Session closed", reason="requested")
+    return done

@@ -1,0 +1,116 @@
+"""Markdown that a model or a stranger wrote, as HTML that may stand in a page of ours.
+
+Two walls, each enough alone: the parser knows no raw HTML, no images and no links but absolute
+ones to the web or to mail; what it makes passes an allow-list of tags and attributes.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import nh3
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
+
+from .source import is_costly, marks
+
+#: Above what the answers of a page have, even long ones.
+MARKS_OF_PAGE = 30_000
+AS_WRITTEN = "Shown as it was written: it is too long, or has too much markup."
+
+_SCHEMES = {"http", "https", "mailto"}
+_TAGS = {
+    "a",
+    "blockquote",
+    "br",
+    "code",
+    "del",
+    "em",
+    "h4",
+    "h5",
+    "h6",
+    "hr",
+    "li",
+    "ol",
+    "p",
+    "pre",
+    "s",
+    "strong",
+    "table",
+    "tbody",
+    "td",
+    "th",
+    "thead",
+    "tr",
+    "ul",
+}
+_ATTRIBUTES = {"a": {"href", "title"}, "ol": {"start"}}
+
+
+def to_html(text: str) -> SafeString:
+    """The Markdown `text` as safe HTML; headings start at level 4, links open a new tab.
+
+    What would take too long to read is shown as it was written.
+    """
+    return as_written(text) if is_costly(text) else _rendered(text)
+
+
+def as_written(text: str) -> SafeString:
+    return format_html("<p><em>{}</em></p><pre>{}</pre>", AS_WRITTEN, text)
+
+
+class Budget:
+    """Markdown for one page: no more of it is rendered than one request may take.
+
+    Args:
+        marks: how much that is; see `source.marks`.
+    """
+
+    def __init__(self, marks: int = MARKS_OF_PAGE) -> None:
+        self._left = marks
+
+    def to_html(self, text: str) -> SafeString:
+        self._left -= marks(text)
+        return as_written(text) if self._left < 0 else to_html(text)
+
+
+def _rendered(text: str) -> SafeString:
+    return SafeString(
+        nh3.clean(
+            _parser.render(text),
+            tags=_TAGS,
+            attributes=_ATTRIBUTES,
+            url_schemes=_SCHEMES,
+            url_relative="deny",
+            link_rel="noopener noreferrer nofollow",
+            set_tag_attribute_values={"a": {"target": "_blank"}},
+        )
+    )
+
+
+class _Parser(MarkdownIt):
+    def validateLink(self, url: str) -> bool:
+        """Let a link stand as text unless it names one of our schemes."""
+        try:
+            return urlsplit(url).scheme in _SCHEMES
+        except ValueError:
+            return False
+
+
+def _lower_headings(state: StateCore) -> None:
+    """The page has headings of its own above those of a text."""
+    for token in state.tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(int(token.tag[1]) + 3, 6)}"
+
+
+def _make_parser() -> MarkdownIt:
+    parser = _Parser("commonmark", {"html": False})
+    parser.enable(["table", "strikethrough"]).disable("image")
+    parser.core.ruler.push("lower_headings", _lower_headings)
+    return parser
+
+
+_parser = _make_parser()

@@ -1,0 +1,235 @@
+"""The frames that the server sends, as typed models. No I/O.
+
+`docs/protocol.md` describes them for the authors of clients.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agent.errors import AgentError
+
+
+def rfc3339(moment: datetime) -> str:
+    """A moment as the protocol writes it: UTC, milliseconds, Z."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _now() -> str:
+    return rfc3339(datetime.now(UTC))
+
+
+class ServerFrame(BaseModel):
+    """What all frames of the server share. Fields that are None are left out of the frame."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    type: str
+
+    def frame(self) -> dict[str, Any]:
+        return {k: v for k, v in self.model_dump(mode="json").items() if v is not None}
+
+
+Level: TypeAlias = Literal["info", "success", "warning", "error"]
+
+
+class Notification(ServerFrame):
+    type: Literal["notification"] = "notification"
+    event: str
+    level: Level = "info"
+    id: str | None = None
+    content: str
+    timestamp: str = Field(default_factory=_now)
+
+
+class QueryAccepted(ServerFrame):
+    """The durable frame of an accepted query."""
+
+    type: Literal["query"] = "query"
+    id: UUID
+    ref: str | None
+    turn: UUID
+    replaces: str | None
+    content: str
+
+
+class Status(ServerFrame):
+    type: Literal["status"] = "status"
+    status: Literal["received", "queued", "thinking", "restarted", "ready", "done"]
+    content: str
+    ref: str | None = None
+    turn: UUID | None = None
+    seq: int | None = None
+    state: str | None = None
+    position: int | None = None
+    attempt: int | None = None
+    timestamp: str = Field(default_factory=_now)
+
+
+def thinking(turn_id: UUID, attempt: int, ref: str) -> dict[str, Any]:
+    """The status that an attempt of a turn runs."""
+    status = Status(
+        status="thinking", content="Thinking...", ref=ref or None, turn=turn_id, attempt=attempt
+    )
+    return status.frame()
+
+
+class Piece(ServerFrame):
+    """A part of a text that grows. A piece is one code point, so `index` counts characters."""
+
+    turn: UUID
+    attempt: int
+    first: int
+    index: int
+    content: str
+    snapshot: bool | None = None
+    timestamp: str = Field(default_factory=_now)
+
+
+class Delta(Piece):
+    """A part of a running answer."""
+
+    type: Literal["delta"] = "delta"
+
+
+class Reasoning(Piece):
+    """A part of what the model thinks before it answers."""
+
+    type: Literal["reasoning"] = "reasoning"
+
+
+class Usage(BaseModel):
+    """What a turn took; None is unknown."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost: float | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+
+
+class Reasoned(BaseModel):
+    """What is known of the reasoning before an answer, without its text; None is unknown."""
+
+    ms: int | None
+    tokens: int | None
+
+
+class Source(BaseModel):
+    """A page that an answer is based on."""
+
+    url: str
+    title: str
+
+
+class Response(ServerFrame):
+    type: Literal["response"] = "response"
+    id: UUID
+    turn: UUID
+    ref: str | None
+    finish_reason: str  # stop, length, content_filter, cancelled, interrupted
+    model: str | None
+    usage: Usage
+    reasoning: Reasoned | None = None  # None: the model did not reason
+    sources: list[Source] | None = None
+    author: Literal["agent", "staff"] = "agent"
+    content: str
+
+
+class Error(ServerFrame):
+    """About the frame just sent, or, with `turn`, `model` and `usage`, the end of a turn."""
+
+    type: Literal["error"] = "error"
+    id: UUID | None = None
+    code: str
+    retryable: bool
+    retry_after: float | None = None
+    ref: str | None = None
+    turn: UUID | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    reasoning: Reasoned | None = None
+    content: str
+    timestamp: str = Field(default_factory=_now)
+
+    @classmethod
+    def of(cls, error: AgentError, **fields: Any) -> Error:
+        return cls(
+            code=error.code,
+            retryable=error.retryable,
+            retry_after=error.retry_after,
+            content=error.message,
+            **fields,
+        )
+
+
+class Feedback(ServerFrame):
+    """A judgement; without an `id`, which is its message's, it answers one that changed nothing."""
+
+    type: Literal["feedback"] = "feedback"
+    id: UUID | None = None
+    target: UUID
+    rating: Literal["up", "down"] | None
+    ref: str | None = None
+    content: str | None = None
+    timestamp: str = Field(default_factory=_now)
+
+    def frame(self) -> dict[str, Any]:
+        return {**super().frame(), "rating": self.rating}
+
+
+class HistoryPage(ServerFrame):
+    type: Literal["history"] = "history"
+    ref: str | None
+    frames: list[dict[str, Any]]
+    has_more: bool
+    timestamp: str = Field(default_factory=_now)
+
+
+class Heartbeat(ServerFrame):
+    type: Literal["ping", "pong"]
+    ref: str | None = None
+    timestamp: str = Field(default_factory=_now)
+
+
+def current(frame: dict[str, Any]) -> dict[str, Any]:
+    """A durable frame as it is to be shown now: of a notification whose time is over, no text.
+
+    By this process's clock; `expires_at` was made by the clock of the process that wrote it.
+    """
+    if frame.get("expires_at", "~") > _now():  # texts of one form compare as their moments do
+        return frame
+    return {**frame, "event": "expired", "content": ""}
+
+
+_NO_TEXT = {
+    "stop": "The answer is empty.",
+    "length": "The model used up its tokens while it was thinking, and has not answered.",
+    "content_filter": "The answer was withheld by a content filter.",
+}
+
+
+def words(finish_reason: str, text: str) -> str:
+    """What people read as an answer: its text, or what is to be said when the model gave none.
+
+    A turn that people stopped before it had text needs no words. White space stays before the
+    words: clients may hold it from deltas, which an answer goes on from.
+    """
+    return text if text.strip() else text + _NO_TEXT.get(finish_reason, "")
+
+
+def size(frame: dict[str, Any]) -> int:
+    """How many characters of text a durable frame holds."""
+    reasoning = frame.get("reasoning") or {}
+    texts = (frame["content"], frame.get("partial", ""), reasoning.get("content", ""))
+    return sum(len(text) for text in texts)
+
+
+def encode(frame: dict[str, Any]) -> str:
+    """A frame as the text that is sent."""
+    return json.dumps(frame, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,1 @@
+"""Starting a server, and bounds on what a connection costs before the application sees it."""

@@ -1,0 +1,90 @@
+"""Pages of a session's durable frames, bounded by rows and by characters. Reads only.
+
+The one place that cuts them: for replays, the command `history`, the HTTP API, exports and staff's
+transcripts. Lengths are asked for first, so that long messages which do not fit are never loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from django.db.models import TextField
+from django.db.models.functions import Cast, Coalesce, Length
+
+from agent.models import Message
+
+#: Of a page, if it holds more than one frame: content, what an error left of an answer, and fields.
+PAGE_CHARS = 256 * 1024
+#: Rows of a page of a replay or an export.
+PAGE_ROWS = 200
+#: How many lengths are asked for first; the next time twice as many.
+_LENGTHS = 64
+#: What a message's row holds that its frame shows.
+_CHARS = (
+    Length("content")
+    + Length("partial")
+    + Coalesce(Length("reasoning"), 0)
+    + Length(Cast("data", TextField()))
+)
+
+
+def after(session_id: UUID, seq: int) -> list[dict[str, Any]]:
+    """The next durable frames after `seq`, oldest first, one page; empty at the end."""
+    rows = _of(session_id).filter(seq__gt=seq).order_by("seq")
+    return _frames(rows, list(fitting(rows, PAGE_ROWS)))
+
+
+def before(session_id: UUID, seq: int | None, limit: int) -> tuple[list[dict[str, Any]], bool]:
+    """The last durable frames before `seq` (None: of all), oldest first; whether there are older.
+
+    Args:
+        session_id, seq: where the page ends.
+        limit: how many frames at most; the characters of a page may allow fewer.
+    """
+    rows = _of(session_id).order_by("-seq")
+    if seq is None:  # what is said meanwhile is not on this page
+        seq = (rows.values_list("seq", flat=True).first() or 0) + 1
+    rows = rows.filter(seq__lt=seq)
+    found = list(fitting(rows, limit))
+    has_more = bool(found) and _of(session_id).filter(seq__lt=found[-1]).exists()
+    return _frames(rows, found[::-1]), has_more
+
+
+def fitting(rows: Any, limit: int) -> Iterator[int]:
+    """The seqs of the first messages that a page has room for, at least one if there is one.
+
+    Args:
+        rows: messages of one session in the order of their seqs, either way.
+        limit: how many at most.
+    """
+    left = PAGE_CHARS
+    for place, (seq, chars) in enumerate(islice(_lengths(rows, limit), limit)):
+        left -= chars
+        if left < 0 and place:
+            return
+        yield seq
+
+
+def _of(session_id: UUID) -> Any:
+    """The messages of a session; none of one that is deleted, whose rows may go meanwhile."""
+    return Message.objects.filter(session_id=session_id, session__deleted_at=None)
+
+
+def _lengths(rows: Any, limit: int) -> Iterator[tuple[int, int]]:
+    start, size = 0, _LENGTHS
+    while start < limit:
+        found = list(rows.values_list("seq", _CHARS)[start : min(start + size, limit)])
+        yield from found
+        if len(found) < size:
+            return
+        start, size = start + size, 2 * size
+
+
+def _frames(rows: Any, seqs: list[int]) -> list[dict[str, Any]]:
+    if not seqs:
+        return []
+    page = rows.filter(seq__gte=min(seqs), seq__lte=max(seqs)).order_by("seq")
+    return [message.frame() for message in page]

@@ -1,0 +1,86 @@
+"""How a session's messages and turns get their numbers, and what a transaction tells of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from agent.errors import SessionGone
+from agent.models import Session
+
+#: The database's clock, as `db.Now` writes it; percent signs doubled for the parameters.
+_NOW = {
+    "postgresql": "STATEMENT_TIMESTAMP()",
+    "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f000', 'NOW')",
+}
+
+
+@dataclass(slots=True)
+class Change:
+    """What a transaction did to a session, to be told to its connections after the commit.
+
+    `frames` are durable. `statuses` are not; they make sense after the message `seq`.
+    """
+
+    session_id: UUID
+    seq: int = 0
+    frames: list[dict[str, Any]] = field(default_factory=list)
+    statuses: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A session's counters after `advance`. Of n messages the first has `seq - n + 1`."""
+
+    seq: int
+    enqueued: int
+    started: int
+    cleared_seq: int
+    closing: bool
+
+
+def advance(
+    session_id: UUID,
+    *,
+    messages: int = 0,
+    enqueued: int = 0,
+    started: int = 0,
+    active: bool = False,
+    reopen: bool = False,
+) -> Numbers:
+    """Lock a session's row and draw numbers from it, in one statement.
+
+    The session is always locked before its turns: the other order deadlocks on PostgreSQL.
+    Call it inside a transaction.
+
+    Args:
+        session_id: of the session.
+        messages, enqueued, started: how many of each to number.
+        active: its user did something, so it is not idle.
+        reopen: it is open again, if it was closed or about to.
+
+    Raises:
+        SessionGone: the session has no row (any more).
+    """
+    now = _NOW[connection.vendor]
+    changes = [
+        f"changed_at = {now}" if messages else "",
+        f"last_activity_at = {now}" if active else "",
+        "closed_at = NULL, closing = %s" if reopen else "",
+        "last_seq = last_seq + %s, enqueued = enqueued + %s, started = started + %s",
+    ]
+    sql = (
+        f"UPDATE agent_session SET {', '.join(filter(None, changes))} WHERE id = %s"  # noqa: S608
+        " AND deleted_at IS NULL"
+        " RETURNING last_seq, enqueued, started, cleared_seq, closing"
+    )
+    key = Session._meta.pk.get_db_prep_value(session_id, connection)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*([False] if reopen else []), messages, enqueued, started, key])
+        row = cursor.fetchone()
+    if row is None:
+        raise SessionGone
+    return Numbers(row[0], row[1], row[2], row[3], bool(row[4]))

@@ -1,0 +1,207 @@
+"""What a server process looks after for its connections, beside turns.
+
+Missed messages, credentials that ended, idle and deleted sessions, limits, and parts that cannot be
+reached. Each step waits first and is repeated by `forever`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import structlog
+from django.apps import apps
+from django.utils import timezone
+
+from agent import metrics
+from agent.access import revocation
+from agent.access.limits import limits
+from agent.actions import retention
+from agent.conf import Conf
+from agent.live import broker, publish
+from agent.live.hub import gone, groups
+from agent.models import Session, WriteCheck
+from agent.store import db, removal
+
+log = structlog.get_logger(__name__)
+
+Step = Callable[[], Awaitable[None]]
+
+CATCH_UP_SECONDS = 2.0
+#: How often credentials are looked at; what ended has no connection 5 s later.
+CHECK_SECONDS = 2.0
+#: How long a commit may take from the database to the processes that are told of it.
+UNDER_WAY_SECONDS = 0.3
+#: How far back catching up looks before the last time; longer than any transaction takes.
+CATCH_UP_WINDOW_SECONDS = 60
+#: How long the database may take to answer before connections are told that it is away.
+DATABASE_SECONDS = 3.0
+#: How often this process looks for deleted sessions whose rows are still there.
+REMOVE_SECONDS = 2.0
+#: How often this process tries whether the database takes writes, while it does.
+WRITE_SECONDS = 3.0
+#: The row that this process writes: one that froze and holds its own does not hold up all others.
+_SLOT = os.getpid() % 256
+_BATCH = 500
+
+
+def steps(conf: Conf, watch: Watch) -> list[Step]:
+    """The steps of this process, for `forever`."""
+
+    async def close_idle() -> None:
+        """Close sessions with a connection here in which nothing happens."""
+        await asyncio.sleep(min(max(conf.session_timeout * 60 / 10, 0.2), 30))
+        retention.close_idle_unstored(conf.session_timeout)
+        if held := list(groups):
+            await retention.close_idle_held(conf.session_timeout, held)
+
+    remover = removal.Remover()
+
+    async def remove_deleted() -> None:
+        """Remove rows of deleted sessions, whoever deleted them, while others go on."""
+        await asyncio.sleep(await db.apart(remover.step) or REMOVE_SECONDS)
+
+    looks = [CatchUp().look, find_signed_out, find_deleted, close_idle, watch.look]
+    looks.append(remove_deleted)
+    return [*looks, limits().renew, limits().share_frames]
+
+
+async def forever(step: Step) -> None:
+    """Repeat a step until this is cancelled, whatever it raises, also when it is cancelled."""
+    task = asyncio.current_task()
+    while not (task and task.cancelling()):
+        try:
+            await step()
+        except db.DATABASE_ERRORS as error:
+            db.log_failure(error)
+            await asyncio.sleep(0.5)
+        except Exception:
+            log.exception("a step failed")
+            await asyncio.sleep(0.5)
+
+
+class CatchUp:
+    """Finds messages of our sessions that nobody told us about."""
+
+    def __init__(self) -> None:
+        self._looked_at = time.monotonic()
+
+    async def look(self) -> None:
+        await asyncio.sleep(CATCH_UP_SECONDS)
+        now = time.monotonic()
+        if groups:
+            # since the last look that succeeded: the database, or this process, may have been away
+            changed = await db.read(_changed, now - self._looked_at)
+            # what is under way brings its statuses along, which a row does not
+            await asyncio.sleep(UNDER_WAY_SECONDS)
+            for session_id, last_seq in changed:
+                group = groups.get(session_id)
+                if group and group.last_seq < last_seq:
+                    metrics.heals.inc()
+                    group.note(last_seq)
+        self._looked_at = now
+
+
+def _changed(since_seconds: float) -> list[tuple[UUID, int]]:
+    changed = Session.objects.changed_within(since_seconds + CATCH_UP_WINDOW_SECONDS)
+    return list(changed.values_list("id", "last_seq"))
+
+
+async def find_signed_out() -> None:
+    """End connections here whose credential does not count any more, wherever that was done."""
+    await asyncio.sleep(CHECK_SECONDS)
+    await _end_signed_out()
+
+
+async def _end_signed_out() -> None:
+    listeners = [one for group in list(groups.values()) for one in group.listeners]
+    checked = [one for one in listeners if one.access.may_end]
+    if not checked:
+        return
+    ended = await db.read(revocation.ended, {one.access for one in checked})
+    for listener in checked:
+        if listener.access in ended:
+            listener.signed_out()
+
+
+async def find_deleted() -> None:
+    """Tell connections here that their session was deleted, wherever that was done."""
+    await asyncio.sleep(2 * CATCH_UP_SECONDS)
+    stored = [session_id for session_id, group in groups.items() if group.last_seq]
+    deleted = await db.read(_deleted, stored)
+    if deleted:
+        await _end_signed_out()  # with a user's sessions went the user: that is what to tell
+    for session_id in deleted:
+        gone(session_id)
+
+
+def _deleted(session_ids: list[UUID]) -> set[UUID]:
+    found: set[UUID] = set()
+    for start in range(0, len(session_ids), _BATCH):
+        some = session_ids[start : start + _BATCH]
+        found.update(Session.objects.filter(id__in=some).values_list("id", flat=True))
+    return set(session_ids) - found
+
+
+class Watch:
+    """Tells connections when this process cannot use a part that it needs, or can again."""
+
+    def __init__(self) -> None:
+        self._writing: asyncio.Task[None] | None = None
+        self._write_at = 0.0
+        self.looked = False
+
+    async def look(self) -> None:
+        await asyncio.sleep(1 if self.looked else 0)
+        _note("redis", "unreachable" if broker.current().degraded else "")
+        try:
+            async with asyncio.timeout(DATABASE_SECONDS):
+                await db.read(db.answers)
+                await self._write()
+        except TimeoutError:
+            why = f"no answer within {DATABASE_SECONDS:.0f} s"
+        except db.DATABASE_ERRORS as error:
+            why = db.reason(error)
+        else:
+            why = db.refused()
+        if not why:
+            db.recovered()
+        _note("database", why)
+        self.looked = True
+
+    async def _write(self) -> None:
+        """Try to write now and then; each second while that fails, and never twice at once."""
+        if self._writing is None:
+            if time.monotonic() < self._write_at:
+                return
+            self._writing = asyncio.create_task(db.transact(_write))
+            self._writing.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            await asyncio.shield(self._writing)
+            self._write_at = time.monotonic() + WRITE_SECONDS
+        finally:
+            if self._writing.done():
+                self._writing = None
+
+
+def _write() -> None:
+    """Look at each table, and write a row that means nothing; in a transaction.
+
+    Raises:
+        DATABASE_ERRORS: the database does not take writes, or a table is missing.
+    """
+    for model in apps.get_app_config("agent").get_models():
+        list(model._base_manager.values_list("pk")[:1])
+    WriteCheck.objects.update_or_create(pk=_SLOT, defaults={"checked_at": timezone.now()})
+
+
+def _note(part: str, why: str) -> None:
+    """Tell once that a part fails (`why` it does), or works again."""
+    if bool(why) == publish.is_degraded(part):
+        return
+    metrics.degraded.labels(part).set(bool(why))
+    log.warning("degraded" if why else "recovered", part=part, **({"reason": why} if why else {}))
+    publish.degraded(part, bool(why))
