@@ -1,6 +1,6 @@
-// What the tests of the client put in place of a browser: a socket, a clock, a random number.
+// Fakes for the tests of the client: a socket, a clock, and frames.
 
-/** A WebSocket that is driven by the test. */
+/** A WebSocket that the test drives. */
 export class FakeSocket {
   static all = [];
   readyState = 0;

@@ -24,13 +24,13 @@ export class Drafts {
     this.#tab = tab;
     this.#session = session;
     const { signal } = this.#abort;
-    window.addEventListener("pagehide", () => this.#keep(), { signal });
-    document.addEventListener("visibilitychange", () => this.#keep(), { signal });
+    window.addEventListener("pagehide", () => this.#persist(), { signal });
+    document.addEventListener("visibilitychange", () => this.#persist(), { signal });
   }
 
   /** Stores the draft and removes the listeners. */
   dispose() {
-    this.#keep();
+    this.#persist();
     this.#abort.abort();
   }
 
@@ -42,7 +42,7 @@ export class Drafts {
   save(text) {
     this.#text = text;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#keep(), PAUSE_MS);
+    this.#timer = setTimeout(() => this.#persist(), PAUSE_MS);
   }
 
   /** Makes it the draft of another session. @param {string | null} session null: a new chat */
@@ -52,10 +52,10 @@ export class Drafts {
     this.#store.remove(this.#key);
     this.#session = session;
     this.#text = text;
-    this.#keep();
+    this.#persist();
   }
 
-  #keep() {
+  #persist() {
     clearTimeout(this.#timer);
     if (this.#text) this.#store.set(this.#key, this.#text);
     else if (this.#text === "") this.#store.remove(this.#key);
