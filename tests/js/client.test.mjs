@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { beforeEach, test } from "node:test";
 import { AgentClient } from "../../agent/static/agent/client/client.js";
 import { memoryStore } from "../../agent/static/agent/client/storage.js";
@@ -680,4 +681,14 @@ test("a browser without cookies and a server that names no caller are accepted",
   const old = callerOf("ann");
   old.ask("to an old server");
   assert.equal(ready().queries().length, 1);
+});
+
+test("docs/client.md lists the methods of the client, and no others", () => {
+  const page = readFileSync(new URL("../../docs/client.md", import.meta.url), "utf8");
+  const table = page.slice(page.indexOf("| method |"), page.indexOf("| event |"));
+  const cells = table.split("\n").map((row) => row.split("|")[1] ?? "");
+  const listed = cells.flatMap((cell) => [...cell.matchAll(/`(\w+)\(/g)].map(([, name]) => name));
+  const { constructor: _, ...members } = Object.getOwnPropertyDescriptors(AgentClient.prototype);
+  const methods = Object.keys(members).filter((name) => members[name].value);
+  assert.deepEqual(listed.toSorted(), methods.toSorted());
 });
