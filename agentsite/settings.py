@@ -258,7 +258,7 @@ AUTH_PASSWORD_VALIDATORS = [
 # Words and time
 
 LANGUAGE_CODE = "en"
-LANGUAGES = [("en", "English")]  # more: agent/locale/, agent/static/agent/page/words/
+LANGUAGES = [("en", "English")]  # more: agent/locale/, agent/static/agent/page/i18n/labels/
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True

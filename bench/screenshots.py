@@ -27,7 +27,7 @@ from tests.support.servers import Server
 
 IMAGES = ROOT / "docs" / "images"
 #: What the README shows of all that is taken.
-SHOWN = {"desktop-light-answer", "desktop-dark-queue", "phone-light-judging", "phone-dark-list"}
+SHOWN = {"desktop-light-answer", "desktop-dark-queue", "phone-light-feedback", "phone-dark-list"}
 QUESTION = "How does a WebSocket differ from HTTP?"
 ANSWER = """say: A WebSocket stays open, so **both sides** can speak at any time:
 
@@ -102,7 +102,7 @@ class Camera:
         await expect(chat.text().locator(".hljs-keyword").first).to_be_attached()
         await self._take(chat, "answer")
         await chat.button("Bad answer").click()
-        await self._take(chat, "judging")
+        await self._take(chat, "feedback")
         await chat.page.keyboard.press("Escape")
         await chat.button("Retry").click()
         await expect(chat.page.get_by_role("group", name="Answer 2 of 2")).to_be_visible()

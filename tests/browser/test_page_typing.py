@@ -143,7 +143,7 @@ async def test_commands_do_what_they_say(visitor: Visitors, site: Server) -> Non
     assert (await download.value).suggested_filename.endswith(".json")
 
     await chat.ask("/help")
-    help_ = chat.page.get_by_role("dialog", name="What can be typed here")
+    help_ = chat.page.get_by_role("dialog", name="Commands and keys")
     await expect(help_).to_contain_text("/export")
     await chat.page.keyboard.press("Escape")
     await expect(help_).to_be_hidden()

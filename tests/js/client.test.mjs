@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { beforeEach, test } from "node:test";
 import { AgentClient } from "../../agent/static/agent/client/client.js";
 import { memoryStore } from "../../agent/static/agent/client/storage.js";
@@ -30,7 +31,7 @@ function newClient(options = {}) {
     ...options,
   });
   client.heard = [];
-  for (const name of ["session", "ended", "withdrawn", "problem"]) {
+  for (const name of ["session", "ended", "returned", "problem"]) {
     client.on(name, (detail) => client.heard.push([name, detail]));
   }
   client.connect();
@@ -57,7 +58,7 @@ test("a token travels as a sub-protocol and never in the address", () => {
   assert.ok(!FakeSocket.last.url.includes("secret"));
 });
 
-test("nobody resumes the new session with the token of its welcome", () => {
+test("an anonymous client resumes its session with the token of the welcome", () => {
   newClient();
   ready(welcome({ resume_token: "once" }));
   FakeSocket.last.drop();
@@ -65,7 +66,7 @@ test("nobody resumes the new session with the token of its welcome", () => {
   assert.deepEqual(FakeSocket.last.protocols, ["agent.v1", "bearer.once"]);
 });
 
-test("a reconnect resumes behind the last durable frame that is held", () => {
+test("a reconnect resumes behind the last durable frame", () => {
   newClient();
   ready(welcome()).receive(query(1, "t1", "r1"), response(2, "t1", "r1"));
   FakeSocket.last.drop();
@@ -107,7 +108,7 @@ test("an acknowledged query is not sent again", () => {
   assert.deepEqual(ready(welcome({ last_seq: 1 })).queries(), []);
 });
 
-test("a query whose frame is replayed is not sent again, though its receipt was lost", () => {
+test("a query whose frame is replayed is not sent again even if its receipt was lost", () => {
   const client = newClient();
   ready();
   const id = client.ask("hello");
@@ -118,7 +119,7 @@ test("a query whose frame is replayed is not sent again, though its receipt was 
   assert.deepEqual(client.outbox.entries, []);
 });
 
-test("the outbox outlives the page and goes out with the same id", () => {
+test("the outbox survives the page and its queries are sent with the same id", () => {
   const before = newClient();
   ready();
   const id = before.ask("hello");
@@ -132,7 +133,7 @@ test("the outbox outlives the page and goes out with the same id", () => {
   );
 });
 
-test("two pages of a session do not lose each other's outbox", () => {
+test("two pages of a session keep each other's outbox", () => {
   const one = newClient({ session: SESSION });
   const two = newClient({ session: SESSION });
   one.ask("from one");
@@ -142,7 +143,7 @@ test("two pages of a session do not lose each other's outbox", () => {
   assert.deepEqual(contents.sort(), ["from one", "from two"]);
 });
 
-test("what is typed before the session has a name belongs to the tab", () => {
+test("a query asked before the session has an id belongs to the tab", () => {
   newClient().ask("hello");
   assert.equal(local.keys("").length, 0);
   assert.equal(tab.keys("agent.outbox.new.").length, 1);
@@ -169,7 +170,7 @@ test("a refused query stays until it is sent again, with the same id", () => {
   );
 });
 
-test("a refused query can be taken back", () => {
+test("a refused query can be withdrawn", () => {
   const client = newClient();
   ready();
   const id = client.ask("hello");
@@ -178,7 +179,7 @@ test("a refused query can be taken back", () => {
   assert.deepEqual(client.outbox.entries, []);
 });
 
-test("a message that the server cannot take (1009) is not sent again by itself", () => {
+test("a message that is too large for the server (1009) is not sent again by itself", () => {
   const client = newClient();
   ready();
   const id = client.ask("hello");
@@ -188,7 +189,7 @@ test("a message that the server cannot take (1009) is not sent again by itself",
   assert.equal(client.outbox.get(id).refusal.code, "too_large");
 });
 
-test("length is counted in code points, and more than the limit is not sent", () => {
+test("length is counted in code points, and a query beyond the limit is not sent", () => {
   const client = newClient();
   const socket = ready();
   assert.equal(client.excess("😀".repeat(100)), 0);
@@ -199,7 +200,7 @@ test("length is counted in code points, and more than the limit is not sent", ()
 });
 
 for (const code of [1000, 4400, 4401, 4403, 4404]) {
-  test(`after ${code} nothing is opened until somebody asks for it`, () => {
+  test(`after ${code} no socket is opened until somebody asks for it`, () => {
     const client = newClient({ session: SESSION });
     FakeSocket.last.drop(code);
     clock.advance(3_600_000);
@@ -221,7 +222,7 @@ test("4429 waits for the retry_after of the error before it", () => {
   assert.equal(FakeSocket.all.length, 2);
 });
 
-test("a draining server is left alone for its retry_after, whatever code it closes with", () => {
+test("a draining server is not contacted during its retry_after, whatever code it closes with", () => {
   const client = newClient();
   ready().receive({ type: "notification", event: "draining", retry_after: 4, content: "" });
   FakeSocket.last.drop(1012);
@@ -232,7 +233,7 @@ test("a draining server is left alone for its retry_after, whatever code it clos
   assert.equal(FakeSocket.all.length, 2);
 });
 
-test("delays grow while the server closes at once, though it lets us in", () => {
+test("delays grow while the server accepts connections and closes them at once", () => {
   newClient();
   for (const delay of [500, 1000, 2000, 4000]) {
     ready();
@@ -245,7 +246,7 @@ test("delays grow while the server closes at once, though it lets us in", () => 
   }
 });
 
-test("a connection that was stable starts the backoff anew", () => {
+test("a stable connection resets the backoff", () => {
   newClient();
   for (let i = 0; i < 5; i += 1) {
     FakeSocket.last.drop();
@@ -259,7 +260,7 @@ test("a connection that was stable starts the backoff anew", () => {
   assert.equal(FakeSocket.all.length, opened + 1);
 });
 
-test("nothing heard for twice the heartbeat means another connection", () => {
+test("silence of twice the heartbeat leads to another connection", () => {
   newClient();
   const socket = ready(welcome({ heartbeat: 10 }));
   clock.advance(15_000);
@@ -272,7 +273,7 @@ test("nothing heard for twice the heartbeat means another connection", () => {
   assert.equal(socket.closedWith, 1000);
 });
 
-test("a page that slept reads what waited for it before it gives the connection up", () => {
+test("a page that slept reads the frames that arrived before it gives up the connection", () => {
   const client = newClient();
   const socket = ready(welcome({ heartbeat: 10 }));
   clock.advance(20_500);
@@ -281,13 +282,13 @@ test("a page that slept reads what waited for it before it gives the connection 
   assert.equal(client.connection.phase, "ready");
 });
 
-test("a handshake that never ends is given up", () => {
+test("a handshake that never ends is abandoned", () => {
   newClient();
   clock.advance(15_000 + 500);
   assert.equal(FakeSocket.all.length, 2);
 });
 
-test("offline waits for the network, not for a timer", () => {
+test("an offline client waits for the network, not for a timer", () => {
   const client = newClient();
   ready();
   client.networkChanged(false);
@@ -299,7 +300,7 @@ test("offline waits for the network, not for a timer", () => {
   assert.equal(FakeSocket.all.length, 2);
 });
 
-test("waking up after a silence asks whether the server is there", () => {
+test("waking up after a silence probes the server", () => {
   const client = newClient();
   const socket = ready();
   clock.advance(30_000);
@@ -309,7 +310,7 @@ test("waking up after a silence asks whether the server is there", () => {
   assert.equal(FakeSocket.all.length, 2);
 });
 
-test("a missing durable frame is asked for with `resume`, once", async () => {
+test("a missing durable frame is requested with `resume`, once", async () => {
   const client = newClient();
   const socket = ready();
   socket.receive(query(1, "t1", "r1"), response(3, "t2", "r2"), response(4, "t3", "r3"));
@@ -323,7 +324,7 @@ test("a missing durable frame is asked for with `resume`, once", async () => {
   assert.equal(heard(client, "ended").length, 3);
 });
 
-test("a hole that `resume` cannot fill is stepped over", async () => {
+test("a gap that `resume` cannot fill is stepped over", async () => {
   const client = newClient();
   const socket = ready();
   socket.receive(response(2, "t1", "r1"), READY);
@@ -333,16 +334,16 @@ test("a hole that `resume` cannot fill is stepped over", async () => {
   assert.equal(socket.commands("resume").length, 1);
 });
 
-test("a hole in deltas is filled by the snapshot of `resume`", () => {
+test("a gap in deltas is filled by the snapshot of `resume`", () => {
   const client = newClient();
   const socket = ready();
   socket.receive(query(1, "t1", "r1"), delta("t1", 0, 0, "a"), delta("t1", 2, 2, "c"));
   assert.equal(socket.commands("resume").length, 1);
   socket.receive(delta("t1", null, 2, "abc", { snapshot: true }), READY, delta("t1", 3, 3, "d"));
-  assert.equal(client.transcript.turn("t1").held.content, "abcd");
+  assert.equal(client.transcript.turn("t1").streamed.content, "abcd");
 });
 
-test("a server without `resume` is resumed by another connection", async () => {
+test("a client of a server without `resume` recovers by reconnecting", async () => {
   newClient();
   const socket = ready();
   socket.receive(response(2, "t1", "r1"));
@@ -353,7 +354,7 @@ test("a server without `resume` is resumed by another connection", async () => {
   assert.equal(FakeSocket.all.length, 2);
 });
 
-test("a turn that ends is told once, and not when it is replayed", () => {
+test("the end of a turn is announced once, and not when it is replayed", () => {
   const client = newClient({ session: SESSION });
   const replayed = [query(1, "t1", "r1"), response(2, "t1", "r1")];
   const frames = replayed.map((frame) => ({ ...frame, replay: true }));
@@ -365,7 +366,7 @@ test("a turn that ends is told once, and not when it is replayed", () => {
   );
 });
 
-test("the end of a turn that ran when the connection broke is told after the reconnect", () => {
+test("the end of a turn that ran when the connection broke is announced after the reconnect", () => {
   const client = newClient();
   ready().receive(query(1, "t1", "r1"), status("thinking", "t1", { attempt: 1 }));
   FakeSocket.last.drop();
@@ -377,7 +378,7 @@ test("the end of a turn that ran when the connection broke is told after the rec
   );
 });
 
-test("stop cancels everything and gives the texts of the waiting queries back in order", () => {
+test("stop cancels everything and returns the texts of the waiting queries in order", () => {
   const client = newClient();
   const socket = ready();
   socket.receive(query(1, "t1", "r1"), status("thinking", "t1", { attempt: 1 }));
@@ -390,23 +391,23 @@ test("stop cancels everything and gives the texts of the waiting queries back in
   const cancelled = { finish_reason: "cancelled" };
   socket.receive(response(4, "t2", "r2", "", cancelled), response(5, "t3", "r3", "", cancelled));
   socket.receive(response(6, "t1", "r1", "partial", cancelled));
-  assert.deepEqual(heard(client, "withdrawn"), [["second", "third"]]);
+  assert.deepEqual(heard(client, "returned"), [["second", "third"]]);
 });
 
-test("stop without a connection takes back what was never sent and cancels the rest later", () => {
+test("stop without a connection returns unsent texts and cancels the rest later", () => {
   const client = newClient();
   ready().receive(query(1, "t1", "r1"), status("thinking", "t1", { attempt: 1 }));
   FakeSocket.last.drop();
   client.ask("not sent yet");
   client.stop();
-  assert.deepEqual(heard(client, "withdrawn"), [["not sent yet"]]);
+  assert.deepEqual(heard(client, "returned"), [["not sent yet"]]);
   clock.advance(500);
   const socket = ready(welcome({ last_seq: 1 }));
   assert.equal(socket.commands("cancel").length, 1);
   assert.deepEqual(socket.queries(), []);
 });
 
-test("a stop whose command was lost on the way is sent again", async () => {
+test("a stop command that was lost on the way is sent again", async () => {
   const client = newClient();
   ready().receive(query(1, "t1", "r1"), status("thinking", "t1", { attempt: 1 }));
   client.stop();
@@ -416,7 +417,7 @@ test("a stop whose command was lost on the way is sent again", async () => {
   assert.equal(ready(welcome({ last_seq: 1 })).commands("cancel").length, 1);
 });
 
-test("stop with nothing to stop says nothing, also later", () => {
+test("stop with nothing to stop sends nothing, not even later", () => {
   const client = newClient();
   const socket = ready();
   client.stop();
@@ -424,7 +425,7 @@ test("stop with nothing to stop says nothing, also later", () => {
   assert.deepEqual(socket.commands("cancel"), []);
 });
 
-test("the session is told when it is worth an address: at the first query", () => {
+test("the session event comes with the first query", () => {
   const client = newClient();
   ready();
   assert.deepEqual(heard(client, "session"), []);
@@ -432,13 +433,13 @@ test("the session is told when it is worth an address: at the first query", () =
   assert.deepEqual(heard(client, "session"), [SESSION]);
 });
 
-test("the session is told at its first durable frame, whoever caused it", () => {
+test("the session event comes with the first durable frame, whoever caused it", () => {
   const client = newClient();
   ready().receive(query(1, "t1", "another-tab"));
   assert.deepEqual(heard(client, "session"), [SESSION]);
 });
 
-test("a new session that left nothing behind is quietly replaced, and the outbox goes along", () => {
+test("a new session of which nothing was stored is replaced, and the outbox moves along", () => {
   const client = newClient();
   ready();
   const id = client.ask("hello");
@@ -454,14 +455,14 @@ test("a new session that left nothing behind is quietly replaced, and the outbox
   assert.deepEqual(heard(client, "session"), [SESSION, "another"]);
 });
 
-test("a session that came from an address is told to be gone, not replaced", () => {
+test("a session that the program chose is reported as gone, not replaced", () => {
   const client = newClient({ session: SESSION });
   FakeSocket.last.drop(4404);
   assert.deepEqual([client.connection.phase, client.connection.reason], ["stopped", "gone"]);
   assert.equal(FakeSocket.all.length, 1);
 });
 
-test("the outbox of a session that is gone goes to the next new one", () => {
+test("the outbox of a session that is gone moves to the next new one", () => {
   const client = newClient({ session: SESSION });
   const id = client.ask("hello");
   FakeSocket.last.drop(4404);
@@ -474,7 +475,7 @@ test("the outbox of a session that is gone goes to the next new one", () => {
   );
 });
 
-test("another session than the one held makes the client forget", () => {
+test("a welcome of another session clears the transcript", () => {
   const client = newClient();
   ready().receive(query(1, "t1", "r1"), response(2, "t1", "r1"));
   FakeSocket.last.drop();
@@ -483,7 +484,7 @@ test("another session than the one held makes the client forget", () => {
   assert.deepEqual(client.transcript.entries(), []);
 });
 
-test("degraded lasts until its part is well again or the connection ends", () => {
+test("degraded lasts until its part recovers or the connection ends", () => {
   const client = newClient();
   const degraded = { type: "notification", event: "degraded", part: "redis", content: "Slow." };
   ready().receive({ ...degraded, level: "warning" });
@@ -492,14 +493,14 @@ test("degraded lasts until its part is well again or the connection ends", () =>
   assert.equal(client.degraded.size, 0);
 });
 
-test("an error about nothing that we wait for is a problem", () => {
+test("an error that is no reply is a problem", () => {
   const client = newClient();
   const error = { type: "error", code: "invalid_message", content: "Wrong." };
   ready().receive(error);
   assert.deepEqual(heard(client, "problem"), [error]);
 });
 
-test("a command gets its reply, and null when the connection goes first", async () => {
+test("a command gets its reply, or null when the connection is lost first", async () => {
   const client = newClient();
   const socket = ready();
   const reply = client.command("history", { limit: 1 });
@@ -511,7 +512,7 @@ test("a command gets its reply, and null when the connection goes first", async 
   assert.equal(await lost, null);
 });
 
-test("a frame that is not JSON is stepped over", () => {
+test("a frame that is not JSON is ignored", () => {
   const client = newClient();
   const socket = ready();
   socket.onmessage({ data: "{" });
@@ -519,7 +520,7 @@ test("a frame that is not JSON is stepped over", () => {
   assert.equal(client.connection.phase, "ready");
 });
 
-test("a long session opens with its tail, and older pages come on demand", async () => {
+test("a long session opens with its tail, and its history is loaded on demand", async () => {
   const client = newClient({ session: SESSION, tail: 2 });
   assert.equal(FakeSocket.last.url, `ws://example.org/ws/agent/?session=${SESSION}&tail=2`);
   const socket = ready(
@@ -527,8 +528,8 @@ test("a long session opens with its tail, and older pages come on demand", async
     query(3, "t2", "r2"),
     response(4, "t2", "r2"),
   );
-  const loaded = client.loadOlder();
-  client.loadOlder(); // one page at a time
+  const loaded = client.loadHistory();
+  client.loadHistory(); // one page at a time
   const [command] = socket.commands("history");
   assert.equal(socket.commands("history").length, 1);
   assert.deepEqual(command.args, { before: 3, limit: 100 });
@@ -539,33 +540,33 @@ test("a long session opens with its tail, and older pages come on demand", async
     client.transcript.entries().map(({ id }) => id),
     ["t1", "t2"],
   );
-  assert.equal(await client.loadOlder(), false);
+  assert.equal(await client.loadHistory(), false);
   socket.drop();
   clock.advance(500);
   assert.ok(FakeSocket.last.url.endsWith("last_seq=4"));
 });
 
-test("a waiting query is taken back once it has ended without an answer", async () => {
+test("a waiting query is recalled once it has ended without an answer", async () => {
   const client = newClient();
   const socket = ready();
   socket.receive(query(1, "t1", "r1", "words"), status("queued", "t1", { position: 1 }));
-  client.takeBack("t1");
+  client.recall("t1");
   assert.deepEqual(socket.commands("cancel")[0].args, { turn: "t1" });
-  assert.deepEqual(heard(client, "withdrawn"), []);
+  assert.deepEqual(heard(client, "returned"), []);
   socket.receive(response(2, "t1", "r1", "", { finish_reason: "cancelled" }));
-  assert.deepEqual(heard(client, "withdrawn"), [["words"]]);
+  assert.deepEqual(heard(client, "returned"), [["words"]]);
 });
 
-test("a query that was answered before it could be taken back stays", () => {
+test("a query that was answered before it could be recalled stays", () => {
   const client = newClient();
   const socket = ready();
   socket.receive(query(1, "t1", "r1", "words"), status("queued", "t1", { position: 1 }));
-  client.takeBack("t1");
+  client.recall("t1");
   socket.receive(response(2, "t1", "r1", "an answer"));
-  assert.deepEqual(heard(client, "withdrawn"), []);
+  assert.deepEqual(heard(client, "returned"), []);
 });
 
-test("sent now is cancelled and asked again, with another id, as an interruption", () => {
+test("a query sent now is cancelled and asked again, with another id, as an interruption", () => {
   const client = newClient();
   const socket = ready();
   socket.receive(query(1, "t1", "r1", "words"), status("queued", "t1", { position: 1 }));
@@ -576,40 +577,43 @@ test("sent now is cancelled and asked again, with another id, as an interruption
   assert.notEqual(again.id, "r1");
 });
 
-test("a rate limited query waits as long as the server asks, then goes out with the same id", () => {
+test("a rate-limited query waits as long as the server asks, then is sent with the same id", () => {
   const client = newClient();
   const socket = ready();
   const id = client.ask("hello");
   const error = { type: "error", code: "rate_limited", ref: id, retry_after: 7, content: "Wait." };
   socket.receive(error);
-  assert.equal(client.heldUntil, clock.now() + 7_000);
+  assert.equal(client.pausedUntil, clock.now() + 7_000);
   assert.equal(client.outbox.get(id).refusal, null);
   const other = client.ask("also");
   assert.equal(socket.queries().length, 1);
   clock.advance(7_000);
-  assert.equal(client.heldUntil, null);
+  assert.equal(client.pausedUntil, null);
   assert.deepEqual(
     socket.queries().map((frame) => frame.id),
     [id, id, other],
   );
 });
 
-test("a judgement gets the feedback frame as its reply", async () => {
+test("feedback gets the feedback frame as its reply", async () => {
   const client = newClient();
   const socket = ready();
   socket.receive(query(1, "t1", "r1"), response(2, "t1", "r1"));
-  const reply = client.judge("m2", "down", "Too long");
+  const reply = client.sendFeedback("m2", "down", "Too long");
   const { id, ...frame } = socket.sent.at(-1);
   assert.deepEqual(frame, {
-    ...{ type: "human_feedback", target: "m2", rating: "down", content: "Too long" },
+    type: "human_feedback",
+    target: "m2",
+    rating: "down",
+    content: "Too long",
   });
-  const told = { type: "feedback", seq: 3, target: "m2", rating: "down", content: "Too long" };
-  socket.receive({ ...told, ref: id });
+  const feedback = { type: "feedback", seq: 3, target: "m2", rating: "down", content: "Too long" };
+  socket.receive({ ...feedback, ref: id });
   assert.equal((await reply).rating, "down");
   assert.equal(client.transcript.turn("t1").answer.rating, "down");
 });
 
-test("stop does not give back a query that had begun to be answered meanwhile", () => {
+test("stop does not return a query that had begun to be answered meanwhile", () => {
   const client = newClient();
   const socket = ready();
   socket.receive(query(1, "t1", "r1"), status("thinking", "t1", { attempt: 1 }));
@@ -617,7 +621,7 @@ test("stop does not give back a query that had begun to be answered meanwhile", 
   client.stop();
   socket.receive(response(3, "t1", "r1"), status("thinking", "t2", { attempt: 1 }));
   socket.receive(response(4, "t2", "r2", "a part", { finish_reason: "cancelled" }));
-  assert.deepEqual(heard(client, "withdrawn"), []);
+  assert.deepEqual(heard(client, "returned"), []);
 });
 
 function callerOf(caller, fields = {}) {
@@ -625,7 +629,7 @@ function callerOf(caller, fields = {}) {
 }
 
 for (const session of [null, SESSION]) {
-  test(`what one caller did not send is never shown or sent as the next one's, in ${session}`, () => {
+  test(`unsent queries of one caller are never shown to or sent as the next one, in ${session}`, () => {
     callerOf("ann", { session }).ask("from ann");
     FakeSocket.last.drop();
     const next = callerOf("ben", { session });
@@ -641,7 +645,7 @@ for (const [who, other] of [
   ["somebody else", { caller: "ben" }],
   ["nobody", { resume_token: "once" }],
 ]) {
-  test(`a page that is ${who}'s now sends nothing of what was written before`, () => {
+  test(`a page whose caller became ${who} sends nothing that was written before`, () => {
     const client = callerOf("ann");
     ready(welcome({ caller: "ann" }));
     FakeSocket.last.drop();
@@ -657,7 +661,7 @@ for (const [who, other] of [
   });
 }
 
-test("who was not named at first is the caller of the first welcome", () => {
+test("a caller that was not named is the one of the first welcome", () => {
   const client = newClient();
   ready(welcome({ caller: "ann" }));
   FakeSocket.last.drop();
@@ -667,7 +671,7 @@ test("who was not named at first is the caller of the first welcome", () => {
   assert.equal(client.connection.reason, "changed");
 });
 
-test("a browser that takes no cookies, and a server that names nobody, are served", () => {
+test("a browser without cookies and a server that names no caller are accepted", () => {
   const client = callerOf("new", { callerIsNew: true });
   ready(welcome({ resume_token: "once" }));
   FakeSocket.last.drop();
@@ -677,4 +681,14 @@ test("a browser that takes no cookies, and a server that names nobody, are serve
   const old = callerOf("ann");
   old.ask("to an old server");
   assert.equal(ready().queries().length, 1);
+});
+
+test("docs/client.md lists the methods of the client, and no others", () => {
+  const page = readFileSync(new URL("../../docs/client.md", import.meta.url), "utf8");
+  const table = page.slice(page.indexOf("| method |"), page.indexOf("| event |"));
+  const cells = table.split("\n").map((row) => row.split("|")[1] ?? "");
+  const listed = cells.flatMap((cell) => [...cell.matchAll(/`(\w+)\(/g)].map(([, name]) => name));
+  const { constructor: _, ...members } = Object.getOwnPropertyDescriptors(AgentClient.prototype);
+  const methods = Object.keys(members).filter((name) => members[name].value);
+  assert.deepEqual(listed.toSorted(), methods.toSorted());
 });

@@ -1,6 +1,6 @@
-// What the tests of the client put in place of a browser: a socket, a clock, a random number.
+// Fakes for the tests of the client: a socket, a clock, and frames.
 
-/** A WebSocket that is driven by the test. */
+/** A WebSocket that the test drives. */
 export class FakeSocket {
   static all = [];
   readyState = 0;
@@ -108,8 +108,15 @@ export function query(seq, turn, ref, content = `question ${turn}`) {
 export function response(seq, turn, ref, content = `answer ${turn}`, fields = {}) {
   const timestamp = "2026-01-01T00:00:01Z";
   return {
-    ...{ type: "response", seq, id: `m${seq}`, turn, ref, content, timestamp },
-    ...{ finish_reason: "stop", ...fields },
+    type: "response",
+    seq,
+    id: `m${seq}`,
+    turn,
+    ref,
+    content,
+    timestamp,
+    finish_reason: "stop",
+    ...fields,
   };
 }
 
@@ -127,7 +134,13 @@ export function reasoning(turn, first, index, content, fields = {}) {
 
 export function note(seq, content, fields = {}) {
   return {
-    ...{ type: "notification", event: "message", level: "info", id: `n${seq}`, seq, content },
-    ...{ timestamp: "2026-01-01T00:00:02Z", ...fields },
+    type: "notification",
+    event: "message",
+    level: "info",
+    id: `n${seq}`,
+    seq,
+    content,
+    timestamp: "2026-01-01T00:00:02Z",
+    ...fields,
   };
 }

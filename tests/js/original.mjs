@@ -1,5 +1,5 @@
-// Runs the client of the original Agent WebSocket as its description shows it, with only the address
-// changed, and around it the page that the description leaves to its reader. Prints one JSON line for
+// Runs the client of the original Agent WebSocket as its documentation shows it, with only the address
+// changed, and around it the page that the documentation leaves to its reader. Prints one JSON line for
 // each thing that the page would show.
 //
 //     node original.mjs ws://127.0.0.1:8000/functions/v1/agent_websocket "a question" ...

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Reading } from "../../agent/static/agent/client/reading.js";
-import { Transcript } from "../../agent/static/agent/client/transcript.js";
+import { Transcript } from "../../agent/static/agent/client/transcript/transcript.js";
 import { note, query, response, status, welcome } from "./fakes.mjs";
 
 function transcriptOf(...frames) {
@@ -15,7 +15,7 @@ const edit = (seq, turn, ref, replaces) => ({ ...query(seq, turn, ref), replaces
 const asked = (seq, turn) => [query(seq, turn, `r${turn}`), response(seq + 1, turn, `r${turn}`)];
 const shown = (reading) => reading.items().map((item) => item.turn?.id ?? item.id);
 
-test("questions and their answers are read in the order of asking", () => {
+test("questions and their answers are shown in the order of asking", () => {
   const reading = new Reading(transcriptOf(...asked(1, "a"), ...asked(3, "b")));
   assert.deepEqual(shown(reading), ["a", "b"]);
   const [first] = reading.items();
@@ -28,11 +28,11 @@ test("questions and their answers are read in the order of asking", () => {
   );
 });
 
-test("a retry is another version of its answer, and the old one stays readable", () => {
+test("a retry is another version of its answer, and the old version can still be shown", () => {
   const transcript = transcriptOf(...asked(1, "a"), ...asked(3, "b"));
   const reading = new Reading(transcript);
   transcript.apply(status("queued", "a2", { ref: "ra", position: 1 }));
-  assert.deepEqual(shown(reading), ["a", "b"], "one that waits has nothing to show");
+  assert.deepEqual(shown(reading), ["a", "b"], "a waiting retry has nothing to show");
   transcript.apply(status("thinking", "a2", { ref: "ra", attempt: 1 }));
   assert.deepEqual(shown(reading), ["a2", "b"]);
   transcript.apply(response(5, "a2", "ra"));
@@ -40,15 +40,15 @@ test("a retry is another version of its answer, and the old one stays readable",
   assert.deepEqual(first.answers, { index: 1, count: 2 });
   reading.showAnswer(first, 0);
   assert.deepEqual(shown(reading), ["a", "b"]);
-  assert.equal(reading.isBack, false);
-  reading.toLatestAnswer(first);
+  assert.equal(reading.showsEarlierBranch, false);
+  reading.showLatestAnswer(first);
   assert.deepEqual(shown(reading), ["a2", "b"], "as after another retry");
   reading.showAnswer(first, 0);
-  reading.toLatest();
+  reading.showLatest();
   assert.deepEqual(shown(reading), ["a2", "b"]);
 });
 
-test("an edit takes the place of its target and of what followed, which stay readable", () => {
+test("an edit replaces its target and everything behind it, which can still be shown", () => {
   const transcript = transcriptOf(...asked(1, "a"), ...asked(3, "b"), ...asked(5, "c"));
   const reading = new Reading(transcript);
   transcript.apply(edit(7, "b2", "rb2", "m3"));
@@ -64,11 +64,11 @@ test("an edit takes the place of its target and of what followed, which stay rea
     reading.items().map(({ current }) => current),
     [true, false, false],
   );
-  assert.equal(reading.isBack, true);
+  assert.equal(reading.showsEarlierBranch, true);
   reading.showEdit(reading.items()[1], 1);
   assert.deepEqual(shown(reading), ["a", "b2", "d"]);
   reading.showEdit(reading.items()[1], 0);
-  reading.toLatest();
+  reading.showLatest();
   assert.deepEqual(shown(reading), ["a", "b2", "d"]);
 });
 
@@ -80,7 +80,7 @@ test("an edit of an edit is a third version of the same question", () => {
   assert.deepEqual(reading.items()[0].edits, { index: 2, count: 3 });
 });
 
-test("notifications are read on every branch", () => {
+test("notifications are shown on every branch", () => {
   const frames = [...asked(1, "a"), note(3, "from outside"), edit(4, "b", "rb", "m1")];
   const reading = new Reading(transcriptOf(...frames, response(5, "b", "rb")));
   assert.deepEqual(shown(reading), ["n3", "b"]);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { afterClose } from "../../agent/static/agent/client/reconnect.js";
+import { afterClose } from "../../agent/static/agent/client/connection/reconnect.js";
 
 const highest = { tries: 0, random: () => 1 };
 
@@ -33,22 +33,22 @@ test("delays double up to half a minute, and half of each is random", () => {
   assert.equal(delay(50, 0), 15_000);
 });
 
-test("a restarting server gets the time that it asked for", () => {
+test("a restarting server gets the delay that it asked for", () => {
   const next = afterClose(4503, { ...highest, draining: true, retryAfter: 3.5 });
   assert.deepEqual(next, { again: true, reason: "restarting", delayMs: 3500 });
 });
 
-test("an announced restart counts whatever the close code is", () => {
+test("an announced restart counts, whatever the close code is", () => {
   const next = afterClose(1006, { ...highest, draining: true, retryAfter: 2 });
   assert.deepEqual(next, { again: true, reason: "restarting", delayMs: 2000 });
 });
 
-test("a server that restarts again and again is not asked faster than the backoff", () => {
+test("a server that restarts repeatedly is not contacted faster than the backoff allows", () => {
   const next = afterClose(4503, { tries: 5, retryAfter: 1, random: () => 1 });
   assert.equal(next.delayMs, 16_000);
 });
 
-test("4429 waits as long as the server says, and ten seconds if it says nothing", () => {
+test("4429 waits as long as the server asks, or ten seconds by default", () => {
   const told = afterClose(4429, { ...highest, retryAfter: 42 });
   assert.deepEqual(told, { again: true, reason: "limited", delayMs: 42_000 });
   assert.equal(afterClose(4429, highest).delayMs, 10_000);

@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { completions, messageOf, parseCommand } from "../../agent/static/agent/page/slash.js";
+import {
+  completions,
+  messageOf,
+  parseCommand,
+} from "../../agent/static/agent/page/composer/slash.js";
 
-test("a slash and a word is a command, with what stands behind it", () => {
+test("a slash and a word is a command, with its arguments", () => {
   assert.deepEqual(parseCommand("/clear"), { name: "clear", args: "" });
   assert.deepEqual(parseCommand("/Rename  A good\ntitle "), {
     name: "rename",
@@ -11,18 +15,18 @@ test("a slash and a word is a command, with what stands behind it", () => {
   assert.deepEqual(parseCommand("/nonsense"), { name: "nonsense", args: "" });
 });
 
-test("what only looks like one is a message", () => {
+test("a text that only looks like a command is a message", () => {
   for (const text of ["/etc/hosts", "//clear", "/ clear", " /clear", "/", "/42", "a /clear"]) {
     assert.equal(parseCommand(text), null, text);
   }
 });
 
-test("two slashes begin a message with one", () => {
+test("a message that begins with a slash is typed with two", () => {
   assert.equal(messageOf("//clear it"), "/clear it");
   assert.equal(messageOf("/etc/hosts"), "/etc/hosts");
 });
 
-test("what is typed is completed until it is whole", () => {
+test("a command is completed until its name is whole", () => {
   assert.deepEqual(
     completions("/re").map(({ name }) => name),
     ["retry", "rename"],

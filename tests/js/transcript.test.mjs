@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Transcript } from "../../agent/static/agent/client/transcript.js";
+import { Transcript } from "../../agent/static/agent/client/transcript/transcript.js";
 import { delta, note, query, reasoning, response, status, welcome } from "./fakes.mjs";
 
 function transcriptOf(...frames) {
@@ -19,7 +19,7 @@ test("a query, its statuses, deltas and response become one turn", () => {
   transcript.apply(status("thinking", "t1", { attempt: 1 }));
   assert.equal(turn.state, "running");
   transcript.apply(delta("t1", 0, 1, "Hi"));
-  assert.equal(turn.held.content, "Hi");
+  assert.equal(turn.streamed.content, "Hi");
   transcript.apply(response(2, "t1", "r1", "Hi there", { finish_reason: "length" }));
   assert.equal(turn.state, "ended");
   assert.equal(turn.answer.content, "Hi there");
@@ -28,7 +28,7 @@ test("a query, its statuses, deltas and response become one turn", () => {
   assert.equal(transcript.busy, false);
 });
 
-test("a durable frame that comes again changes nothing", () => {
+test("a repeated durable frame changes nothing", () => {
   const transcript = transcriptOf(query(1, "t1", "r1"), response(2, "t1", "r1"));
   const { version } = transcript.turn("t1");
   assert.equal(transcript.apply(query(1, "t1", "r1", "other")), "repeated");
@@ -37,9 +37,9 @@ test("a durable frame that comes again changes nothing", () => {
   assert.equal(transcript.lastSeq, 2);
 });
 
-test("a durable frame that comes too early is a hole and is not taken in", () => {
+test("a durable frame that arrives too early is a gap and is not applied", () => {
   const transcript = transcriptOf(query(1, "t1", "r1"));
-  assert.equal(transcript.apply(response(3, "t1", "r1")), "hole");
+  assert.equal(transcript.apply(response(3, "t1", "r1")), "gap");
   assert.equal(transcript.turn("t1").answer, null);
   assert.equal(transcript.lastSeq, 1);
 });
@@ -50,7 +50,7 @@ test("the seq of `received` is not consumed", () => {
   assert.equal(transcript.apply(query(1, "t1", "r1")), "applied");
 });
 
-test("an acknowledged query is shown before its frame comes, and stays the same entry", () => {
+test("an acknowledged query is an entry before its frame arrives, and stays the same entry", () => {
   const transcript = transcriptOf();
   const received = status("received", "t1", { ref: "r1", seq: 1, state: "queued" });
   transcript.expect(received, { content: "hello", timestamp: "2026-01-01T00:00:00Z", options: {} });
@@ -69,13 +69,13 @@ test("a delta after the end of its turn is ignored", () => {
   assert.equal(transcript.turn("t1").state, "ended");
 });
 
-test("a hole in deltas is told", () => {
+test("a gap in deltas is reported", () => {
   const transcript = transcriptOf(query(1, "t1", "r1"), delta("t1", 0, 0, "a"));
-  assert.equal(transcript.apply(delta("t1", 2, 2, "c")), "hole");
-  assert.equal(transcript.turn("t1").held.content, "a");
+  assert.equal(transcript.apply(delta("t1", 2, 2, "c")), "gap");
+  assert.equal(transcript.turn("t1").streamed.content, "a");
 });
 
-test("reasoning is held beside the answer, with an index of its own", () => {
+test("reasoning streams beside the answer, with an index of its own", () => {
   const transcript = transcriptOf(query(1, "t1", "r1"), reasoning("t1", 0, 2, "Hmm"));
   const turn = transcript.turn("t1");
   assert.equal(turn.state, "running");
@@ -83,20 +83,20 @@ test("reasoning is held beside the answer, with an index of its own", () => {
   assert.equal(transcript.apply(reasoning("t1", 3, 4, "!!")), "applied");
   assert.ok(turn.version > version);
   assert.equal(transcript.apply(delta("t1", 0, 1, "Hi")), "applied");
-  assert.equal(turn.heldReasoning.content, "Hmm!!");
-  assert.equal(turn.held.content, "Hi");
+  assert.equal(turn.streamedReasoning.content, "Hmm!!");
+  assert.equal(turn.streamed.content, "Hi");
 });
 
-test("reasoning obeys the rules of deltas", () => {
+test("reasoning follows the rules of deltas", () => {
   const transcript = transcriptOf(query(1, "t1", "r1"), reasoning("t1", 0, 2, "abc"));
   const turn = transcript.turn("t1");
   assert.equal(transcript.apply(reasoning("t1", 1, 2, "bc")), "applied");
-  assert.equal(transcript.apply(reasoning("t1", 4, 4, "e")), "hole");
-  assert.equal(turn.heldReasoning.content, "abc");
+  assert.equal(transcript.apply(reasoning("t1", 4, 4, "e")), "gap");
+  assert.equal(turn.streamedReasoning.content, "abc");
   transcript.apply(reasoning("t1", 0, 4, "abcde", { snapshot: true }));
-  assert.equal(turn.heldReasoning.content, "abcde");
+  assert.equal(turn.streamedReasoning.content, "abcde");
   transcript.apply(response(2, "t1", "r1"));
-  assert.equal(turn.heldReasoning.content, "");
+  assert.equal(turn.streamedReasoning.content, "");
   assert.equal(transcript.apply(reasoning("t1", 5, 5, "f")), "repeated");
 });
 
@@ -105,19 +105,19 @@ for (const [name, frame] of [
   ["a delta", delta("t1", 0, 0, "x", { attempt: 2 })],
   ["reasoning", reasoning("t1", 0, 0, "x", { attempt: 2 })],
 ]) {
-  test(`${name} of a higher attempt begins both texts anew`, () => {
+  test(`${name} of a higher attempt clears both texts`, () => {
     const transcript = transcriptOf(query(1, "t1", "r1"));
     transcript.apply(reasoning("t1", 0, 2, "old"));
     transcript.apply(delta("t1", 0, 2, "old"));
     transcript.apply(frame);
-    const { held, heldReasoning } = transcript.turn("t1");
-    assert.ok(!`${held.content}${heldReasoning.content}`.includes("old"));
+    const { streamed, streamedReasoning } = transcript.turn("t1");
+    assert.ok(!`${streamed.content}${streamedReasoning.content}`.includes("old"));
     assert.equal(transcript.apply(reasoning("t1", 3, 3, "!")), "applied");
-    assert.equal(heldReasoning, transcript.turn("t1").heldReasoning);
+    assert.equal(streamedReasoning, transcript.turn("t1").streamedReasoning);
   });
 }
 
-test("a response has the reasoning and the sources that the server tells, or none", () => {
+test("a response has the reasoning and the sources of its frame, or none", () => {
   const sources = [{ url: "https://example.org/", title: "Example" }];
   const told = { reasoning: { ms: 1200, tokens: null, content: "Hmm" }, sources };
   const frames = [query(1, "t1", "r1"), response(2, "t1", "r1", "Hi", told)];
@@ -134,12 +134,12 @@ test("a response has the reasoning and the sources that the server tells, or non
   assert.equal(hidden.turn("t1").answer.reasoning.content, "");
 });
 
-test("a restarted turn forgets the text of the attempt before", () => {
+test("a restarted turn clears the text of the attempt before", () => {
   const transcript = transcriptOf(query(1, "t1", "r1"), delta("t1", 0, 2, "abc"));
   transcript.apply(status("restarted", "t1", { attempt: 2 }));
-  assert.equal(transcript.turn("t1").held.content, "");
+  assert.equal(transcript.turn("t1").streamed.content, "");
   transcript.apply(delta("t1", 3, 3, "d"));
-  assert.equal(transcript.turn("t1").held.content, "");
+  assert.equal(transcript.turn("t1").streamed.content, "");
 });
 
 test("a failure keeps the partial text", () => {
@@ -175,7 +175,7 @@ test("waiting turns stand at the end, the next one first", () => {
   assert.equal(transcript.running.id, "t3");
 });
 
-test("a replay has the order that was seen live", () => {
+test("a replay has the same order as the live frames", () => {
   const durable = [
     note(1, "before"),
     query(2, "t1", "r1"),
@@ -198,7 +198,7 @@ test("a replay has the order that was seen live", () => {
   assert.deepEqual(order(live), order(replayed));
 });
 
-test("a turn of the welcome does not come before what is replayed", () => {
+test("a turn of the welcome does not stand before replayed entries", () => {
   const transcript = new Transcript();
   const turns = [{ turn: "t2", ref: "r2", state: "running", position: 0 }];
   transcript.begin(welcome({ last_seq: 4, turns }));
@@ -209,7 +209,7 @@ test("a turn of the welcome does not come before what is replayed", () => {
   assert.deepEqual(order(transcript), ["n1", "t1", "t2"]);
 });
 
-test("a client that holds more than the server forgets what it holds", () => {
+test("a transcript that is ahead of the server is cleared", () => {
   const transcript = transcriptOf(query(1, "t1", "r1"), response(2, "t1", "r1"));
   transcript.begin(welcome({ last_seq: 1 }));
   assert.equal(transcript.lastSeq, 0);
@@ -222,7 +222,7 @@ test("a replay of the newest frames only begins where the welcome says", () => {
   assert.equal(transcript.apply(query(8, "t1", "r1")), "applied");
 });
 
-test("an expired notification has a place, and no text", () => {
+test("an expired notification is an entry without text", () => {
   const transcript = transcriptOf(note(1, "", { event: "expired" }));
   assert.equal(transcript.lastSeq, 1);
   assert.deepEqual(
@@ -247,7 +247,7 @@ test("a retry is an entry of its own beside the query of the same ref", () => {
   assert.equal(transcript.turn("t1").answer.content, "answer t1");
 });
 
-test("feedback is kept with its answer", () => {
+test("feedback belongs to its answer", () => {
   const transcript = transcriptOf(query(1, "t1", "r1"), response(2, "t1", "r1"));
   transcript.apply({ type: "feedback", seq: 3, target: "m2", rating: "up" });
   assert.equal(transcript.turn("t1").answer.rating, "up");
@@ -255,7 +255,7 @@ test("feedback is kept with its answer", () => {
   assert.equal(transcript.turn("t1").answer.rating, null);
 });
 
-test("an older page comes before everything, and an answer finds its question there", () => {
+test("a page of the history stands before everything, and an answer finds its question there", () => {
   const transcript = new Transcript();
   transcript.begin(welcome({ last_seq: 6, replay_from: 3 }));
   assert.equal(transcript.firstSeq, 4);
@@ -269,7 +269,7 @@ test("an older page comes before everything, and an answer finds its question th
   assert.equal(transcript.apply(query(7, "t4", "r4")), "applied");
 });
 
-test("what was thought of an answer is known though the answer came later, from an older page", () => {
+test("feedback is applied to an answer that is loaded later, with the history", () => {
   const transcript = new Transcript();
   transcript.begin(welcome({ last_seq: 3, replay_from: 2 }));
   transcript.apply({ type: "feedback", seq: 3, target: "m2", rating: "down", content: "Too long" });
@@ -278,7 +278,7 @@ test("what was thought of an answer is known though the answer came later, from 
   assert.deepEqual([rating, comment], ["down", "Too long"]);
 });
 
-test("the newest name wins, whatever page it stands on", () => {
+test("the newest title wins, whatever page it stands on", () => {
   const renamed = (seq, title) => note(seq, `Renamed to ${title}`, { event: "renamed", title });
   const transcript = new Transcript();
   transcript.begin(welcome({ last_seq: 2, replay_from: 1 }));
@@ -288,7 +288,7 @@ test("the newest name wins, whatever page it stands on", () => {
   assert.deepEqual(transcript.entries(), []);
 });
 
-test("what was thought of an answer is known when its page is the second to come", () => {
+test("feedback is applied to an answer on the second page of the history", () => {
   const transcript = new Transcript();
   transcript.begin(welcome({ last_seq: 5, replay_from: 4 }));
   transcript.apply({ type: "feedback", seq: 5, target: "m2", rating: "up" });

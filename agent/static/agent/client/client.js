@@ -1,77 +1,107 @@
 // @ts-check
 // The JavaScript client of Agent WebSocket: one session, kept up to date over one WebSocket that
-// may break. For any page or program that can import an ES module; it knows no DOM. A query stays
-// in the outbox until the server has acknowledged it, and is sent again with the same id after
-// every reconnect. The rules are in docs/protocol.md, and how to use this in docs/client.md.
+// may break. Any page or program that can import an ES module can use it; it knows no DOM. A query
+// stays in the outbox until the server has acknowledged it, and is sent again with the same id after
+// every reconnect. The rules are in docs/protocol.md, the use of this class in docs/client.md.
+//
+// One name for each action:
+//   stop      ends the running turn and everything that waits
+//   cancel    ends one turn on the server (the command `cancel`)
+//   recall    cancels a waiting turn and returns its text
+//   withdraw  takes a refused query out of the outbox and returns its text; the server never had it
+//   resend    sends a refused query again
 
-import { Cancelling } from "./cancelling.js";
-import { Commands } from "./commands.js";
-import { Connection, SYSTEM_CLOCK } from "./connection.js";
+import { SYSTEM_CLOCK } from "./connection/clock.js";
+import { Connection } from "./connection/connection.js";
+import { Identity } from "./connection/identity.js";
 import { Events } from "./events.js";
-import { Healing } from "./healing.js";
-import { History } from "./history.js";
-import { Identity } from "./identity.js";
-import { Outbox } from "./outbox.js";
-import { excessOf, Sending } from "./sending.js";
-import { memoryStore, ownStore } from "./storage.js";
-import { Transcript } from "./transcript.js";
+import { Incoming } from "./incoming.js";
+import { Cancellation } from "./outbox/cancellation.js";
+import { Outbox } from "./outbox/outbox.js";
+import { excessOf, Sender } from "./outbox/sender.js";
+import { GapRecovery } from "./requests/gaps.js";
+import { History } from "./requests/history.js";
+import { Requests } from "./requests/requests.js";
+import { callerStore, memoryStore } from "./storage.js";
+import { Transcript } from "./transcript/transcript.js";
 
 export const VERSION = "1.0.0";
 
-/** @typedef {import("./entries.js").Frame} Frame */
+/** @typedef {import("./transcript/entries.js").Frame} Frame */
 /** @typedef {import("./options.js").Options} Options */
 /** @typedef {import("./options.js").ClientEvents} ClientEvents */
 
 /** @extends {Events<ClientEvents>} */
 export class AgentClient extends Events {
   transcript = new Transcript();
-  /** The last welcome frame. @type {Frame | null} */
-  welcome = null;
-  /** What the server cannot reach now (`degraded`), with its words. @type {Map<string, string>} */
-  degraded = new Map();
   #connection;
-  #commands;
-  #healing;
-  #cancelling;
-  #sending;
   #identity;
+  #requests;
+  #gaps;
   #history;
+  #cancellation;
+  #sender;
+  #incoming;
 
   /** @param {Options} options */
   constructor(options) {
     super();
-    this.#identity = new Identity(options);
-    const { local = memoryStore(), tab = memoryStore(), caller = "", clock } = options;
-    this.outbox = new Outbox(ownStore(local, caller), ownStore(tab, caller), this.session);
-    this.#connection = new Connection({
-      url: () => this.#identity.url(options.url, this.transcript.lastSeq, options.tail ?? 0),
-      protocols: () => this.#identity.protocols,
-      onFrame: (frame) => this.#receive(frame),
+    const { local = memoryStore(), tab = memoryStore(), caller = "", clock, random } = options;
+    const { transcript } = this;
+    const identity = new Identity(options);
+    const connection = new Connection({
+      url: () => identity.url(options.url, transcript.lastSeq, options.tail ?? 0),
+      protocols: () => identity.protocols,
+      onFrame: (frame) => this.#incoming.receive(frame),
       onState: (code) => this.#connectionChanged(code),
       WebSocket: options.WebSocket,
       clock,
-      random: options.random,
+      random,
     });
-    this.#commands = new Commands((frame) => this.#connection.send(frame));
-    this.#healing = new Healing(
-      this.transcript,
+    const outbox = new Outbox(
+      callerStore(local, caller),
+      callerStore(tab, caller),
+      identity.session,
+    );
+    const requests = new Requests((frame) => connection.send(frame));
+    const gaps = new GapRecovery(
+      transcript,
       (lastSeq) => this.command("resume", { last_seq: lastSeq }),
-      () => this.#connection.restart(),
+      () => connection.reconnect(),
     );
-    this.#history = new History(this.transcript, (args) => this.command("history", args));
-    this.#cancelling = new Cancelling(
-      this.transcript,
-      this.outbox,
+    const cancellation = new Cancellation(
+      transcript,
+      outbox,
       (args) => this.command("cancel", args),
-      (texts) => this.emit("withdrawn", texts),
+      (texts) => this.emit("returned", texts),
     );
-    this.#sending = new Sending(
-      this.outbox,
-      (frame) => this.#connection.send(frame),
+    const sender = new Sender(
+      outbox,
+      (frame) => connection.send(frame),
       clock ?? SYSTEM_CLOCK,
       () => this.#flush(),
-      (entry) => this.#cancelling.makeWay(entry),
+      (entry) => cancellation.cancelReplaced(entry),
     );
+    this.outbox = outbox;
+    this.#connection = connection;
+    this.#identity = identity;
+    this.#requests = requests;
+    this.#gaps = gaps;
+    this.#cancellation = cancellation;
+    this.#sender = sender;
+    this.#history = new History(transcript, (args) => this.command("history", args));
+    this.#incoming = new Incoming({
+      connection,
+      identity,
+      transcript,
+      outbox,
+      sender,
+      cancellation,
+      requests,
+      gaps,
+      keepSession: () => this.#keepSession(),
+      emit: (name, detail) => this.emit(name, detail),
+    });
   }
 
   /** The session's id; null until the first welcome of a new one. */
@@ -84,9 +114,19 @@ export class AgentClient extends Events {
     return this.#connection.state;
   }
 
-  /** Until when the server takes no more queries, ms since the epoch. */
-  get heldUntil() {
-    return this.#sending.heldUntil;
+  /** The last welcome frame. */
+  get welcome() {
+    return this.#incoming.welcome;
+  }
+
+  /** Parts that the server cannot reach now (`degraded`), with a message. */
+  get degraded() {
+    return this.#incoming.degraded;
+  }
+
+  /** The server accepts no query before this time, ms since the epoch. */
+  get pausedUntil() {
+    return this.#sender.pausedUntil;
   }
 
   /** Connects, or tries again now. */
@@ -94,12 +134,12 @@ export class AgentClient extends Events {
     this.#connection.open();
   }
 
-  /** Closes the connection. What is in the outbox stays there. */
+  /** Closes the connection. The outbox keeps its queries. */
   close() {
     this.#connection.close();
   }
 
-  /** Tell it when its page was hidden or asleep and is back. */
+  /** Call it when the page was hidden or asleep and is back. */
   wake() {
     this.#connection.wake();
   }
@@ -113,89 +153,91 @@ export class AgentClient extends Events {
    * Asks the agent, now or as soon as there is a connection.
    *
    * @param {string} content
-   * @param {import("./outbox.js").Unsent["options"]} [options]
+   * @param {import("./outbox/outbox.js").Unsent["options"]} [options]
    * @returns {string} the client id of the query, its `ref` in frames and turns
-   * @throws {RangeError} nothing in it, or more than the server takes
+   * @throws {RangeError} the text is empty or longer than the server accepts
    */
   ask(content, options = {}) {
     if (!content.trim()) throw new RangeError("A query needs content.");
     if (this.excess(content) > 0) throw new RangeError("The query is too long.");
-    const id = this.#sending.add({ content, options });
+    const id = this.#sender.add({ content, options });
     this.#flush();
     return id;
   }
 
-  /** How many characters of a text are more than the server takes. @param {string} content */
+  /** By how many characters a text is longer than the server accepts. @param {string} content */
   excess(content) {
     return excessOf(content, this.welcome?.limits?.query_chars);
   }
 
   /** Sends a refused query again. @param {string} id */
   resend(id) {
-    this.outbox.refuse(id, null);
+    this.outbox.setRefusal(id, null);
     this.#flush();
   }
 
-  /** Takes a refused query back. @param {string} id @returns {string} its text */
+  /** Takes a refused query out of the outbox. @param {string} id @returns {string} its text */
   withdraw(id) {
     const entry = this.outbox.remove(id);
     this.emit("change", null);
     return entry?.content ?? "";
   }
 
-  /** Ends the running turn and all waiting ones; `withdrawn` returns the texts of those. */
+  /** Ends the running turn and all waiting ones; the event `returned` has the texts of those. */
   stop() {
-    this.#cancelling.all();
+    this.#cancellation.stop();
     this.#flush();
   }
 
   /** Ends one turn. @param {string} turn */
   cancel(turn) {
-    this.#cancelling.one(turn);
+    this.#cancellation.cancel(turn);
     this.#flush();
   }
 
-  /** Ends one turn; `withdrawn` returns its text, unless it was answered. @param {string} turn */
-  takeBack(turn) {
-    this.#cancelling.takeBack(turn);
+  /** Ends one turn; the event `returned` has its text, unless it was answered. @param {string} turn */
+  recall(turn) {
+    this.#cancellation.recall(turn);
     this.#flush();
   }
 
   /** Asks a waiting query again, before everything else. @param {string} turn */
   sendNow(turn) {
-    this.#sending.addInstead(turn, this.transcript.turn(turn)?.question);
+    this.#sender.addReplacement(turn, this.transcript.turn(turn)?.question);
     this.#flush();
   }
 
   /**
    * Sends a command; its reply is `history`, `status` `done` or `error`, or null when the
-   * connection was lost before it came.
+   * connection was lost before the reply arrived.
    *
    * @param {string} name
    * @param {Record<string, unknown>} [args]
    */
   command(name, args = {}) {
-    return this.#commands.run(name, args);
+    return this.#requests.send({ type: "command", content: name, args });
   }
 
   /**
-   * Judges an answer; the newest counts. The reply is `feedback` or `error`, or null as above.
+   * Rates an answer; the newest feedback counts. The reply is `feedback` or `error`, or null as
+   * above.
    *
    * @param {string} target message id of the answer
-   * @param {"up" | "down" | null} rating null: withdrawn
+   * @param {"up" | "down" | null} rating null: no rating any more
    */
-  judge(target, rating, comment = "") {
-    return this.#commands.judge(target, rating, comment);
+  sendFeedback(target, rating, comment = "") {
+    const frame = { type: "human_feedback", target, rating };
+    return this.#requests.send(comment ? { ...frame, content: comment } : frame);
   }
 
-  /** Loads a page of what came before; false: there is nothing, or it could not be had now. */
-  async loadOlder() {
+  /** Loads a page of the session's history; false: there is none, or it cannot be loaded now. */
+  async loadHistory() {
     const loaded = this.#connection.ready && (await this.#history.load());
     if (loaded) this.emit("change", null);
     return loaded;
   }
 
-  /** Lets go of a session that is closed to us; what is unsent goes to the next new one. */
+  /** Leaves a session that is closed to this caller; unsent queries go to the next new session. */
   abandon() {
     this.close();
     this.#startOver();
@@ -203,21 +245,21 @@ export class AgentClient extends Events {
 
   #startOver() {
     this.#identity.startOver();
-    this.transcript.forget();
+    this.transcript.clear();
     this.outbox.moveTo(null);
   }
 
   /** @param {number | null} code of the close, if there was one */
   #connectionChanged(code) {
     if (code !== null) {
-      this.#sending.disconnected(code);
-      this.degraded.clear();
-      this.#healing.done();
-      this.#commands.lost();
+      this.#sender.disconnected(code);
+      this.#incoming.disconnected();
+      this.#gaps.done();
+      this.#requests.disconnected();
     }
-    const gone = this.connection.phase === "stopped" && this.connection.reason === "gone";
-    if (gone && this.session && !this.#identity.named && this.transcript.isEmpty) {
-      // a new session that never stored anything leaves nothing behind: take another
+    const isGone = this.connection.phase === "stopped" && this.connection.reason === "gone";
+    if (isGone && this.session && !this.#identity.isChosen && this.transcript.isEmpty) {
+      // a new session of which nothing was stored leaves nothing behind: open another one
       this.#startOver();
       this.connect();
       return;
@@ -225,75 +267,20 @@ export class AgentClient extends Events {
     this.#flush();
   }
 
-  /** @param {Frame} frame */
-  #receive(frame) {
-    if (frame.type === "notification") this.#notified(frame);
-    if (frame.type === "status" && frame.status === "received") this.#arrived(frame);
-    const known = this.#commands.settle(frame);
-    const isProblem =
-      frame.type === "error" && !frame.seq && !known && !this.#sending.refused(frame);
-    if (isProblem && this.#connection.ready) this.emit("problem", frame);
-    this.#apply(frame);
-    if (frame.type === "status" && frame.status === "ready") this.#healing.done();
-    if (frame.type !== "ping" && frame.type !== "pong") this.emit("change", null);
-  }
-
-  /** @param {Frame} frame */
-  #apply(frame) {
-    // a turn whose end we missed was running when we saw it last
-    const watched = !frame.replay || this.transcript.turn(frame.turn)?.state === "running";
-    const outcome = this.transcript.apply(frame);
-    if (outcome === "hole") this.#healing.ask(frame);
-    if (outcome !== "hole" && frame.type === "query") this.#arrived(frame);
-    if (outcome !== "applied" || !frame.seq) return;
-    this.#keepSession();
-    const turn = this.transcript.turn(frame.turn ?? frame.id);
-    if (turn?.state !== "ended") return;
-    this.#cancelling.ended(turn);
-    if (watched) this.emit("ended", turn);
-  }
-
-  /** @param {Frame} frame a query, or that it was received */
-  #arrived(frame) {
-    const entry = this.outbox.remove(frame.ref);
-    if (frame.type === "status" && entry && !entry.stopped) this.transcript.expect(frame, entry);
-    this.#cancelling.arrived(frame.ref, frame.turn, entry);
-    if (this.#connection.ready) void this.#cancelling.flush();
-  }
-
-  /** @param {Frame} frame */
-  #notified(frame) {
-    if (frame.event === "connected") this.#welcomed(frame);
-    if (frame.event === "degraded") {
-      if (frame.level === "success") this.degraded.delete(frame.part);
-      else this.degraded.set(frame.part, frame.content);
-    }
-  }
-
-  /** @param {Frame} welcome */
-  #welcomed(welcome) {
-    if (this.#identity.isOther(welcome)) return this.#connection.stop("changed");
-    if (this.#identity.welcomed(welcome)) this.transcript.forget();
-    this.welcome = welcome;
-    this.transcript.begin(welcome);
-    this.emit("welcome", welcome);
-    if (welcome.last_seq > 0) this.#keepSession();
-  }
-
-  /** From here on the session is worth coming back to: it has, or may get, a row. */
+  /** The session has, or may get, a row on the server: a program may come back to it. */
   #keepSession() {
-    if (!this.session || this.#identity.kept) return;
-    this.#identity.kept = true;
+    if (!this.session || this.#identity.isKept) return;
+    this.#identity.isKept = true;
     this.outbox.moveTo(this.session);
     this.emit("session", this.session);
   }
 
-  /** Sends what has to be sent, if it can now. */
+  /** Sends everything that is due, if there is a connection. */
   #flush() {
     if (this.#connection.ready) {
-      this.#cancelling.flush();
-      if (this.#sending.waiting.length) this.#keepSession();
-      this.#sending.flush();
+      void this.#cancellation.flush();
+      if (this.#sender.due.length) this.#keepSession();
+      this.#sender.flush();
     }
     this.emit("change", null);
   }

@@ -1,5 +1,5 @@
 // @ts-check
-// A tiny set of named callbacks. (EventTarget would need CustomEvent, which Node 18 lacks.)
+// Named events with callbacks. (EventTarget would need CustomEvent, which Node 18 lacks.)
 
 /** @template {Record<string, any>} Events */
 export class Events {
@@ -12,7 +12,7 @@ export class Events {
    * @template {keyof Events} Name
    * @param {Name} name
    * @param {(detail: Events[Name]) => void} listener
-   * @returns {() => void} stops it
+   * @returns {() => void} removes the listener
    */
   on(name, listener) {
     const listeners = this.#listeners.get(name) ?? new Set();

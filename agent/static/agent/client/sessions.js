@@ -1,14 +1,14 @@
 // @ts-check
-// The HTTP API of the caller's sessions: list and search, rename, delete, where to download one.
+// The HTTP API of the caller's sessions: list and search, rename, delete, the address of a download.
 // Knows no DOM. For pages of the same site, which have a cookie and Django's CSRF token.
 
 /**
  * @typedef {object} Session
  * @property {string} id
- * @property {string} title empty until somebody names it
- * @property {string} preview how its first question begins
+ * @property {string} title empty until the session is renamed
+ * @property {string} preview beginning of its first question
  * @property {"open" | "closing" | "closed"} state
- * @property {string} changed_at when its newest frame was stored, ISO 8601
+ * @property {string} changed_at time of its newest stored frame, ISO 8601
  * @property {string} last_activity_at ISO 8601
  */
 
@@ -32,7 +32,7 @@ export class Sessions {
    *
    * @param {{q?: string, cursor?: string | null, signal?: AbortSignal}} which
    * @returns {Promise<SessionPage>}
-   * @throws {Error} it could not be had
+   * @throws {Error} the request failed
    */
   async list({ q = "", cursor = null, signal }) {
     const query = new URLSearchParams({ ...(q ? { q } : {}), ...(cursor ? { cursor } : {}) });
@@ -41,17 +41,17 @@ export class Sessions {
     return response.json();
   }
 
-  /** @param {string} id @param {string} title @returns {Promise<boolean>} it is done */
+  /** @param {string} id @param {string} title @returns {Promise<boolean>} the session is renamed */
   rename(id, title) {
     return this.#change(id, "PATCH", JSON.stringify({ title }));
   }
 
-  /** Deletes one for good. @param {string} id @returns {Promise<boolean>} it is done */
+  /** Deletes a session for good. @param {string} id @returns {Promise<boolean>} it is deleted */
   delete(id) {
     return this.#change(id, "DELETE");
   }
 
-  /** Where one can be downloaded. @param {string} id @param {"md" | "json"} format */
+  /** The address of a download. @param {string} id @param {"md" | "json"} format */
   exportUrl(id, format) {
     return `${this.#url}${encodeURIComponent(id)}/export?format=${format}`;
   }

@@ -1,6 +1,5 @@
 // @ts-check
-// Text kept under names, in the browser's storage or, where that is forbidden or full, in memory.
-// Knows nothing of what is kept.
+// Texts under keys, in the browser's storage or, where that is forbidden or full, in memory.
 
 /**
  * @typedef {object} Store
@@ -23,13 +22,13 @@ export function memoryStore() {
 }
 
 /**
- * The part of a store that is one caller's, so that nobody gets what another one typed.
+ * The part of a store that belongs to one caller, so that nobody sees the texts of another one.
  *
  * @param {Store} store
- * @param {string} caller opaque name; empty: the store as it is
+ * @param {string} caller opaque name; empty: the whole store
  * @returns {Store}
  */
-export function ownStore(store, caller) {
+export function callerStore(store, caller) {
   if (!caller) return store;
   const own = `agent.of.${caller}/`;
   return {
@@ -41,8 +40,8 @@ export function ownStore(store, caller) {
 }
 
 /**
- * A store over `localStorage` or `sessionStorage`. What the browser refuses to keep lives as long
- * as the page.
+ * A store over `localStorage` or `sessionStorage`. A text that the browser refuses to keep lives as
+ * long as the page.
  *
  * @param {() => Storage} open may throw: browsers can forbid storage
  * @returns {Store}

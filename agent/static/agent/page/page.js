@@ -1,25 +1,24 @@
 // @ts-check
-// The chat page: opens the session that the address names, another when the address changes, and
-// joins what stands around a conversation: the list of them, colours, notifications.
+// The chat page: opens the session that the address names, and another one when the address changes.
+// Connects the conversation with the list of sessions, the colours and the notifications.
 //
-// The address: `/` is a new chat. As soon as its session has, or may get, something stored, the
-// address becomes `/?session=<id>`, so that a reload comes back to it; before that there would be
-// nothing to come back to.
+// The address `/` is a new chat. As soon as the server has, or may get, something to store of its
+// session, the address becomes `/?session=<id>`, so that a reload comes back to the session.
 
 import { Sessions } from "../client/sessions.js";
-import { browserStore, ownStore } from "../client/storage.js";
-import { Conversation } from "./conversation.js";
-import { setText } from "./dom.js";
-import { followEnd } from "./follow.js";
-import { showHelp } from "./help.js";
-import { Notifier } from "./notifier.js";
-import { parts } from "./parts.js";
-import { SessionsView } from "./sessions-view.js";
-import { sidebar } from "./sidebar.js";
-import { switchTheme } from "./theme.js";
+import { browserStore, callerStore } from "../client/storage.js";
+import { showHelp } from "./composer/help.js";
+import { Conversation } from "./conversation/conversation.js";
+import { followEnd } from "./conversation/follow.js";
+import { elements } from "./elements.js";
+import { SessionsView } from "./sessions/sessions-view.js";
+import { Notifier } from "./shell/notifier.js";
+import { sidebar } from "./shell/sidebar.js";
+import { switchTheme } from "./shell/theme.js";
+import { setText } from "./ui/dom.js";
 
 const LONGEST_TITLE = 60;
-/** After which a new session is in the list. */
+/** Time after which a new session is in the list. */
 const STORED_MS = 400;
 
 const {
@@ -32,20 +31,20 @@ const {
 } = document.body.dataset;
 const local = browserStore(() => window.localStorage);
 const tab = browserStore(() => window.sessionStorage);
-const follow = followEnd(parts.scroller, parts.column, parts.jump);
-const nextTheme = switchTheme(parts.theme, local);
-const notifier = new Notifier(parts.bell, local, (words) => setText(parts.hint, words));
+const follow = followEnd(elements.scroller, elements.column, elements.jump);
+const nextTheme = switchTheme(elements.theme, local);
+const notifier = new Notifier(elements.bell, local, (message) => setText(elements.hint, message));
 const sessions = new Sessions(sessionsPath, csrfToken);
-const side = sidebar(parts, local);
+const side = sidebar(elements, local);
 const list = new SessionsView(
   sessions,
-  { list: parts.sessions, search: parts.search, hint: parts.hint },
+  { list: elements.sessions, search: elements.search, hint: elements.hint },
   { open: openSession, deleted: leaveDeleted, exportAs, loaded: retitle },
 );
 
-/** The session that is shown; null: a new chat. @type {string | null} */
+/** The session on the page; null: a new chat. @type {string | null} */
 let shown = null;
-/** What the conversation calls itself, as far as it is loaded. @type {string | null} */
+/** The title of the conversation, as far as it is loaded. @type {string | null} */
 let ownTitle = null;
 let conversation = open(sessionInAddress());
 list.refresh();
@@ -57,7 +56,7 @@ function open(session) {
   showTitle(session && list.titleOf(session));
   list.mark(session);
   const opened = new Conversation(session, {
-    parts,
+    elements,
     url: socketAddress(),
     signInPath,
     caller,
@@ -65,7 +64,7 @@ function open(session) {
     local,
     tab,
     newChat,
-    help: () => showHelp(parts.help),
+    showHelp: () => showHelp(elements.help),
     switchTheme: nextTheme,
     exportAs,
     onSession: keepAddress,
@@ -74,16 +73,16 @@ function open(session) {
       retitle();
     },
     onAnswer: (turn, text) => {
-      notifier.answered(parts.agent.textContent ?? "", text, turn.id);
+      notifier.answered(elements.agent.textContent ?? "", text, turn.id);
       list.refresh();
     },
-    toEnd: follow.toEnd,
+    scrollToEnd: follow.scrollToEnd,
   });
   opened.start();
   return opened;
 }
 
-/** Leaves the present conversation for the one that the address names. */
+/** Leaves the present conversation and opens the one that the address names. */
 function followAddress() {
   conversation.leave();
   conversation = open(sessionInAddress());
@@ -117,7 +116,7 @@ function keepAddress(session) {
   list.refresh(STORED_MS);
 }
 
-/** A long session has its title from the list, whichever is here first; a search may hide it. */
+/** A long session takes its title from the list or the conversation, whichever has it first. */
 function retitle() {
   const title = ownTitle ?? (shown && list.titleOf(shown));
   if (title) showTitle(title);
@@ -125,12 +124,12 @@ function retitle() {
 
 /** @param {string | null} title */
 function showTitle(title) {
-  const agent = parts.agent.textContent ?? "";
+  const agent = elements.agent.textContent ?? "";
   const [line] = (title ?? "").trim().split("\n", 1);
   const short = line.length > LONGEST_TITLE ? `${line.slice(0, LONGEST_TITLE)}…` : line;
-  if (parts.title.textContent === short) return;
-  const before = parts.title.textContent;
-  setText(parts.title, short);
+  if (elements.title.textContent === short) return;
+  const before = elements.title.textContent;
+  setText(elements.title, short);
   document.title = short ? `${short} · ${agent}` : agent;
   if (before && short) list.refresh(); // it was renamed
 }
@@ -143,9 +142,9 @@ function exportAs(session, format) {
   link.click();
 }
 
-/** What somebody typed and did not send goes when they go. */
+/** Removes drafts and unsent messages from the tab when the user signs out. */
 function forgetTab() {
-  const own = ownStore(tab, caller);
+  const own = callerStore(tab, caller);
   for (const key of own.keys("")) own.remove(key);
 }
 
@@ -159,16 +158,16 @@ function socketAddress() {
   return address.href;
 }
 
-parts.newChat.addEventListener("click", newChat);
+elements.newChat.addEventListener("click", newChat);
 for (const starter of document.querySelectorAll("#empty button")) {
   starter.addEventListener("click", () => conversation.ask(starter.textContent?.trim() ?? ""));
 }
-parts.signOut?.addEventListener("submit", () => {
-  // after the draft was kept for a page that comes back
+elements.signOut?.addEventListener("submit", () => {
+  // after the draft was stored, which happens in case the page comes back
   window.addEventListener("pagehide", forgetTab, { once: true });
 });
 window.addEventListener("popstate", () => {
-  if (sessionInAddress() !== shown) followAddress(); // else a link led to a place within the page
+  if (sessionInAddress() !== shown) followAddress(); // otherwise a link led to an anchor on the page
 });
 window.addEventListener("online", () => conversation.networkChanged(true));
 window.addEventListener("offline", () => conversation.networkChanged(false));

@@ -1,0 +1,25 @@
+// @ts-check
+// The elements between the exchanges: notifications, and dividers between days.
+
+import { formatDay, formatMoment, formatTime } from "../i18n/format.js";
+import { t } from "../i18n/translate.js";
+import { make } from "../ui/dom.js";
+
+/** @typedef {import("../../client/transcript/entries.js").Note} Note */
+
+/** @param {Note} note */
+export function noteElement({ id, event, level, content, timestamp }) {
+  const time = make("time", { datetime: timestamp, title: formatMoment(timestamp) });
+  time.textContent = formatTime(timestamp);
+  const element = make("article", { class: "note", "data-level": level, "data-event": event });
+  if (id) element.dataset.messageId = id;
+  const text = event === "expired" ? t("notificationExpired") : content;
+  element.append(make("p", {}, text), time);
+  return element;
+}
+
+/** @param {string} timestamp ISO 8601 */
+export function dayElement(timestamp) {
+  const time = make("time", { datetime: timestamp.slice(0, 10) }, formatDay(timestamp, new Date()));
+  return make("div", { class: "day" }, time);
+}
