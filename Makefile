@@ -42,7 +42,8 @@ test: dev $(if $(filter unit,$(LAYER)),,packages) $(if $(filter browser,$(LAYER)
 	@$(if $(filter database,$(LAYER)),.ci/tests $(IN_VENV) --database=postgres tests/database)
 else
 test: packages dev browser-tools ## lint, types, layers, checks, and every test; LAYER=unit: those alone
-	@.ci/beside on-sqlite on-postgres lint deploy
+	@.ci/beside on-sqlite lint deploy
+	@$(MAKE) --no-print-directory on-postgres
 endif
 
 .PHONY: chaos

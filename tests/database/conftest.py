@@ -17,4 +17,4 @@ def _empty_tables(_: TransactionTestCase) -> None:
         )
 
 
-TransactionTestCase._fixture_teardown = _empty_tables  # type: ignore[method-assign]
+TransactionTestCase._fixture_teardown = _empty_tables  # type: ignore[attr-defined]
