@@ -100,12 +100,12 @@ ROOT_URLCONF = "agentsite.urls"
 ASGI_APPLICATION = "agentsite.asgi.application"
 
 INSTALLED_APPS = [
-    "agent",  # first: its runserver counts
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "agent",  # its runserver counts, not that of the apps below
     "servestatic.runserver_nostatic",
     "django.contrib.staticfiles",
     "channels",

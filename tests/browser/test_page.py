@@ -25,14 +25,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_a_newcomer_asks_sees_the_answer_stream_in_and_finds_it_again(
-    visitor: Visitors, server: Server
+    visitor: Visitors, site: Server
 ) -> None:
     prompt = "mode=slow first=0.5 tokens=30 delay=0.03"
-    chat = await (await visitor(server.url)).chat()
+    chat = await (await visitor(site.url)).chat()
     await expect(chat.page.locator("#empty")).to_be_visible()
     await expect(chat.composer).to_be_focused()
     await chat.ready()
-    assert chat.page.url == f"{server.url}/"
+    assert chat.page.url == f"{site.url}/"
 
     await chat.page.keyboard.type(prompt)
     await chat.page.keyboard.press("Enter")
@@ -46,8 +46,8 @@ async def test_a_newcomer_asks_sees_the_answer_stream_in_and_finds_it_again(
     assert seen["states"] == ["thinking", "streaming", "done"]
     assert len(seen["texts"]) > 5, "it did not stream"
     session = await chat.session()
-    assert stored(server, session, "query") == [prompt]
-    assert stored(server, session, "response") == [expected_text(prompt)]
+    assert stored(site, session, "query") == [prompt]
+    assert stored(site, session, "response") == [expected_text(prompt)]
 
     await chat.page.reload()
     await chat.ready()
@@ -104,11 +104,11 @@ async def test_a_message_written_before_the_connection_stands_is_sent(
 
 
 async def test_a_reload_in_mid_answer_goes_on_without_loss_or_doubling(
-    visitor: Visitors, provider: ScriptedProcess, server: Server
+    visitor: Visitors, provider: ScriptedProcess, site: Server
 ) -> None:
     prompt = "mode=slow tokens=60 delay=0.05 tag=reload"
     text = expected_text(prompt).strip()
-    chat = await (await visitor(server.url)).chat()
+    chat = await (await visitor(site.url)).chat()
     await chat.ask(prompt)
     await expect(chat.text()).to_contain_text("w9 ")
     before = await chat.text().inner_text()
@@ -121,14 +121,14 @@ async def test_a_reload_in_mid_answer_goes_on_without_loss_or_doubling(
     assert all(text.startswith(shown) for shown in texts)
     assert texts[0].startswith(before.strip()), "it fell back behind what was shown already"
     assert times_asked(provider, prompt) == 1
-    assert stored(server, session, "response") == [expected_text(prompt)]
+    assert stored(site, session, "response") == [expected_text(prompt)]
 
 
 async def test_stop_keeps_the_partial_text_and_says_so(
-    visitor: Visitors, provider: ScriptedProcess, server: Server
+    visitor: Visitors, provider: ScriptedProcess, site: Server
 ) -> None:
     prompt = f"{STALLED} tag=stop"
-    chat = await (await visitor(server.url)).chat()
+    chat = await (await visitor(site.url)).chat()
     await chat.ask(prompt)
     await expect(chat.text()).to_have_text(STALLED_TEXT)
     await chat.answer_is("streaming")
@@ -140,7 +140,7 @@ async def test_stop_keeps_the_partial_text_and_says_so(
     await expect(chat.answers.locator(".foot .state")).to_have_text("Stopped")
     await expect(chat.stop).to_be_hidden()
     await expect(chat.composer).to_be_focused()
-    assert [kept.strip() for kept in stored(server, await chat.session(), "response")] == [
+    assert [kept.strip() for kept in stored(site, await chat.session(), "response")] == [
         STALLED_TEXT
     ]
     request = next(one for one in provider.requests() if one["prompt"] == prompt)
@@ -264,8 +264,8 @@ async def test_an_empty_new_chat_leaves_nothing_behind(visitor: Visitors, site: 
     assert sessions() == before
 
 
-async def test_two_tabs_of_a_session_stay_in_step(visitor: Visitors, server: Server) -> None:
-    person = await visitor(server.url)
+async def test_two_tabs_of_a_session_stay_in_step(visitor: Visitors, site: Server) -> None:
+    person = await visitor(site.url)
     one = await person.chat()
     await one.ask("say: hello")
     await one.answered("hello")

@@ -6,6 +6,7 @@ all that look into the settings, are imported by each program anew, with its own
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import runpy
@@ -42,6 +43,7 @@ _LIBRARIES = [
     "uvloop",
     "websockets",
 ]
+_PR_SET_PDEATHSIG = 1
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(_LIBRARIES)
 #: Starting a process looks whether others have ended, which must not be read twice.
@@ -94,6 +96,9 @@ class Program:
 
 def _main(arguments: list[str], environment: dict[str, str], files: tuple[str, str]) -> None:
     os.setsid()  # Ctrl+C is for the tests, which end it in order
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # with one of them it would keep its parent alive
+    if sys.platform == "linux":  # tests that are killed leave nothing behind
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environment)

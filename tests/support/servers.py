@@ -2,9 +2,8 @@
 
 `manage.py serve` by default; a bare `uvicorn` or `daphne agentsite.asgi:application` with
 `Server(..., command=...)`. They see no environment but ours, and are ended by their process id when
-their `with` block or the test run ends. The fixtures at the end are for modules that name this one
-in `pytest_plugins`; tests share one server process, and those marked `transports` run once more on
-a bare daphne.
+their `with` block or the test run ends. The conftest of a layer imports the fixtures at the end;
+tests share one server process, and those marked `transports` run once more on a bare daphne.
 """
 
 from __future__ import annotations
