@@ -331,9 +331,9 @@ def provider() -> Iterator[ScriptedProcess]:
 
 
 @pytest.fixture(scope="session")
-def server_command() -> Command:
+def server_command(request: pytest.FixtureRequest) -> Command:
     """How shared servers are started; each way in turn for tests marked `transports`."""
-    return "serve"
+    return getattr(request, "param", None) or "serve"
 
 
 @pytest.fixture(scope="session")
