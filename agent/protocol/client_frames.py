@@ -1,11 +1,10 @@
-"""The wire protocol, version 1: frames as typed models, parsing, close codes. No I/O.
+"""The wire protocol, version 1: frames of clients as typed models, and their parsing. No I/O.
 
 `docs/protocol.md` describes it for the authors of clients.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -20,17 +19,6 @@ MAX_COMMENT_CHARS = 4000
 MAX_BAD_FRAMES = 20
 #: Frames refused as too many, in a row, after which the client is sent away.
 MAX_REFUSED_FRAMES = 20
-
-
-class CloseCode(IntEnum):
-    NORMAL = 1000
-    BROKEN_CLIENT = 4400
-    UNAUTHENTICATED = 4401
-    FORBIDDEN = 4403
-    NOT_FOUND = 4404
-    TOO_SLOW = 4408
-    RATE_LIMITED = 4429
-    RESTARTING = 4503
 
 
 # What clients send. None means absent (but for `rating`); unknown fields are ignored.

@@ -201,6 +201,10 @@ class Usage(BaseModel):
     cached_tokens: int | None = None
 
 
+#: The types of the frames that end a turn.
+TERMINAL_TYPES = ("response", "error")
+
+
 class Reasoned(BaseModel):
     """What is known of the reasoning before an answer, without its text; None is unknown."""
 
