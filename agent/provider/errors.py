@@ -32,14 +32,13 @@ from .error_phrases import (
 )
 from .retry_after import retry_after
 
-_OPERATOR = "Only the operator of this site can mend that."
+_OPERATOR = "Only the operator of this site can fix that."
 _REJECTIONS: Mapping[Cause, str] = {
     "key": f"The model's provider refused the API key of this site. {_OPERATOR}",
     "credit": f"The model's provider refused: the credit of this site is used up. {_OPERATOR}",
     "model": f"The model's provider refused: it does not know the model of this site. {_OPERATOR}",
-    "address": "The model's provider refused: this site asks for the model at a wrong address."
-    f" {_OPERATOR}",
-    "moderation": "The model's provider refused this message for its content. Ask in another way.",
+    "address": f"The model's provider refused: this site has a wrong address for it. {_OPERATOR}",
+    "moderation": "The model's provider refused this message for its content. Rephrase it.",
     "": "",
 }
 _TIMED_OUT, _LIMITED, _BAD_REQUEST = {408, 504, 522, 524}, 429, (400, 413, 422)
