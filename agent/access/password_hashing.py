@@ -22,7 +22,7 @@ _AT_ONCE = max((os.cpu_count() or 1) // 2, 1)
 #: How long a hash waits for a slot.
 _WAIT_SECONDS = 30.0
 
-_slots = threading.BoundedSemaphore(_AT_ONCE)
+_places = threading.BoundedSemaphore(_AT_ONCE)
 
 
 class Pbkdf2(PBKDF2PasswordHasher):
@@ -40,10 +40,10 @@ class Pbkdf2(PBKDF2PasswordHasher):
 
 @contextmanager
 def _slot() -> Iterator[None]:
-    if not _slots.acquire(timeout=_WAIT_SECONDS):
+    if not _places.acquire(timeout=_WAIT_SECONDS):
         metrics.overloads.inc()
         raise Overloaded(retry_after=_WAIT_SECONDS)
     try:
         yield
     finally:
-        _slots.release()
+        _places.release()
