@@ -30,11 +30,11 @@ def everywhere(**_: Any) -> list[CheckMessage]:
         )
     found += [
         Warning(
-            f"{place}: {name} is not a variable of ours, and has no effect.",
+            f"{location}: {name} is not a variable of ours, and has no effect.",
             hint=f"Did you mean {meant}?",
             id="agent.W005",
         )
-        for place, name, meant in django_setting("MISSPELT_VARIABLES")
+        for location, name, meant in django_setting("MISSPELT_VARIABLES")
     ]
     return found
 

@@ -73,7 +73,7 @@ def table(conf: Conf) -> tuple[Limit, ...]:
         Limit("writes", "address", _PER_ADDRESS * conf.max_writes_per_minute, MINUTE, writes),
         Limit(
             *("writes", "anonymous address", conf.max_anonymous_writes_per_hour, HOUR),
-            "Too much was said without signing in from your network. Sign in, or come back later.",
+            "Too many messages without signing in from your network. Sign in, or come back later.",
         ),
         Limit("notifications", "caller", _PER_ADDRESS * conf.max_writes_per_minute, MINUTE, writes),
         Limit(

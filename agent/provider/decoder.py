@@ -89,7 +89,7 @@ class Decoder:
 
     def __init__(self) -> None:
         self.is_done = False  # the server sent [DONE]
-        self.is_full = False  # the answer reached MAX_ANSWER_CHARS
+        self.is_full = False  # the answer exceeded MAX_ANSWER_CHARS
         self.tokens = 0  # documents with text or reasoning so far
         self._ending: Ending | None = None
         self._was_wrong = False  # the answer went on after a finish reason
@@ -172,7 +172,7 @@ class Decoder:
     # documents
 
     def _note_other(self, document: Document, data: str) -> None:
-        """Handle a document that is not JSON: a keepalive, an error as plain text, a broken one."""
+        """Handle a document without a JSON object: a keepalive, an error text, or a broken one."""
         if document.is_whole:
             raise AnswerUnreadable
         if document.is_error and not self.is_complete:
