@@ -17,12 +17,12 @@ class LogCursor:
     def __init__(self) -> None:
         self.seq = 0
         self._replay_until = 0
-        self._newest_sent = 0  # unlike `seq`, a replay does not set it back
+        self._known_until = 0  # frames up to this seq are no news, even after a replay
         self._page: deque[Frame] = deque()  # frames that were read from the rows, to be sent next
 
     def connect(self, newest: int) -> None:
         """Begin at the frame `newest`: that frame and older ones are no news to the client."""
-        self._newest_sent = newest
+        self._known_until = newest
 
     def replay(self, start: int, until: int) -> None:
         """Go back to `start`: the frames after it, up to `until`, are a replay."""
@@ -48,8 +48,8 @@ class LogCursor:
     def advance(self, seq: int) -> bool:
         """Record that the frame `seq` was sent; returns whether it was news."""
         self.seq = seq
-        is_news = seq > self._newest_sent
-        self._newest_sent = max(self._newest_sent, seq)
+        is_news = seq > self._known_until
+        self._known_until = max(self._known_until, seq)
         return is_news
 
 
