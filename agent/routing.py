@@ -1,4 +1,4 @@
-"""Where WebSockets come in: our path, and the original's, each with and without a slash."""
+"""The paths of WebSockets: ours, and the original's, each with and without a slash."""
 
 from django.urls import re_path
 

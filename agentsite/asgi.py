@@ -30,6 +30,6 @@ _site = behind_proxies(below(_router, settings.BASE_PATH), settings.TRUSTED_PROX
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    """The entry for every server; the first call starts the runtime, lifespan or not."""
+    """The entry for every server; the first call starts the runtime, even without a lifespan."""
     runtime.current().start()
     await _site(with_one_cookie_header(scope), receive, send)

@@ -1,4 +1,4 @@
-"""Close idle sessions and delete old ones; safe at any time, also several at once."""
+"""Close idle sessions and delete old ones; safe at any time, even several at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from agent.store.sequence import Change
 
 log = structlog.get_logger(__name__)
 
-#: How often, and after how long, rows are tried once more that somebody was in the way of.
+#: How often, and after how long, the removal of rows that failed is tried again.
 _TRIES, _WAIT_SECONDS = 5, 1.0
 
 
@@ -66,7 +66,7 @@ class Command(BaseCommand):
         if dry_run:
             return int(rows.count())
         return sum(
-            self._each(ids, lambda some: retention.delete_expired(some, days))
+            self._each(ids, lambda batch: retention.delete_expired(batch, days))
             for ids in retention.batches(rows, size)
         )
 
@@ -86,7 +86,7 @@ class Command(BaseCommand):
         return closed
 
     def _each(self, ids: list[UUID], work: Callable[[list[UUID]], int]) -> int:
-        """Do something with sessions together; if that fails, with one after the other."""
+        """Call `work` with all sessions together; if that fails, with one after the other."""
         try:
             return work(ids)
         except Exception as error:
@@ -97,7 +97,7 @@ class Command(BaseCommand):
             return 0
 
     def _remove(self) -> None:
-        """Remove the rows of all deleted sessions, whoever deleted them."""
+        """Remove the rows of all deleted sessions, whichever process deleted them."""
         remover, tries = removal.Remover(), 0
         while True:
             try:
