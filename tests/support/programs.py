@@ -1,7 +1,8 @@
-"""`manage.py` for tests, forked from a process that has imported the libraries.
+"""`manage.py` for tests, forked from a process that has imported the libraries and the site.
 
-Importing packages takes most of the time in which `manage.py` starts. Those of this repository, and
-all that look into the settings, are imported by each program anew, with its own environment.
+Importing packages takes most of the time in which `manage.py` starts. The settings are made by each
+program, from its own environment. When they differ in what modules look at while they are imported, with
+`DEBUG=0` for example, the program starts as any other would: see `preloaded`.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ _LIBRARIES = [
     "uvicorn",
     "uvloop",
     "websockets",
+    "tests.support.preloaded",
 ]
 _PR_SET_PDEATHSIG = 1
 _forks = multiprocessing.get_context("forkserver")
@@ -110,4 +112,7 @@ def _main(arguments: list[str], environment: dict[str, str], files: tuple[str, s
     sys.stdout, sys.stderr = (os.fdopen(n, "w", 1, closefd=False) for n in (1, 2))
     os.chdir(ROOT)
     sys.argv = ["manage.py", *arguments]
+    preloaded = sys.modules.get("tests.support.preloaded")
+    if not (preloaded and preloaded.usable()):
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     runpy.run_path(str(ROOT / "manage.py"), run_name="__main__")
