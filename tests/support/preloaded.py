@@ -1,9 +1,9 @@
 """The site, imported once in the process from which `programs` forks; nothing else imports this.
 
-A module may look into the settings while it is imported, and what it found there stays in each fork.
-Django keeps the names of the settings that were read. A fork compares them with those of its own
-environment, and cannot use these modules when one differs. The modules of `agentsite`, which read the
-environment and make the ASGI application, are imported by each fork anew.
+A module may look into the settings while it is imported, and each fork inherits what it found.
+Django remembers the settings that were read. A fork compares them with those of its own
+environment, and does not use these modules when one differs. The modules of `agentsite`, which
+read the environment and make the ASGI application, are imported by each fork anew.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MODULES = [
 
 
 def usable() -> bool:
-    """Whether the settings of this fork's environment are those that the modules were imported with."""
+    """Whether this fork's environment gives the settings that the modules were imported with."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentsite.settings")  # as manage.py does
     try:
         return all(getattr(settings, name, None) == value for name, value in _read.items())

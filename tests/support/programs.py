@@ -1,8 +1,8 @@
 """`manage.py` for tests, forked from a process that has imported the libraries and the site.
 
-Importing packages takes most of the time in which `manage.py` starts. The settings are made by each
-program, from its own environment. When they differ in what modules look at while they are imported, with
-`DEBUG=0` for example, the program starts as any other would: see `preloaded`.
+Importing packages takes most of the time in which `manage.py` starts. Each program makes the
+settings from its own environment. When they differ in what modules look at while they are imported,
+with `DEBUG=0` for example, the program imports everything anew: see `preloaded`.
 """
 
 from __future__ import annotations
