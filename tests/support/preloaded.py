@@ -34,7 +34,12 @@ _MODULES = [
 
 
 def usable() -> bool:
-    """Whether this fork's environment gives the settings that the modules were imported with."""
+    """Whether this fork's environment gives the settings that the modules were imported with.
+
+    A fork that is used hashes passwords quickly, unless the environment has SLOW_PASSWORDS.
+    """
+    if "SLOW_PASSWORDS" not in os.environ:
+        Pbkdf2.iterations = 1000
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentsite.settings")  # as manage.py does
     try:
         return all(getattr(settings, name, None) == value for name, value in _read.items())
@@ -73,3 +78,5 @@ def _import() -> dict[str, Any]:
 
 _read = _import()
 _forget_site()
+
+from agent.access.password_hashing import Pbkdf2  # noqa: E402  # as soon as there are apps
