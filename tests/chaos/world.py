@@ -63,9 +63,8 @@ class Process(Server):
         self.changes = changes
 
     def _arguments(self) -> list[str]:
-        _, _, *arguments = super()._arguments()
-        entry = [sys.executable, "-m", "tests.chaos.launch", str(self._told)]
-        return [*entry, ",".join(self.changes), *arguments]
+        entry = ["-m", "tests.chaos.launch", str(self._told), ",".join(self.changes)]
+        return [*entry, *super()._arguments()]
 
     def stop(self) -> int:
         """End it with SIGTERM; one that does not end tells what it still does."""
