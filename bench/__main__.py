@@ -28,7 +28,11 @@ _TARGETS = {
     "channels": targets.channels,
     "embedded": targets.embedded,
     "shared": targets.shared,
+    "shared-2": targets.shared_by_two,
 }
+#: Without the names that only their own runs need.
+_DEFAULT_TARGETS = ["starlette", "channels", "embedded", "shared"]
+_DEFAULT_CASES = ["spread", "burst", "flood", "many", "idle"]
 
 
 def main() -> None:
@@ -36,14 +40,14 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", choices=[[], *CASES], default=[], metavar="CASE")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--targets", nargs="+", choices=list(_TARGETS), default=list(_TARGETS))
+    parser.add_argument("--targets", nargs="+", choices=list(_TARGETS), default=_DEFAULT_TARGETS)
     options = parser.parse_args()
     targets.raise_limits()
     found: dict[str, dict[str, list[Figures]]] = {}
     with contextlib.ExitStack() as stack:
         provider = stack.enter_context(targets.provider())
         servers = [stack.enter_context(_TARGETS[name](provider)) for name in options.targets]
-        for case in options.cases or CASES:
+        for case in options.cases or _DEFAULT_CASES:
             figures: dict[str, list[Figures]] = defaultdict(list)
             for number in range(options.rounds):
                 for server in servers[number % 2 :] + servers[: number % 2]:

@@ -90,6 +90,12 @@ def _came(clients: list[Client]) -> tuple[int, int]:
     return sum(c.frames for c in clients), sum(c.bytes_in for c in clients)
 
 
+async def _stream(client: Client, wait: float) -> None:
+    """Three seconds of tokens, after a wait."""
+    await asyncio.sleep(wait)
+    await client.ask(f"tokens={int(3 / DELAY)} delay={DELAY}", DELAY)
+
+
 async def many(target: Target) -> Figures:
     """How many streams of 50 tokens a second one process holds with a small lag."""
     held, lag = 0, 0.0
@@ -97,13 +103,7 @@ async def many(target: Target) -> Figures:
         clients = await _connected(target, number)
         for client in clients[::10]:
             client.lags = []
-        length = 3.0
-
-        async def talk(client: Client, position: int, number: int = number) -> None:
-            await asyncio.sleep(position * 1.0 / number)
-            await client.ask(f"tokens={int(length / DELAY)} delay={DELAY}", DELAY)
-
-        await asyncio.gather(*(talk(client, n) for n, client in enumerate(clients)))
+        await asyncio.gather(*(_stream(client, n / number) for n, client in enumerate(clients)))
         lags = [lag for client in clients[::10] for lag in client.lags or []]
         lag = quantiles(lags, n=20)[18]
         for client in clients:
@@ -153,4 +153,6 @@ CASES: dict[str, Case] = {
     "flood": Streams(spread=False, delay=0.0),
     "many": many,
     "idle": Idle(1000),
+    "idle-5000": Idle(5000),
+    "idle-10000": Idle(10_000),
 }

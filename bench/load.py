@@ -1,4 +1,4 @@
-"""Clients that cost little: WebSockets by hand over asyncio, which look at a frame's first bytes."""
+"""Clients that cost little: WebSockets by hand, which look at the first bytes of a frame."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Client(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         parts = urlsplit(address)
         _, client = await loop.create_connection(
-            lambda: cls(address, says_ready=says_ready), parts.hostname, parts.port
+            lambda: cls(address, says_ready=says_ready), parts.hostname or "", parts.port or 80
         )
         await client.ready
         return client

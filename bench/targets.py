@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import socket
 import subprocess
 import sys
 import time
@@ -44,7 +45,6 @@ class Target:
     addresses: tuple[str, ...]
     pids: tuple[int, ...]
     is_ours: bool
-    server: Server | None = None
 
     def cpu_seconds(self) -> float:
         """CPU time that its processes have used, in user and system mode."""
@@ -118,10 +118,17 @@ def shared(provider: str, processes: int = 1) -> Iterator[Target]:
         yield _ours(name, servers)
 
 
+@contextlib.contextmanager
+def shared_by_two(provider: str) -> Iterator[Target]:
+    """Two processes on PostgreSQL and Redis."""
+    with shared(provider, processes=2) as target:
+        yield target
+
+
 def _ours(name: str, servers: list[Server]) -> Target:
     addresses = tuple(f"ws://{HOST}:{server.port}/ws/agent/" for server in servers)
     pids = tuple(server.pid for server in servers)
-    return Target(name, addresses, pids, is_ours=True, server=servers[0])
+    return Target(name, addresses, pids, is_ours=True)
 
 
 @contextlib.contextmanager
@@ -144,8 +151,6 @@ def raise_limits() -> None:
 
 
 def _wait_for(port: int) -> None:
-    import socket
-
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
