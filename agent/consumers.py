@@ -23,6 +23,7 @@ from .access.connection_slots import Slot
 from .access.limits import address_of, caller_of
 from .actions import handles, queries, sessions
 from .actions.handles import SessionHandle
+from .actions.incidents import incident_of
 from .actor import CHAT, Access
 from .conf import conf
 from .connection import transport
@@ -36,7 +37,6 @@ from .errors import (
     RateLimited,
     Restarting,
     SessionGone,
-    StorageUnavailable,
     TooLarge,
     Unauthenticated,
     UnknownCommand,
@@ -45,7 +45,7 @@ from .errors import (
 from .live.hub import Frame
 from .live.publish import comeback_seconds
 from .protocol import client_frames, server_frames
-from .protocol.client_frames import CloseCode
+from .protocol.close_codes import CloseCode
 from .protocol.server_frames import Status
 from .protocol.strict_json import parse_object, refuse_nul
 from .store import db
@@ -114,7 +114,9 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             await self._refuse(error)
             return
         except Exception as error:
-            await self._refuse(_internal(error, retry_after=comeback_seconds()))
+            await self._refuse(
+                incident_of(error, subject="a frame", retry_after=comeback_seconds())
+            )
             return
         structlog.contextvars.bind_contextvars(session=str(self.handle.id), actor=self.actor.key)
         self.writer = Writer(
@@ -204,7 +206,9 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         except AgentError as error:
             self._answer_error(self.writer, error, client_frames.frame_id(fields))
         except Exception as error:
-            self._answer_error(self.writer, _internal(error), client_frames.frame_id(fields))
+            self._answer_error(
+                self.writer, incident_of(error, subject="a frame"), client_frames.frame_id(fields)
+            )
 
     async def receive_json(self, content: client_frames.ClientFrame) -> None:
         """Route one frame to its action, if its sender's access has not ended."""
@@ -378,26 +382,6 @@ def _if_any(text: str | None) -> dict[str, Any]:
 
 def _done(command: client_frames.Command, content: str = "Done", **fields: Any) -> Status:
     return Status(status="done", content=content, ref=command.id, **fields)
-
-
-def _internal(error: Exception, *, retry_after: float | None = None) -> InternalError:
-    if isinstance(error, db.DATABASE_ERRORS):
-        unavailable = StorageUnavailable(retry_after=retry_after or comeback_seconds())
-        log.info(
-            "a frame was refused",
-            incident=unavailable.incident,
-            error=type(error).__name__,
-            reason=db.reason(error),
-        )
-        return unavailable
-    internal = InternalError(retry_after=retry_after)
-    log.error(
-        "a frame could not be handled",
-        incident=internal.incident,
-        error=type(error).__name__,
-        exc_info=error,
-    )
-    return internal
 
 
 def _restarting() -> Restarting:

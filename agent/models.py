@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from .actor import CHAT, NOTIFY, Actor
 from .conf import conf, django_setting
-from .protocol.server_frames import ServerFrame, current, rfc3339, words
+from .protocol.server_frames import TERMINAL_TYPES, ServerFrame, current, rfc3339, words
 
 
 def leave_deleted(collector: Any, field: Any, rows: Any, using: str) -> None:
@@ -32,6 +32,10 @@ def leave_deleted(collector: Any, field: Any, rows: Any, using: str) -> None:
 
 
 leave_deleted.lazy_sub_objs = True  # type: ignore[attr-defined]  # Django then loads none of them
+
+
+#: Which sessions are open. A caller that came back after the closing opened the session again.
+OPEN = Q(closed_at=None) | Q(closed_at__lt=F("last_activity_at"))
 
 
 class SessionQuerySet(models.QuerySet["Session"]):
@@ -124,6 +128,14 @@ class Session(models.Model):
     def __str__(self) -> str:
         return self.title or str(self.id)
 
+    @property
+    def state(self) -> Literal["open", "closing", "closed"]:
+        """Open, closing when its turns have ended, or closed; see `OPEN`."""
+        if self.closing:
+            return "closing"
+        closed = self.closed_at and self.closed_at >= self.last_activity_at
+        return "closed" if closed else "open"
+
 
 class MessageQuerySet(models.QuerySet["Message"]):
     def containing(self, text: str) -> MessageQuerySet:
@@ -183,7 +195,7 @@ class Message(models.Model):
             ),
             models.UniqueConstraint(
                 fields=("turn",),
-                condition=Q(type__in=("response", "error")),
+                condition=Q(type__in=TERMINAL_TYPES),
                 name="message_one_end_per_turn",
             ),
         )

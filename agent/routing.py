@@ -2,7 +2,7 @@
 
 from django.urls import re_path
 
-from .access.authentication import deny
+from .access.origin import deny
 from .consumers import AgentConsumer
 
 SOCKET_PATHS = r"^(?:ws/agent|functions/v1/agent_websocket)/?$"

@@ -25,10 +25,11 @@ from django.views.decorators.http import require_safe
 from . import metrics
 from .access import authentication
 from .actor import Actor
-from .api import http
+from .api.errors import PATHS, error_response
 from .conf import conf
 from .errors import InternalError
-from .store import db, turn_queue
+from .store import db, outage, turn_queue
+from .store.outage import DATABASE_ERRORS
 from .worker import runtime
 
 log = structlog.get_logger(__name__)
@@ -101,7 +102,7 @@ async def readyz(request: HttpRequest) -> HttpResponse:
     """Answer whether all parts that a session needs work; 503 names the failing parts."""
     process = runtime.current()
     parts = {
-        "database": not process.live.is_degraded("database") and await _works(db.answers),
+        "database": not process.live.is_degraded("database") and await _works(outage.answers),
         "migrations": await _works(_is_migrated),
         "channel_layer": not process.live.broker.degraded,
         "server": process.is_ready,  # not while it starts or drains
@@ -148,7 +149,7 @@ async def _count_unfinished() -> None:
     try:
         async with asyncio.timeout(_COUNT_SECONDS):
             found = await db.read(turn_queue.count_unfinished)
-    except (TimeoutError, *db.DATABASE_ERRORS):
+    except (TimeoutError, *DATABASE_ERRORS):
         return
     for state, number in found.items():
         metrics.unfinished.labels(state).set(number)
@@ -164,7 +165,7 @@ async def _works(check: Callable[[], bool]) -> bool:
     try:
         async with asyncio.timeout(_CHECK_SECONDS):
             return await db.read(check)
-    except (TimeoutError, *db.DATABASE_ERRORS):
+    except (TimeoutError, *DATABASE_ERRORS):
         return False
 
 
@@ -177,8 +178,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """Answer an unexpected exception with its incident, which the log has with the traceback."""
     error = InternalError()
     log.error("request failed", incident=error.incident, exc_info=sys.exc_info()[1])
-    if request.path_info.startswith(http.PATHS):
-        response: HttpResponse = http.error_response(error)
+    if request.path_info.startswith(PATHS):
+        response: HttpResponse = error_response(error)
     else:
         response = render(request, "500.html", {"message": error.message}, status=500)
     response._has_been_logged = True  # type: ignore[attr-defined]  # or Django logs it once more

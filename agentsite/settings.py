@@ -117,7 +117,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "agent.api.http.ErrorsAsJson",
+    "agent.api.errors.ErrorsAsJson",
     "servestatic.middleware.ServeStaticMiddleware",
     "agent.api.gate.Gate",  # before every middleware that reads the database
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -27,6 +27,10 @@ from .limit_table import HOUR, MINUTE, Limit, What, Who, table
 
 __all__ = ["SHARED_SECONDS", "Limits", "address_of", "caller_of"]
 
+#: The key in a plain HTTP request's scope of the slots that it holds.
+REQUEST_SLOTS = "agent.slots"
+#: How long an unfinished request waits until its address or caller has finished another.
+WAIT_SECONDS = 10.0
 _IPV6_SUBSCRIBER_BITS = 64
 _LONGEST_ADDRESS = 64
 

@@ -15,7 +15,7 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
 from agent import metrics
 from agent.errors import Overloaded
-from agent.store import db
+from agent.store import slots
 
 #: Hashes at once. Each takes a core for about half a second; the other cores serve conversations.
 _AT_ONCE = max((os.cpu_count() or 1) // 2, 1)
@@ -34,7 +34,7 @@ class Pbkdf2(PBKDF2PasswordHasher):
         Raises:
             Overloaded: no slot was free within `_WAIT_SECONDS`.
         """
-        with db.without_connection(), _slot():
+        with slots.without_connection(), _slot():
             return super().encode(password, salt, iterations)
 
 

@@ -12,7 +12,7 @@ from agent.errors import NotFound, SessionGone, TooLarge
 from agent.live.publish import Live
 from agent.models import Session
 from agent.store import db
-from agent.store.db import Now
+from agent.store.clock import Now
 from agent.store.sequence import Numbers, lock_and_number
 
 #: Activity without a message is written at most this often, or 20 times within a short timeout.

@@ -14,13 +14,13 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from agent.errors import NotFound
 from agent.live.cancellation import LEASE_LOST
 from agent.live.publish import Live, publish_on_commit
-from agent.models import ApiToken, Session, Turn
+from agent.models import OPEN, ApiToken, Session, Turn
 from agent.protocol import server_frames
 from agent.store import db, removal, turn_queue
 from agent.store.sequence import Change, Stop, lock_and_number
@@ -33,7 +33,7 @@ def idle(timeout_minutes: float, among: Collection[UUID] | None = None) -> Any:
     """Return the open sessions without activity for a while and without an unfinished turn."""
     unfinished = Turn.objects.filter(session=OuterRef("pk")).exclude(state=Turn.State.ENDED)
     rows = Session.objects.filter(
-        Q(closed_at=None) | Q(closed_at__lt=F("last_activity_at")),
+        OPEN,
         last_activity_at__lt=Now() - timedelta(minutes=timeout_minutes),
     ).exclude(Exists(unfinished))
     return rows if among is None else rows.filter(id__in=among)

@@ -23,7 +23,7 @@ from agent.actor import Access, Actor
 from agent.errors import NotFound
 from agent.live.hub import Answer, Frame
 from agent.protocol import server_frames
-from agent.protocol.client_frames import CloseCode
+from agent.protocol.close_codes import CloseCode
 from agent.store import db
 from agent.store.replay import SessionSnapshot
 
@@ -284,7 +284,7 @@ class Writer:
         seq = frame["seq"]
         await self._send({**frame, "replay": True} if self._cursor.is_replay(seq) else frame)
         is_news = self._cursor.advance(seq)
-        if frame["type"] in ("response", "error"):
+        if frame["type"] in server_frames.TERMINAL_TYPES:
             self._answers.end(frame["turn"])
         if is_news and frame.get("event") == "closed" and await self._stays_closed():
             raise _closed(frame)

@@ -16,12 +16,11 @@ from uuid import UUID
 from weakref import WeakValueDictionary
 
 from agent.actor import Access, Actor
-from agent.protocol.server_frames import size
+from agent.protocol.server_frames import TERMINAL_TYPES, size
 
 _RECENT_FRAMES = 64
 _RECENT_CHARS = 200_000
 _ENDED_TURNS = 64
-_TERMINAL = ("response", "error")
 
 Frame = dict[str, Any]
 
@@ -129,7 +128,7 @@ class Topic:
 
     def _keep(self, frame: Frame) -> None:
         self.last_seq = max(self.last_seq, frame["seq"])
-        if frame["type"] in _TERMINAL:
+        if frame["type"] in TERMINAL_TYPES:
             self._end(frame["turn"], frame["seq"])
         if frame["seq"] in self._recent:
             return

@@ -1,11 +1,10 @@
-"""The frames that clients send, as typed models; their parsing; the close codes. No I/O.
+"""The frames that clients send, as typed models, and their parsing. No I/O.
 
 Version 1 of the wire protocol. `docs/protocol.md` describes it for the authors of clients.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -20,17 +19,6 @@ MAX_COMMENT_CHARS = 4000
 MAX_BAD_FRAMES = 20
 #: Rate limited frames in a row after which the connection is closed.
 MAX_REFUSED_FRAMES = 20
-
-
-class CloseCode(IntEnum):
-    NORMAL = 1000
-    BROKEN_CLIENT = 4400
-    UNAUTHENTICATED = 4401
-    FORBIDDEN = 4403
-    NOT_FOUND = 4404
-    TOO_SLOW = 4408
-    RATE_LIMITED = 4429
-    RESTARTING = 4503
 
 
 # The frames of clients. None means absent (except for `rating`); unknown fields are ignored.

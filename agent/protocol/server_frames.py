@@ -202,6 +202,10 @@ class Usage(BaseModel):
     cached_tokens: int | None = None
 
 
+#: The types of the frames that end a turn.
+TERMINAL_TYPES = ("response", "error")
+
+
 class Reasoned(BaseModel):
     """Duration and tokens of the reasoning before an answer, not its text; None is unknown."""
 

@@ -18,7 +18,7 @@ from django.db.models import Exists, OuterRef
 
 from agent.models import Feedback, Message, Session, Turn
 
-from . import db
+from .outage import DATABASE_ERRORS
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +47,7 @@ def begin() -> None:
     """
     try:
         Remover().step()
-    except db.DATABASE_ERRORS as error:
+    except DATABASE_ERRORS as error:
         log.info("rows of deleted sessions are left for later", error=type(error).__name__)
 
 
@@ -76,7 +76,7 @@ class Remover:
         try:
             with transaction.atomic():
                 self._remove(key)
-        except db.DATABASE_ERRORS:
+        except DATABASE_ERRORS:
             self._rows = max(self._rows // 4, _LEAST_ROWS)
             raise
         except Exception:

@@ -11,11 +11,7 @@ from django.db import connection
 from agent.errors import SessionGone
 from agent.models import Session
 
-#: The database's clock, as `db.Now` writes it; percent signs are doubled for the parameters.
-_NOW = {
-    "postgresql": "STATEMENT_TIMESTAMP()",
-    "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f000', 'NOW')",
-}
+from .clock import NOW_SQL
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +78,7 @@ def lock_and_number(
     Raises:
         SessionGone: the session has no row, or no longer.
     """
-    now = _NOW[connection.vendor]
+    now = NOW_SQL[connection.vendor]
     changes = [
         f"changed_at = {now}" if messages else "",
         f"last_activity_at = {now}" if active else "",

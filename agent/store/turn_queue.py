@@ -23,7 +23,7 @@ from agent.models import Message, Session, Turn
 from agent.protocol import server_frames
 from agent.provider.decoder import Source
 
-from .db import Now
+from .clock import Now
 from .queue_order import Queue
 from .sequence import Change, Numbers, lock_and_number
 

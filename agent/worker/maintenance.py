@@ -24,7 +24,8 @@ from agent.conf import Conf
 from agent.live.hub import Hub
 from agent.live.publish import Live
 from agent.models import Session, WriteCheck
-from agent.store import db, removal
+from agent.store import db, outage, removal
+from agent.store.outage import DATABASE_ERRORS
 
 log = structlog.get_logger(__name__)
 
@@ -80,8 +81,8 @@ async def forever(step: Step) -> None:
     while not (task and task.cancelling()):
         try:
             await step()
-        except db.DATABASE_ERRORS as error:
-            db.log_failure(error)
+        except DATABASE_ERRORS as error:
+            outage.log_failure(error)
             await asyncio.sleep(0.5)
         except Exception:
             log.exception("a step failed")
@@ -175,16 +176,16 @@ class Watch:
         self._note("redis", "unreachable" if self._live.broker.degraded else "")
         try:
             async with asyncio.timeout(DATABASE_SECONDS):
-                await db.read(db.answers)
+                await db.read(outage.answers)
                 await self._write()
         except TimeoutError:
             why = f"no answer within {DATABASE_SECONDS:.0f} s"
-        except db.DATABASE_ERRORS as error:
-            why = db.reason(error)
+        except DATABASE_ERRORS as error:
+            why = outage.reason(error)
         else:
-            why = db.refused()
+            why = outage.refused()
         if not why:
-            db.recovered()
+            outage.recovered()
         self._note("database", why)
         self.looked = True
 

@@ -21,6 +21,7 @@ from agent.conf import Conf
 from agent.live.cancellation import LEASE_LOST
 from agent.live.publish import Live
 from agent.store import db, turn_queue
+from agent.store.outage import DATABASE_ERRORS
 from agent.store.turn_queue import Claimed, Lease
 
 from .runner import Model, run_turn
@@ -66,7 +67,7 @@ class Worker:
         lease = self._reserve()
         try:
             yield lease
-        except db.DATABASE_ERRORS:
+        except DATABASE_ERRORS:
             if lease:
                 self._doubt(session_id, caller)
             raise
@@ -144,7 +145,7 @@ class Worker:
                 doubtful=session_id in self._doubtful,
                 skip_locked=skip_locked,
             )
-        except db.DATABASE_ERRORS:
+        except DATABASE_ERRORS:
             self._doubt(session_id, caller)
             raise
         finally:
@@ -175,7 +176,7 @@ class Worker:
         try:
             async with asyncio.timeout(self._lease.seconds / 3):
                 kept = await db.transact_apart(turn_queue.renew, self._lease, leased)
-        except (TimeoutError, *db.DATABASE_ERRORS) as error:
+        except (TimeoutError, *DATABASE_ERRORS) as error:
             log.warning("leases were not renewed", error=type(error).__name__)
             self._stop_overdue()
             return
@@ -210,7 +211,7 @@ class Worker:
         try:  # the turns of a claim that is under way are handed back too
             async with asyncio.timeout(_END_SECONDS):
                 await db.transact_apart(turn_queue.hand_back, self._lease.worker)
-        except (TimeoutError, *db.DATABASE_ERRORS) as error:  # their leases expire anyway
+        except (TimeoutError, *DATABASE_ERRORS) as error:  # their leases expire anyway
             log.warning("turns were not handed back", error=type(error).__name__)
         for turn_id in list(self._leased):
             self._cancel(turn_id, LEASE_LOST)

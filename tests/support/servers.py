@@ -175,13 +175,13 @@ class Server:
         self.close()
 
     def _launch(self) -> Program | subprocess.Popen[bytes]:
-        python, script, *arguments = self._arguments()
+        arguments = self._arguments()
         log = self.directory / "log"
-        if (python, script) == (sys.executable, "manage.py"):
+        if arguments[0] != sys.executable:
             return Program(arguments, self.environment, log)
         with log.open("ab") as file:
             return subprocess.Popen(
-                [python, script, *arguments],
+                arguments,
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -191,6 +191,7 @@ class Server:
             )
 
     def _arguments(self) -> list[str]:
+        """Of `Program`, or a command line of Python."""
         python, application = sys.executable, "agentsite.asgi:application"
         port = str(self.port)
         match self.command:
@@ -199,7 +200,7 @@ class Server:
             case "daphne":
                 return [python, "-m", "daphne", "-b", HOST, "-p", port, application]
             case _:
-                return [python, "manage.py", "serve", "--host", HOST, "--port", port]
+                return ["serve", "--host", HOST, "--port", port]
 
     def _takes_connections(self) -> bool:
         with suppress(OSError):

@@ -16,7 +16,8 @@ from django.db import transaction
 from agent.actions import retention
 from agent.conf import conf, django_setting
 from agent.live.publish import publish_on_commit
-from agent.store import db, removal
+from agent.store import removal
+from agent.store.outage import DATABASE_ERRORS
 from agent.store.sequence import Change
 
 log = structlog.get_logger(__name__)
@@ -101,7 +102,7 @@ class Command(BaseCommand):
         while True:
             try:
                 pause = remover.step()
-            except db.DATABASE_ERRORS as error:
+            except DATABASE_ERRORS as error:
                 tries += 1
                 if tries > _TRIES:
                     raise CommandError("Rows could not be removed. Run it again.") from error
