@@ -136,6 +136,8 @@ class Decoder:
         if isinstance(fields, dict):
             self._note_usage(fields, choice)
         yield from self._chunks(choice)
+        if self.tokens and isinstance(fields, dict):  # the first chunk comes with a token
+            yield from self._new_sources(_sources_beside(fields))
         if error is not None:
             raise error_of(error)
         ending = self._ending
@@ -280,8 +282,16 @@ def _choice_of(fields: dict[str, Any] | list[Any]) -> dict[str, Any]:
     return choice if isinstance(choice, dict) else {}
 
 
+def _sources_beside(fields: Mapping[str, Any]) -> list[Any]:
+    """Return what stands beside the choices: pages with titles, and addresses (Perplexity, xAI)."""
+    lists = (fields.get("search_results"), fields.get("citations"))
+    return [each for found in lists if isinstance(found, list) for each in found]
+
+
 def _source(annotation: Any) -> Source | None:
     """Return the page that an annotation cites (OpenRouter, OpenAI: `url_citation`)."""
+    if isinstance(annotation, str):
+        annotation = {"url": annotation}
     if not isinstance(annotation, dict):
         return None
     cited = annotation.get("url_citation")

@@ -99,6 +99,8 @@ _CREDIT = re.compile(
 _NO_CREDIT = re.compile(
     r"(insufficient|not enough|low|no) (account )?(credits?|balance|funds|quota)"
     r"|(credits?|balance)( balance)? (is|are) (too low|insufficient|exhausted|used up)"
+    r"|(used( up)?|exhausted|spent)( all)?( of)?( your| its| the)?( available)? credits"
+    r"|(reached|exceeded) (its|your|the)( monthly| hard)? spending limit"  # xAI, with status 429
 )
 _BAD_KEY = re.compile(
     r"(incorrect|invalid|missing|wrong|expired) (x-)?api[ -]?key"
@@ -112,6 +114,11 @@ _NO_MODEL = re.compile(
     r"|not a valid model|model (identifier|id|name) is (invalid|not valid)"
 )
 _MODEL = re.compile(r"model|deployment|endpoints|\b1211\b")
+
+
+def says_no_credit(message: str) -> bool:
+    """Whether a message, in lower case, says that the account's credit is used up."""
+    return bool(_NO_CREDIT.search(message))
 
 
 def says_too_long(message: str) -> bool:
@@ -140,7 +147,7 @@ def cause_of(status: int, names: set[str], message: str) -> Cause:
         return "address"
     if status not in (400, 422):
         return ""
-    if _NO_CREDIT.search(message):
+    if says_no_credit(message):
         return "credit"
     if _BAD_KEY.search(message):
         return "key"

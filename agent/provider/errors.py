@@ -28,6 +28,7 @@ from .error_phrases import (
     TOO_LONG_CODES,
     Cause,
     cause_of,
+    says_no_credit,
     says_too_long,
 )
 from .retry_after import retry_after
@@ -91,7 +92,7 @@ class ProviderError:
         status = self.status or self.named_status or 502
         if self.is_too_long():
             return ContextTooLong()
-        if status == _LIMITED and _credit(self.names):
+        if status == _LIMITED and (_credit(self.names) or says_no_credit(self.message)):
             return ProviderRejected(_REJECTIONS["credit"])  # waiting does not help
         if status == 402 and "openrouter_in_flight_budget" in self.names:
             status = _LIMITED  # OpenRouter: too many requests at once for the credit
