@@ -25,7 +25,7 @@ _READ_ELSEWHERE = {"ENV_FILE", "POSTGRES_PASSWORD"}
 #: The similarity, of 1, from which on a name counts as a misspelling of another one.
 _SIMILARITY = 0.8
 
-_places: dict[str, str] = {}  # variable to the file and line that set it
+_locations: dict[str, str] = {}  # variable to the file and line that set it
 _read: set[str] = set()
 
 
@@ -48,7 +48,7 @@ def load(default: Path) -> None:
     for variable in envfile.read(path):
         if variable.name not in os.environ:
             os.environ[variable.name] = variable.value
-            _places[variable.name] = f"{path}, line {variable.line}"
+            _locations[variable.name] = f"{path}, line {variable.line}"
 
 
 def misspelt() -> list[tuple[str, str, str]]:
@@ -60,7 +60,7 @@ def misspelt() -> list[tuple[str, str, str]]:
     known = _read | _READ_ELSEWHERE
     plain = {_plain(name): name for name in sorted(known)}
     found = []
-    for name, location in _places.items():
+    for name, location in _locations.items():
         if name not in known and (meant := get_close_matches(_plain(name), plain, 1, _SIMILARITY)):
             found.append((location, name, plain[meant[0]]))
     return found
@@ -84,7 +84,7 @@ def env(name: str, default: T, expected: str, parse: Callable[[str], T]) -> T:
         return parse(raw)
     except (ValueError, KeyError, ImproperlyConfigured) as error:
         why = f"; {error}" if isinstance(error, Unusable) else ""
-    location = f" ({_places[name]})" if name in _places else ""
+    location = f" ({_locations[name]})" if name in _locations else ""
     # outside of the handler: the first error may contain the value
     raise ImproperlyConfigured(f"{name}: expected {expected}{why}{location}")
 
