@@ -1,8 +1,8 @@
 """One WebSocket connection: bytes to frames, frames to the core, the core's errors to the client.
 
-Translates only. What the client is sent goes through its `Writer`; turns belong to the worker. The
-consumer takes no channel of the channel layer: `live` joins the session's group once per process,
-so that a connection is good, and its messages cost no thread hop, whatever state the layer is in.
+Translates only. Every frame to the client goes through its `Writer`; turns belong to the worker.
+The consumer takes no channel of the channel layer: the broker joins the session's group once per
+process. So a connection works, and its messages cost no thread hop, whatever state the layer is in.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from . import metrics
 from .access import authentication, revocation
 from .access.connection_slots import Slot
-from .access.limits import address_of, caller_of, limits
-from .access.tcp_connections import address_connections
-from .actions import queries, sessions
-from .actions.sessions import SessionHandle, SessionSnapshot
+from .access.limits import address_of, caller_of
+from .actions import handles, queries, sessions
+from .actions.handles import SessionHandle
 from .actor import CHAT, Access
 from .conf import conf
 from .connection import transport
@@ -43,14 +42,15 @@ from .errors import (
     UnknownCommand,
     UnknownType,
 )
-from .live import publish
 from .live.hub import Frame
+from .live.publish import comeback_seconds
 from .protocol import client_frames, server_frames
 from .protocol.client_frames import CloseCode
 from .protocol.server_frames import Status
 from .protocol.strict_json import parse_object, refuse_nul
 from .store import db
-from .worker import worker
+from .store.replay import SessionSnapshot
+from .worker import runtime
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +74,8 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     _bad_in_a_row = _refused_in_a_row = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.worker, self.limits = worker.ensure_running(), limits()
+        self.runtime = runtime.current()
+        self.worker, self.limits = self.runtime.worker, self.runtime.limits
         try:
             with metrics.connections.track_inprogress():
                 await super().__call__(scope, receive, send)
@@ -96,7 +97,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         )
         options = _options(self.scope)
         try:
-            if self.worker.stopping:
+            if self.runtime.draining:
                 raise _restarting()
             address = address_of(self.scope)
             await self.limits.connecting(address)
@@ -105,15 +106,15 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             self.actor = self.access.actor
             self.caller, self.address = caller_of(self.actor, address), address
             self.shared_bucket = address if self.actor.visitor else ""
-            counted = "" if address_connections().is_proxy(address) else address
+            counted = "" if self.runtime.addresses.is_proxy(address) else address
             self._slot = await self.limits.open(self.caller, counted)
             asked_for = options.get("session", "") or _implied(self.actor)
-            self.handle = await sessions.open_session(self.actor, asked_for)
+            self.handle = await handles.open_session(self.runtime.live, self.actor, asked_for)
         except AgentError as error:
             await self._refuse(error)
             return
         except Exception as error:
-            await self._refuse(_internal(error, retry_after=publish.comeback_seconds()))
+            await self._refuse(_internal(error, retry_after=comeback_seconds()))
             return
         structlog.contextvars.bind_contextvars(session=str(self.handle.id), actor=self.actor.key)
         self.writer = Writer(
@@ -160,10 +161,9 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         metrics.connects.labels(str(resumed).lower()).inc()
         settings = conf()
         new_anonymous = self.actor.is_anonymous and not resumed
-        return server_frames.Notification(
-            event="connected",
+        return server_frames.Welcome(
             content=f"Connected to {settings.agent_name}. Session ID: {self.handle.id}",
-            session=str(self.handle.id),
+            session=self.handle.id,
             protocol=client_frames.VERSION,
             resumed=resumed,
             last_seq=snapshot.last_seq,
@@ -186,7 +186,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if self.writer is None or self.writer.ending:
-            return  # refused, or sent away: what it still sends costs nothing
+            return  # refused, or sent away: further frames cost nothing
         fields: dict[str, Any] = {}
         try:
             self.limits.frame(self.caller)
@@ -207,7 +207,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             self._answer_error(self.writer, _internal(error), client_frames.frame_id(fields))
 
     async def receive_json(self, content: client_frames.ClientFrame) -> None:
-        """Route one frame to what does it, if its sender still may."""
+        """Route one frame to its action, if its sender's access still stands."""
         if self.access.revocable and not isinstance(
             content, client_frames.Ping | client_frames.Pong
         ):
@@ -221,7 +221,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
                 await self._count_write()
                 await _finish_despite_disconnect(self._feedback(content))
             case client_frames.Ping():
-                self._tell(server_frames.Heartbeat(type="pong", ref=content.id))
+                self._reply(server_frames.Heartbeat(type="pong", ref=content.id))
             case client_frames.Pong():
                 pass
 
@@ -239,13 +239,13 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             seq=accepted.seq,
             state=accepted.state,
         )
-        self._tell(received, accepted.seq)
+        self._reply(received, accepted.seq)
         self._run(accepted)
 
     def _run(self, accepted: queries.Accepted) -> None:
-        queries.settle(self.handle, accepted)
         if accepted.change is None:
             return  # it was known
+        self.runtime.live.publish(accepted.change)
         if accepted.claimed:
             self.worker.start(accepted.claimed, accepted.change.seq, self.handle.actor.key)
         else:
@@ -253,7 +253,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def _feedback(self, feedback: client_frames.HumanFeedback) -> None:
         if answer := await sessions.give_feedback(self.handle, feedback):
-            self._tell(answer)
+            self._reply(answer)
 
     async def _count_write(self) -> None:
         await self.limits.write(self.caller, self.address, self.shared_bucket)
@@ -265,7 +265,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             await self._count_write()
         match command.args:
             case client_frames.Help():
-                self._tell(_done(command, content=client_frames.help_text()))
+                self._reply(_done(command, content=client_frames.help_text()))
             case client_frames.History(before=before, limit=limit):
                 await self._history(command, before, limit)
             case client_frames.Resume(last_seq=last_seq):
@@ -275,21 +275,21 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
                 await _finish_despite_disconnect(self._retry(command, args))
                 return
             case client_frames.Cancel() as args:
-                effect = await queries.cancel(self.handle, args)
-                self._tell(_done(command))
-                queries.settle(self.handle, effect)
+                change = await queries.cancel(self.handle, args)
+                self._reply(_done(command))
+                self.runtime.live.publish(change)
             case client_frames.Close():
-                effect = await queries.close(self.handle)
-                self._tell(_done(command))
-                queries.settle(self.handle, effect)
+                change = await queries.close(self.handle)
+                self._reply(_done(command))
+                self.runtime.live.publish(change)
                 return
             case client_frames.Clear():
                 await sessions.clear(self.handle)
-                self._tell(_done(command))
+                self._reply(_done(command))
             case client_frames.Rename(title=title):
                 await sessions.rename(self.handle, title)
-                self._tell(_done(command))
-        await sessions.mark_active(self.handle)
+                self._reply(_done(command))
+        await handles.mark_active(self.handle)
 
     async def _history(
         self, command: client_frames.Command, before: int | None, limit: int
@@ -297,7 +297,8 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         found, has_more = await sessions.history(self.handle, before, limit)
         page = server_frames.HistoryPage(ref=command.id, frames=found, has_more=has_more)
         if self.writer:
-            self.writer.tell_page(page.frame(), sum(map(server_frames.size, found)))
+            size = sum(map(server_frames.size, found))
+            self.writer.send_later(page.frame(), size=size)
 
     async def _retry(self, command: client_frames.Command, args: client_frames.Retry) -> None:
         await self.limits.query(self.caller, self.shared_bucket)
@@ -305,18 +306,18 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             accepted = await queries.retry(
                 self.handle, args, command.id, max_queue=conf().max_queue, lease=lease
             )
-        self._tell(_done(command, turn=accepted.turn_id, state=accepted.state))
+        self._reply(_done(command, turn=accepted.turn_id, state=accepted.state))
         self._run(accepted)
 
     # answers
 
-    def _tell(self, frame: server_frames.ServerFrame, seq: int = 0) -> None:
+    def _reply(self, frame: server_frames.ServerFrame, after_seq: int = 0) -> None:
         if self.writer:
-            self.writer.tell(seq, frame.frame())
+            self.writer.send_later(frame.frame(), after_seq)
 
     def _answer_error(self, writer: Writer, error: AgentError, ref: str | None) -> None:
         metrics.refusals.labels(error.code).inc()
-        writer.tell(0, server_frames.Error.of(error, ref=ref).frame())
+        writer.send_later(server_frames.Error.of(error, ref=ref).frame())
         if isinstance(error, SessionGone):
             writer.end(CloseCode.NOT_FOUND)
         if isinstance(error, Unauthenticated):
@@ -332,7 +333,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
 
 async def _finish_despite_disconnect(work: Coroutine[Any, Any, None]) -> None:
-    """Do all of it, also when the connection ends meanwhile; what it raises then is nobody's."""
+    """Do all of the work, even if the connection ends meanwhile; then its errors reach nobody."""
     task = asyncio.create_task(work)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     await asyncio.shield(task)
@@ -345,7 +346,7 @@ def _options(scope: dict[str, Any]) -> dict[str, str]:
 
 
 def _number(text: str) -> int:
-    """A number of the address; -1, which is out of range everywhere, for what is none."""
+    """A number of the address; -1, which is out of range everywhere, for another text."""
     try:
         return int(text)
     except ValueError:
@@ -381,7 +382,7 @@ def _done(command: client_frames.Command, content: str = "Done", **fields: Any) 
 
 def _internal(error: Exception, *, retry_after: float | None = None) -> InternalError:
     if isinstance(error, db.DATABASE_ERRORS):
-        unavailable = StorageUnavailable(retry_after=retry_after or publish.comeback_seconds())
+        unavailable = StorageUnavailable(retry_after=retry_after or comeback_seconds())
         log.info(
             "a frame was refused",
             incident=unavailable.incident,
@@ -400,7 +401,7 @@ def _internal(error: Exception, *, retry_after: float | None = None) -> Internal
 
 
 def _restarting() -> Restarting:
-    restarting = Restarting(retry_after=publish.comeback_seconds())
+    restarting = Restarting(retry_after=comeback_seconds())
     log.info("a connection was sent away", incident=restarting.incident)
     return restarting
 

@@ -28,9 +28,8 @@ from .actor import Actor
 from .api import http
 from .conf import conf
 from .errors import InternalError
-from .live import broker, publish
 from .store import db, turn_queue
-from .worker import worker
+from .worker import runtime
 
 log = structlog.get_logger(__name__)
 
@@ -100,11 +99,12 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @not_kept
 async def readyz(request: HttpRequest) -> HttpResponse:
     """Whether the parts that a session needs are fine; 503 names the failing ones."""
+    mine = runtime.current()
     parts = {
-        "database": not publish.is_degraded("database") and await _works(db.answers),
+        "database": not mine.live.is_degraded("database") and await _works(db.answers),
         "migrations": await _works(_is_migrated),
-        "channel_layer": not broker.current().degraded,
-        "server": worker.is_ready(),  # not while it starts, nor while it drains
+        "channel_layer": not mine.live.broker.degraded,
+        "server": mine.is_ready,  # not while it starts, nor while it drains
     }
     failing = [name for name, fine in parts.items() if not fine]
     return JsonResponse(

@@ -1,4 +1,4 @@
-"""The ASGI application: HTTP to Django, WebSockets to the agent, lifespan to its worker."""
+"""The ASGI application: HTTP to Django, WebSockets to the agent, lifespan to its runtime."""
 
 import os
 from typing import Any
@@ -14,7 +14,7 @@ from django.conf import settings  # noqa: E402
 from agent.access.authentication import OriginGuard, with_one_cookie_header  # noqa: E402
 from agent.api.http import Bounded  # noqa: E402
 from agent.routing import websocket_urlpatterns  # noqa: E402
-from agent.worker.worker import ensure_running, lifespan  # noqa: E402
+from agent.worker import runtime  # noqa: E402
 
 from .below import below  # noqa: E402
 from .proxies import behind_proxies  # noqa: E402
@@ -23,13 +23,13 @@ _router = ProtocolTypeRouter(
     {
         "http": Bounded(_http, settings.DATA_UPLOAD_MAX_MEMORY_SIZE),
         "websocket": OriginGuard(URLRouter(websocket_urlpatterns)),
-        "lifespan": lifespan,
+        "lifespan": runtime.lifespan,
     }
 )
 _site = behind_proxies(below(_router, settings.BASE_PATH), settings.TRUSTED_PROXIES)
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    """The entry for every server; the first call starts the worker, lifespan or not."""
-    ensure_running()
+    """The entry for every server; the first call starts the runtime, lifespan or not."""
+    runtime.current().start()
     await _site(with_one_cookie_header(scope), receive, send)

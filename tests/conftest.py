@@ -43,7 +43,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server_command" in metafunc.fixturenames and metafunc.definition.get_closest_marker(
         "transports"
     ):
-        metafunc.parametrize("server_command", ["serve", "daphne"], scope="session")
+        # Through the fixture, so that a server which depends on it is started anew. None is what a
+        # test without the mark has: the two share a server.
+        commands = {"serve": None, "daphne": "daphne"}
+        metafunc.parametrize(
+            "server_command", commands.values(), ids=commands, indirect=True, scope="session"
+        )
 
 
 @pytest.fixture(scope="session")

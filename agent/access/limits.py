@@ -14,10 +14,9 @@ import math
 import time
 from ipaddress import IPv6Address, ip_address
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from agent.actor import Actor
-from agent.conf import Conf, conf
+from agent.conf import Conf
 from agent.errors import RateLimited
 
 from .connection_slots import LEASE_SECONDS, RENEW_SECONDS, Slot, Slots
@@ -25,7 +24,7 @@ from .frame_rate import SHARE_SECONDS, Frames
 from .limit_counters import SHARED_SECONDS, Rate, Shared
 from .limit_table import HOUR, MINUTE, Limit, What, Who, table
 
-__all__ = ["SHARED_SECONDS", "Limits", "address_of", "caller_of", "limits"]
+__all__ = ["SHARED_SECONDS", "Limits", "address_of", "caller_of"]
 
 _IPV6_SUBSCRIBER_BITS = 64
 _LONGEST_ADDRESS = 64
@@ -135,7 +134,8 @@ class Limits:
 
         Args:
             caller: who asks.
-            crowd: of a visitor the address; together they may ask ten times as often as one.
+            shared_bucket: of a visitor the address; together its visitors may ask ten times as
+                often as one.
 
         Raises:
             RateLimited: there were MAX_QUERIES_PERMINUTE already.
@@ -150,7 +150,7 @@ class Limits:
         Args:
             caller: who does it.
             address: where it comes from.
-            crowd: as for `query`.
+            shared_bucket: as for `query`.
 
         Raises:
             RateLimited: there were MAX_WRITES_PERMINUTE already, or ten times as many from there.
@@ -258,7 +258,7 @@ class Limits:
         if self._shared.redis:
             await self._shared.redis.aclose(close_connection_pool=True)
 
-    # steps of the process, for `upkeep.forever`
+    # steps of the process, for `maintenance.forever`
 
     async def renew(self) -> None:
         """Keep the places of this process; those of a dead process end by themselves."""
@@ -286,15 +286,3 @@ def _refused(limit: Limit, seconds: float) -> RateLimited:
     seconds = max(math.ceil(seconds * 10) / 10, 0.1)
     when = f" Try again in {math.ceil(seconds)} s." if limit.seconds >= MINUTE else ""
     return RateLimited(limit.words + when, retry_after=seconds)
-
-
-_limits: WeakKeyDictionary[asyncio.AbstractEventLoop, Limits] = WeakKeyDictionary()
-
-
-def limits() -> Limits:
-    """The limits of the running event loop."""
-    loop = asyncio.get_running_loop()
-    found = _limits.get(loop)
-    if found is None:
-        found = _limits[loop] = Limits(conf())
-    return found

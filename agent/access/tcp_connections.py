@@ -1,13 +1,12 @@
-"""The TCP connections of this process by their address: how many there may be, and who goes."""
+"""The TCP connections of a process by their address: how many there may be, and which one goes."""
 
 from __future__ import annotations
 
 import resource
 from collections.abc import Callable, Iterable
-from functools import cache
 from ipaddress import ip_address, ip_network
 
-from agent.conf import conf
+from agent.conf import Conf
 
 from .limits import address_of
 
@@ -28,7 +27,7 @@ def most_descriptors(max_concurrent_turns: int) -> int:
 
 
 class AddressConnections:
-    """Who is connected, and who has to go.
+    """Counts connections, and decides which one is dropped.
 
     One address may have so many connections. When descriptors become scarce, the newest connection
     of the address that has most of them is dropped, so that others still get in. A trusted proxy's
@@ -39,6 +38,15 @@ class AddressConnections:
         scarce_from: the number of a descriptor; see `most_descriptors`.
         proxies: addresses and networks of trusted proxies.
     """
+
+    @classmethod
+    def of(cls, conf: Conf) -> AddressConnections:
+        """Those of a process with these settings."""
+        return cls(
+            _FOR_EACH_SOCKET * conf.max_connections_per_address,
+            most_descriptors(conf.max_concurrent_turns),
+            conf.trusted_proxies,
+        )
 
     def __init__(self, most: int, scarce_from: int, proxies: Iterable[str]) -> None:
         self._most, self._scarce_from = most, scarce_from
@@ -91,14 +99,3 @@ class AddressConnections:
         connection, drop = next(reversed(self._here[address].items()))
         self._forget(address, connection)
         drop()
-
-
-@cache
-def address_connections() -> AddressConnections:
-    """That of this process."""
-    settings = conf()
-    return AddressConnections(
-        _FOR_EACH_SOCKET * settings.max_connections_per_address,
-        most_descriptors(settings.max_concurrent_turns),
-        settings.trusted_proxies,
-    )

@@ -11,7 +11,7 @@ from agent.access import revocation
 from agent.actor import Access
 from agent.live.hub import Frame
 from agent.models import Session
-from agent.store import db, pages
+from agent.store import db, replay
 
 from . import export_markdown
 
@@ -54,7 +54,7 @@ def _page(session: Any, seq: int, access: Access) -> list[Frame]:
     """The next page, if the caller still may have it."""
     if revocation.ended([access]):
         raise Ended("the access ended")
-    page = pages.after(session.id, seq)
+    page = replay.after(session.id, seq)
     has_row = not session._state.adding
     if not page and has_row and not Session.objects.filter(id=session.id).exists():
         raise Ended("the session was deleted")  # and not: this is the end of it

@@ -19,14 +19,14 @@ from agent import metrics
 from agent.actor import Actor
 from agent.conf import conf
 from agent.errors import Conflict, NotFound, TooLarge
-from agent.live import publish
 from agent.live.hub import Presence
+from agent.live.publish import Live
 from agent.models import Message, Session
 from agent.protocol import server_frames
 from agent.store import db
 from agent.store.sequence import Change
 
-from .sessions import SessionHandle, as_uuid, lock_or_create, require_room
+from .handles import SessionHandle, as_uuid, lock_or_create, require_room
 
 
 class Notice(BaseModel):
@@ -71,10 +71,11 @@ class Receipt:
         return "delivered" if self.connections else "stored"
 
 
-async def notify(session_id: str, notice: Notice, *, of_user: int | None) -> Receipt:
+async def notify(live: Live, session_id: str, notice: Notice, *, of_user: int | None) -> Receipt:
     """Tell a session something.
 
     Args:
+        live: of this process.
         session_id: of a stored session, or of one that a connection holds without a row: then the
             row is written now.
         notice: what to tell.
@@ -88,26 +89,24 @@ async def notify(session_id: str, notice: Notice, *, of_user: int | None) -> Rec
     if len(notice.content) > conf().max_query_chars:
         raise TooLarge(f"A text may have {conf().max_query_chars} characters; this one has more.")
     found = as_uuid(session_id)
-    present = await publish.presence(found)
-    receipt, change = await db.transact(_write, found, notice, present, of_user)
-    publish.publish(change)
+    present = await live.presence(found)
+    receipt, change = await db.transact(_write, live, found, notice, present, of_user)
+    live.publish(change)
     metrics.notified.labels("repeated" if receipt.repeated else receipt.state).inc()
     return receipt
 
 
 def _write(
-    session_id: UUID, notice: Notice, present: Presence, of_user: int | None
+    live: Live, session_id: UUID, notice: Notice, present: Presence, of_user: int | None
 ) -> tuple[Receipt, Change]:
-    handle = _target(session_id, present.owner, of_user)
+    handle = _target(live, session_id, present.owner, of_user)
     numbers = lock_or_create(handle, messages=1)
     change = Change(session_id, numbers.seq)
     if notice.id and (known := _known(session_id, notice.id)):
         transaction.set_rollback(True)  # gives the number back
         return _repeated(known, notice), Change(session_id)
     require_room(numbers)
-    frame = server_frames.Notification(
-        event="message", level=notice.level, id=notice.id, content=notice.content
-    )
+    frame = server_frames.Pushed(level=notice.level, id=notice.id, content=notice.content)
     sent = Message.record(
         session_id,
         numbers.seq,
@@ -120,13 +119,15 @@ def _write(
     return Receipt(id=sent["id"], connections=present.connections, seq=numbers.seq), change
 
 
-def _target(session_id: UUID, holder: Actor | None, of_user: int | None) -> SessionHandle:
-    """The session as whoever holds it does, or as its row says."""
+def _target(
+    live: Live, session_id: UUID, owner: Actor | None, of_user: int | None
+) -> SessionHandle:
+    """The session of its row, or the one that connections of this owner hold without a row."""
     row: Any = Session.objects.filter(id=session_id).values_list("owner_id").first()
-    actor = Actor(user_id=row[0]) if row else holder
+    actor = Actor(user_id=row[0]) if row else owner
     if actor is None or of_user not in (None, actor.user_id):
         raise NotFound
-    return SessionHandle(session_id, actor, stored=row is not None)
+    return SessionHandle(live, session_id, actor, stored=row is not None)
 
 
 def _known(session_id: UUID, external_id: str) -> Message | None:

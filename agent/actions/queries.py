@@ -1,26 +1,25 @@
 """Asking and stopping: accept a query, answer it once more, cancel turns, close a session.
 
-Each is one transaction that starts by locking the session's row; what it did is published after
-the commit. A frame with an id that was used before runs nothing.
+Each is one transaction that starts by locking the session's row. Its caller publishes the change
+that it returns when the sender has its reply. A frame with an id that was used before runs nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 from django.db import transaction
 
 from agent.errors import Busy, Conflict, NotFound, QueueFull, SessionGone
-from agent.live import publish
 from agent.models import Message, Session, Turn
 from agent.protocol import client_frames, server_frames
 from agent.store import db, turn_queue
 from agent.store.queue_order import Queue
-from agent.store.sequence import Change
+from agent.store.sequence import Change, Stop
 from agent.store.turn_queue import Claimed, Lease, Outcome
 
-from .sessions import SessionHandle, as_uuid, lock_or_create, lock_stored, require_room
+from .handles import SessionHandle, as_uuid, lock_or_create, lock_stored, require_room
 
 PRIORITIES = {
     "low": Turn.Priority.LOW,
@@ -29,21 +28,22 @@ PRIORITIES = {
 }
 
 
-@dataclass(slots=True)
-class Effect:
-    """What a transaction did, for `settle`: what to publish and which running turns to stop."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """An accepted query or retry.
 
+    Args:
+        turn_id: of its turn.
+        seq: of the query's frame.
+        state: of the turn.
+        change: to be published when the sender has its reply; None: the query was known.
+        claimed: the turn, if it is to run here at once.
+    """
+
+    turn_id: UUID
+    seq: int
+    state: str
     change: Change | None = None
-    stopped: list[tuple[UUID, str, str]] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Accepted(Effect):
-    """What became of a query or a retry: its turn, which runs here when it is `claimed`."""
-
-    turn_id: UUID = field(kw_only=True)
-    seq: int = field(kw_only=True)  # of the query's frame
-    state: str = field(kw_only=True)
     claimed: Claimed | None = None
 
 
@@ -53,7 +53,7 @@ async def accept_query(
     """Take a query into the database; it is answered from now on, whatever happens.
 
     Args:
-        held: the session, as the connection holds it.
+        handle: the session, as the connection holds it.
         query: the client's frame.
         max_queue: how many may wait in a session.
         lease: under which this process runs the turn at once if none is before it; None when
@@ -78,8 +78,8 @@ async def retry(
     return await db.transact(_retry, handle, command, client_id, max_queue, lease)
 
 
-async def cancel(handle: SessionHandle, command: client_frames.Cancel) -> Effect:
-    """End turns with the text that there is. What ended already is fine.
+async def cancel(handle: SessionHandle, command: client_frames.Cancel) -> Change:
+    """End turns with the text that there is; a turn that has ended is no error.
 
     Raises:
         NotFound: the turn or ref is not of this session.
@@ -87,18 +87,9 @@ async def cancel(handle: SessionHandle, command: client_frames.Cancel) -> Effect
     return await db.transact(_cancel, handle, command)
 
 
-async def close(handle: SessionHandle) -> Effect:
+async def close(handle: SessionHandle) -> Change:
     """Cancel every turn of a session and close it when they have ended."""
     return await db.transact(_close, handle)
-
-
-def settle(handle: SessionHandle, effect: Effect) -> None:
-    """Let the effect of a transaction be seen. Call it when the sender has its reply."""
-    if effect.change:
-        handle.stored = handle.stored or effect.change.seq > 0
-        publish.publish(effect.change)
-    for turn_id, worker, reason in effect.stopped:
-        publish.stop(turn_id, worker, reason)
 
 
 def _accept(
@@ -127,15 +118,15 @@ def _accept(
         replaces=query.replaces,
         content=query.content,
     )
-    done = Accepted(turn_id=turn.id, seq=numbers.seq, state=Turn.State.QUEUED)
+    change = Change(handle.id, numbers.seq)
     if query.on_busy == "interrupt":
         turn.priority = Turn.Priority.INTERRUPT
-        _ask_to_stop(done, queue.running, "interrupted")
-    done.change = Change(handle.id, numbers.seq)
-    done.change.frames.append(Message.record(handle.id, numbers.seq, frame, turn_id=turn.id))
-    done.claimed = turn_queue.enqueue(done.change, queue, turn, numbers, lease)
-    done.state = turn.state
-    return done
+        _ask_to_stop(change, queue.running, "interrupted")
+    change.frames.append(Message.record(handle.id, numbers.seq, frame, turn_id=turn.id))
+    claimed = turn_queue.enqueue(change, queue, turn, numbers, lease)
+    return Accepted(
+        turn_id=turn.id, seq=numbers.seq, state=turn.state, change=change, claimed=claimed
+    )
 
 
 def _known(session_id: UUID, client_id: str) -> Turn | None:
@@ -197,11 +188,11 @@ def _retry(
         context_after=target.context_after,
         context_until=target.context_until,
     )
-    done = Accepted(turn_id=turn.id, seq=target.query.seq, state=Turn.State.QUEUED)
-    done.change = Change(handle.id, numbers.seq)
-    done.claimed = turn_queue.enqueue(done.change, queue, turn, numbers, lease)
-    done.state = turn.state
-    return done
+    change = Change(handle.id, numbers.seq)
+    claimed = turn_queue.enqueue(change, queue, turn, numbers, lease)
+    return Accepted(
+        turn_id=turn.id, seq=target.query.seq, state=turn.state, change=change, claimed=claimed
+    )
 
 
 def _turn(session_id: UUID, turn_id: str) -> Turn:
@@ -212,8 +203,7 @@ def _turn(session_id: UUID, turn_id: str) -> Turn:
     return found
 
 
-def _cancel(handle: SessionHandle, command: client_frames.Cancel) -> Effect:
-    done = Effect()
+def _cancel(handle: SessionHandle, command: client_frames.Cancel) -> Change:
     try:
         numbers = lock_stored(handle, active=True)
     except SessionGone:
@@ -221,11 +211,11 @@ def _cancel(handle: SessionHandle, command: client_frames.Cancel) -> Effect:
     except NotFound:
         if command.turn or command.ref:
             raise
-        return done
+        return Change(handle.id)
     queue = Queue.of(handle.id, numbers.started)
-    done.change = change = Change(handle.id, numbers.seq)
-    _stop_turns(done, change, queue, _targets(handle.id, queue, command))
-    return done
+    change = Change(handle.id, numbers.seq)
+    _stop_turns(change, queue, _targets(handle.id, queue, command))
+    return change
 
 
 def _targets(session_id: UUID, queue: Queue, command: client_frames.Cancel) -> set[UUID]:
@@ -242,40 +232,35 @@ def _targets(session_id: UUID, queue: Queue, command: client_frames.Cancel) -> s
     return unfinished if command.all else running
 
 
-def _stop_turns(done: Effect, change: Change, queue: Queue, targets: set[UUID]) -> None:
+def _stop_turns(change: Change, queue: Queue, targets: set[UUID]) -> None:
     """End the waiting ones among the targets, and ask the running one to stop."""
     if queue.running and queue.running.id in targets:
-        _ask_to_stop(done, queue.running, "cancelled")
+        _ask_to_stop(change, queue.running, "cancelled")
     ended = [turn for turn in queue.waiting if turn.id in targets]
     for turn in ended:
         turn_queue.end(change, turn, Outcome(finish_reason="cancelled"))
-    gone = {turn.id for turn in ended}
-    change.statuses += queue.moved(remove=gone, started=queue.started)
+    removed = {turn.id for turn in ended}
+    change.statuses += queue.moved(remove=removed, started=queue.started)
 
 
-def _ask_to_stop(done: Effect, running: Turn | None, reason: str) -> None:
+def _ask_to_stop(change: Change, running: Turn | None, reason: str) -> None:
     if running and Turn.objects.filter(id=running.id, stop="").update(stop=reason):
-        done.stopped.append((running.id, running.worker, reason))
+        change.stops.append(Stop(running.id, running.worker, reason))
 
 
-def _close(handle: SessionHandle) -> Effect:
-    done = Effect()
+def _close(handle: SessionHandle) -> Change:
     try:
         numbers = lock_stored(handle)
     except SessionGone:
         raise
     except NotFound:  # nothing was said in it, so nothing is kept of it
-        frame = server_frames.Notification(
-            event="closed", content="Session closed", reason="requested"
-        )
-        done.change = Change(handle.id, statuses=[frame.frame()])
-        return done
+        return Change(handle.id, statuses=[server_frames.Closed.requested().frame()])
     queue = Queue.of(handle.id, numbers.started)
     running = {queue.running.id} if queue.running else set()
-    done.change = change = Change(handle.id, numbers.seq)
-    _stop_turns(done, change, queue, running | {turn.id for turn in queue.waiting})
+    change = Change(handle.id, numbers.seq)
+    _stop_turns(change, queue, running | {turn.id for turn in queue.waiting})
     if running:
         Session.objects.filter(id=handle.id).update(closing=True)
     else:
-        turn_queue.close(change, "Session closed", reason="requested")
-    return done
+        turn_queue.close(change, server_frames.Closed.requested())
+    return change

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -19,16 +18,13 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
 from agent.errors import NotFound
-from agent.live import cancellation, publish
-from agent.live.hub import topic
+from agent.live.cancellation import LEASE_LOST
+from agent.live.publish import Live, publish_on_commit
 from agent.models import ApiToken, Session, Turn
 from agent.protocol import server_frames
 from agent.store import db, removal, turn_queue
-from agent.store.sequence import Change, lock_and_number
+from agent.store.sequence import Change, Stop, lock_and_number
 
-from . import sessions
-
-_IDLE_WORDS = "Session closed due to inactivity"
 #: Sessions that one transaction deletes.
 _AT_ONCE = 200
 
@@ -52,19 +48,26 @@ def close_idle(session_id: UUID, timeout_minutes: float) -> Change | None:
         return None
     if not idle(timeout_minutes, [session_id]).exists():
         return None
-    turn_queue.close(change, _IDLE_WORDS, reason="timeout")
+    turn_queue.close(change, server_frames.Closed.by_timeout())
     return change
 
 
-async def close_idle_here(timeout_minutes: float, session_ids: list[UUID]) -> None:
-    """Close those of the sessions that are idle, and tell their connections."""
-    ids = await db.read(
-        lambda: list(idle(timeout_minutes, session_ids).values_list("id", flat=True))
-    )
+async def close_idle_here(live: Live, timeout_minutes: float) -> None:
+    """Close the idle ones among the sessions of this process's connections."""
+    _close_idle_without_row(live, timeout_minutes)
+    here = [topic.session_id for topic in live.hub.topics()]
+    ids = await db.read(lambda: list(idle(timeout_minutes, here).values_list("id", flat=True)))
     for session_id in ids:
-        change = await db.transact(close_idle, session_id, timeout_minutes)
-        if change:
-            publish.publish(change)
+        if change := await db.transact(close_idle, session_id, timeout_minutes):
+            live.publish(change)
+
+
+def _close_idle_without_row(live: Live, timeout_minutes: float) -> None:
+    for topic in live.hub.topics():
+        silent_seconds = time.monotonic() - topic.active_at
+        if topic.last_seq == 0 and topic.subscribers and silent_seconds > timeout_minutes * 60:
+            frame = server_frames.Closed.by_timeout().frame()
+            live.publish(Change(topic.session_id, statuses=[frame]))
 
 
 def expired(retention_days: float) -> Any:
@@ -77,19 +80,13 @@ def expired(retention_days: float) -> Any:
 
 def delete_expired(ids: list[UUID], retention_days: float) -> int:
     """Delete those of the sessions that are still expired; returns how many."""
-    return len(delete(expired(retention_days).filter(id__in=ids)).session_ids)
-
-
-@dataclass(frozen=True, slots=True)
-class Deleted:
-    """What a transaction deleted: sessions, and running turns with the process that runs each."""
-
-    session_ids: list[UUID]
-    stopped: list[tuple[UUID, str]]
+    changes = delete(expired(retention_days).filter(id__in=ids))
+    publish_on_commit(changes)
+    return len(changes)
 
 
 @transaction.atomic
-def delete(rows: Any) -> Deleted:
+def delete(rows: Any) -> list[Change]:
     """Delete sessions: after the commit nobody finds them, and their turns have ended.
 
     That takes a moment however long the sessions are: it marks them and takes them from their
@@ -98,53 +95,70 @@ def delete(rows: Any) -> Deleted:
 
     Args:
         rows: not more sessions than one transaction shall lock; see `delete_all`.
+
+    Returns:
+        a change for each session, to be published.
     """
     locked = rows.select_for_update(of=("self",)).order_by("id")
     ids = list(locked.values_list("id", flat=True))
     unfinished = Turn.objects.filter(session_id__in=ids).exclude(state=Turn.State.ENDED)
     running = unfinished.filter(state=Turn.State.RUNNING)
-    stopped = list(running.values_list("id", "worker"))
+    changes = {session_id: Change(session_id, deleted=True) for session_id in ids}
+    for session_id, turn_id, worker in running.values_list("session_id", "id", "worker"):
+        changes[session_id].stops.append(Stop(turn_id, worker, LEASE_LOST))
     unfinished.update(state=Turn.State.ENDED, ended_at=Now(), finish_reason="cancelled")
     Session.objects.filter(id__in=ids).update(
         deleted_at=Now(), owner=None, token=None, visitor="", title=""
     )
-    return Deleted(ids, stopped)
+    return list(changes.values())
 
 
-def delete_all(rows: Any) -> int:
-    """Delete however many sessions, some at a time; returns how many."""
+def delete_all(rows: Any, *, with_owner: bool = False) -> int:
+    """Delete however many sessions, some at a time.
+
+    Args:
+        rows: the sessions.
+        with_owner: their owner is deleted too, and connections are to be closed for that reason:
+            only turns are stopped here.
+
+    Returns:
+        how many there were.
+    """
     total = 0
     while ids := list(rows.values_list("id", flat=True)[:_AT_ONCE]):
-        total += len(delete(Session.objects.filter(id__in=ids)).session_ids)
+        changes = delete(Session.objects.filter(id__in=ids))
+        for change in changes:
+            change.deleted = not with_owner
+        publish_on_commit(changes)
+        total += len(changes)
     if total:
         removal.begin()
     return total
 
 
 def delete_account(user: Any) -> None:
-    """Delete a user and whatever is theirs; from the first statement on nothing is done for them.
+    """Delete a user with all of their sessions; from the first statement on they have no access.
 
-    Their connections are closed as those of somebody who was deactivated.
+    Their connections are closed as those of a deactivated user.
     """
     type(user)._default_manager.filter(pk=user.pk).update(is_active=False)
     for token in ApiToken.objects.filter(user=user):
-        delete_all(Session.objects.filter(token=token))
-    delete_all(Session.objects.filter(owner=user))
+        delete_all(Session.objects.filter(token=token), with_owner=True)
+    delete_all(Session.objects.filter(owner=user), with_owner=True)
     user.delete()
 
 
 def delete_with_owner(instance: Any, **_: object) -> None:
     """Delete the sessions of a user or token that is deleted; Django would not stop their turns."""
     who = "token" if isinstance(instance, ApiToken) else "owner"
-    delete_all(Session.objects.filter(**{who: instance}))
+    delete_all(Session.objects.filter(**{who: instance}), with_owner=True)
 
 
-async def delete_now(session_id: UUID) -> None:
-    """Delete a session, stop what runs in it, and tell its connections."""
-    deleted = await db.transact(delete, Session.objects.filter(id=session_id))
-    for turn_id, worker in deleted.stopped:
-        publish.stop(turn_id, worker, cancellation.LEASE_LOST)
-    publish.deleted(session_id)
+async def delete_now(live: Live, session_id: UUID) -> None:
+    """Delete a session, stop its running turn, and close its connections."""
+    changes = await db.transact(delete, Session.objects.filter(id=session_id))
+    for change in changes or [Change(session_id, deleted=True)]:  # it may have no row yet
+        live.publish(change)
     await db.apart(removal.begin)
 
 
@@ -162,14 +176,3 @@ def batches(rows: Any, size: int) -> Iterator[list[UUID]]:
             return
         yield [session_id for _, session_id in found]
         last = found[-1]
-
-
-def close_idle_unstored(timeout_minutes: float) -> None:
-    """Close the idle ones among the sessions without a row that are held in this process."""
-    frame = server_frames.Notification(
-        event="closed", content=_IDLE_WORDS, reason="timeout"
-    ).frame()
-    for handle in sessions.handles_without_row():
-        silent_seconds = time.monotonic() - topic(handle.id).active_at
-        if not handle.stored and silent_seconds > timeout_minutes * 60:
-            publish.publish(Change(handle.id, statuses=[frame]))

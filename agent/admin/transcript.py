@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString
 from agent.actor import Actor
 from agent.markdown import html as markdown
 from agent.models import Feedback, Message, Session, Turn
-from agent.store import pages
+from agent.store import replay
 from agent.store.queue_order import Queue
 
 from . import turn_summary
@@ -180,7 +180,7 @@ def page(session: Session, number: int, first: int = 0) -> Page:
     before = (number - 1) * PAGE_SIZE
     rows = Message.objects.filter(session=session, seq__lte=before + PAGE_SIZE).order_by("seq")
     rows = rows.filter(seq__gt=max(before, min(first - 1, before + PAGE_SIZE)))
-    shown = list(pages.fitting(rows, PAGE_SIZE))
+    shown = list(replay.fitting(rows, PAGE_SIZE))
     messages = list(_messages(session, shown))
     seqs = _targets(session, messages)
     budget = markdown.Budget()

@@ -15,11 +15,12 @@ from ninja.responses import Status
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent import __version__
-from agent.actions import export, notifications, retention, sessions
+from agent.actions import export, handles, notifications, retention, sessions
 from agent.actions.notifications import Notice, Receipt
 from agent.admin import transcript
 from agent.protocol.server_frames import rfc3339
 from agent.store import session_list
+from agent.worker import runtime
 
 from . import http
 from .docs import Docs, made_once
@@ -111,7 +112,9 @@ async def notify_websocket(request: Any, body: OriginalNotificationIn) -> Any:
 async def _notify(request: Any, session_id: str, notice: Notice) -> Any:
     await http.count_notification(request)
     sender = request.auth.actor
-    receipt = await notifications.notify(session_id, notice, of_user=sender.user_id)
+    receipt = await notifications.notify(
+        runtime.current().live, session_id, notice, of_user=sender.user_id
+    )
     return NotificationOut.of(receipt)
 
 
@@ -194,7 +197,8 @@ async def get_session(
 ) -> Any:
     """Its newest durable frames, or those before the number `before`. Long frames make a page
     shorter than `limit`: `has_more` tells whether there are older ones."""
-    handle = await sessions.find(request.auth.actor, session_id)
+    live = runtime.current().live
+    handle = await handles.find(live, request.auth.actor, session_id)
     frames, has_more = await sessions.history(handle, before, limit)
     facts = SessionOut.of(await session_list.get(handle.id)).model_dump(mode="json")
     return await http.json_response({**facts, "frames": frames, "has_more": has_more})
@@ -213,7 +217,8 @@ async def export_session(
     format: Annotated[export.Format, Query()] = "md",
 ) -> Any:
     """All of it as Markdown, or as JSON with its frames."""
-    handle = await sessions.find(request.auth.actor, session_id)
+    live = runtime.current().live
+    handle = await handles.find(live, request.auth.actor, session_id)
     session = await session_list.get(handle.id)
     facts = SessionOut.of(session).model_dump(mode="json")
     return StreamingHttpResponse(
@@ -232,7 +237,8 @@ async def export_session(
 async def rename_session(request: Any, session_id: SessionId, body: RenameIn) -> Any:
     """Its connections are told `renamed`, unless it has that title already."""
     await http.count_write(request)
-    handle = await sessions.find(request.auth.actor, session_id)
+    live = runtime.current().live
+    handle = await handles.find(live, request.auth.actor, session_id)
     await sessions.rename(handle, body.title)
     return SessionOut.of(await session_list.get(handle.id))
 
@@ -246,6 +252,7 @@ async def rename_session(request: Any, session_id: SessionId, body: RenameIn) ->
 async def delete_session(request: Any, session_id: SessionId) -> Any:
     """With everything in it. What runs in it is stopped; its connections are closed with 4404."""
     await http.count_write(request)
-    handle = await sessions.find(request.auth.actor, session_id)
-    await retention.delete_now(handle.id)
+    live = runtime.current().live
+    handle = await handles.find(live, request.auth.actor, session_id)
+    await retention.delete_now(live, handle.id)
     return Status(204, None)

@@ -19,10 +19,10 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
-from agent.access.limits import limits
 from agent.errors import AgentError, Overloaded, RateLimited
 from agent.store import db
 from agent.store.lanes import HEALTH, PAGES, STAFF
+from agent.worker import runtime
 
 from .http import PATHS, address_of_request, error_response
 
@@ -61,7 +61,7 @@ class Gate:
         several people who share an account may sign in at the same moment.
         """
         address, name = address_of_request(request), _counted_name(request)
-        await limits().signing_in(address)
+        await runtime.current().limits.signing_in(address)
         mine = self._names.setdefault(name, asyncio.Lock())
         try:
             async with asyncio.timeout(_NAME_SECONDS):
@@ -69,10 +69,10 @@ class Gate:
         except TimeoutError:
             raise Overloaded(retry_after=_NAME_SECONDS) from None
         try:
-            await limits().guessing(address, name)
+            await runtime.current().limits.guessing(address, name)
             response = await self._respond(request)
             if _same_name(getattr(request, "signed_in_as", ""), name):
-                await limits().signed_in(address, name)
+                await runtime.current().limits.signed_in(address, name)
         finally:
             mine.release()
         return response

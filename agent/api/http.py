@@ -23,8 +23,7 @@ from ninja.security.base import AuthBase
 from ninja.utils import check_csrf
 
 from agent.access import authentication
-from agent.access.limits import address_of, caller_of, limits
-from agent.access.tcp_connections import address_connections
+from agent.access.limits import address_of, caller_of
 from agent.actions import export
 from agent.actor import CHAT, NOTIFY, Access, Scope
 from agent.conf import conf, django_setting
@@ -45,9 +44,10 @@ from agent.errors import (
     TooLarge,
     Unauthenticated,
 )
-from agent.live import publish
+from agent.live.publish import comeback_seconds
 from agent.protocol.strict_json import parse_object, refuse_nul
 from agent.store import db
+from agent.worker import runtime
 
 log = structlog.get_logger(__name__)
 
@@ -129,7 +129,7 @@ def _invalid(problem: dict[str, Any]) -> InvalidMessage:
 
 
 def _unavailable(error: Exception) -> StorageUnavailable:
-    unavailable = StorageUnavailable(retry_after=publish.comeback_seconds())
+    unavailable = StorageUnavailable(retry_after=comeback_seconds())
     log.info(
         "a request was refused",
         incident=unavailable.incident,
@@ -237,8 +237,9 @@ class Bounded:
 
         address, slots = address_of(scope), []
         try:
-            if not address_connections().is_proxy(address):
-                slots.append(await limits().request("address", address, _WAIT_SECONDS))
+            if not runtime.current().addresses.is_proxy(address):
+                limits = runtime.current().limits
+                slots.append(await limits.request("address", address, _WAIT_SECONDS))
         except RateLimited as error:
             await _refuse(send, 429, error)
             return
@@ -246,7 +247,7 @@ class Bounded:
             await self._within({**scope, _SLOTS: slots}, receive, send)
         finally:
             for slot in slots:
-                await limits().end_request(slot)
+                await runtime.current().limits.end_request(slot)
 
     async def _within(self, scope: Any, receive: Any, send: Any) -> None:
         left = self._max_bytes
@@ -324,11 +325,11 @@ class Token(AuthBase):
         if "Authorization" not in request.headers:
             return None
         address = address_of_request(request)
-        await limits().trying_token(address)
+        await runtime.current().limits.trying_token(address)
         try:
             access = await db.transact(authentication.authenticate_request, request)
         except Unauthenticated:
-            await limits().bad_token(address)
+            await runtime.current().limits.bad_token(address)
             raise
         if access.by_cookie or not access.credential:  # the header was no bearer token
             return None
@@ -356,9 +357,9 @@ class Cookie(AuthBase):
 async def _count(request: Any, access: Access) -> None:
     """A request counts as a frame of its caller does, and as one of its unfinished ones."""
     caller = caller_of(access.actor, address_of_request(request))
-    limits().frame(caller)
+    runtime.current().limits.frame(caller)
     if slots := getattr(request, "scope", {}).get(_SLOTS):
-        slots.append(await limits().request("caller", caller, _WAIT_SECONDS))
+        slots.append(await runtime.current().limits.request("caller", caller, _WAIT_SECONDS))
 
 
 async def count_write(request: Any) -> None:
@@ -368,7 +369,8 @@ async def count_write(request: Any) -> None:
         RateLimited: too many.
     """
     actor, address = request.auth.actor, address_of_request(request)
-    await limits().write(caller_of(actor, address), address, address if actor.visitor else "")
+    shared_bucket = address if actor.visitor else ""
+    await runtime.current().limits.write(caller_of(actor, address), address, shared_bucket)
 
 
 async def count_notification(request: Any) -> None:
@@ -377,7 +379,8 @@ async def count_notification(request: Any) -> None:
     Raises:
         RateLimited: too many.
     """
-    await limits().notification(caller_of(request.auth.actor, address_of_request(request)))
+    caller = caller_of(request.auth.actor, address_of_request(request))
+    await runtime.current().limits.notification(caller)
 
 
 def address_of_request(request: HttpRequest) -> str:

@@ -1,7 +1,7 @@
-"""What one connection was told of turns, and what of them comes too late or is next for it. Pure.
+"""What one client has of running answers: what comes too late for it, and what is next. Pure.
 
-Between processes a message can be late, doubled or out of order, and what the database says can be
-newer than all of them. What the client was told decides what it may still be told.
+Between processes a message can be late, doubled or out of order, and the database can be newer than
+all of them. The frames that the client was sent decide which ones it may still be sent.
 """
 
 from __future__ import annotations
@@ -13,22 +13,31 @@ from uuid import UUID
 from agent.live.hub import Answer, Frame, Topic
 from agent.protocol import server_frames
 
+#: The shortest time between two deltas of a connection.
+DELTA_SECONDS = 0.03
 _ENDED_TURNS = 64
 _STATUSES_OF_RUNS = ("queued", "thinking", "restarted")
+#: The texts of an answer, in the order in which a client is sent their growth.
+_TEXTS: tuple[tuple[str, Callable[..., server_frames.Piece]], ...] = (
+    ("reasoning", server_frames.Reasoning),
+    ("text", server_frames.Delta),
+)
 
 
 class AnswerStream:
-    """Of the turns of one session, for one connection.
+    """The turns of one session, as one client knows them.
 
     Args:
-        group: of the session; it knows of ends that the connection was not told yet.
+        topic: of the session; it knows of ends that the client was not sent yet.
     """
 
     def __init__(self, topic: Topic) -> None:
         self._topic = topic
         self._ended: OrderedDict[str, None] = OrderedDict()
-        self._answering: tuple[str, int] | None = None  # turn and attempt of the last `thinking`
-        self._restarted: tuple[str, int] | None = None  # of the last `restarted`
+        self._newest: tuple[str, int] | None = None  # turn and attempt that the client knows of
+        self._is_answering = False  # it was sent `thinking` of that attempt, not just `restarted`
+        self._next_delta_at = 0.0
+        self._begin_texts()
 
     def end(self, turn: str) -> None:
         """The terminal frame of this turn was sent."""
@@ -47,20 +56,23 @@ class AnswerStream:
         end = self._topic.end_of(turn_id, seq)
         return str(turn_id) in self._ended or (end is not None and end <= cursor)
 
-    def start_anew(self) -> None:
-        """The running turn is told once more, as to somebody who knows nothing of it."""
-        self._answering = None
-
     def begin(self, turn_id: UUID, attempt: int) -> bool:
         """Note that an attempt runs; False when the client knows of it or of a later one."""
-        if self._knows(str(turn_id), attempt):
+        known = self._known_attempt(str(turn_id))
+        if attempt < known or (attempt == known and self._is_answering):
             return False
-        self._answering = (str(turn_id), attempt)
+        self._newest, self._is_answering = (str(turn_id), attempt), True
+        self._begin_texts()
         return True
+
+    def begin_replay(self, turn_id: UUID, attempt: int) -> None:
+        """An attempt runs, and the client is told anew: its texts begin with a snapshot."""
+        self._newest, self._is_answering = (str(turn_id), attempt), True
+        self._begin_texts(snapshots=True)
 
     def is_answering(self, answer: Answer) -> bool:
         """Whether this attempt is the last one that the client knows to run."""
-        return self._answering == (str(answer.turn_id), answer.attempt)
+        return self._is_answering and self._newest == (str(answer.turn_id), answer.attempt)
 
     def is_late(self, seq: int, frame: Frame, cursor: int) -> bool:
         """Whether a status that made sense after the message `seq` must not be sent any more."""
@@ -70,38 +82,20 @@ class AnswerStream:
         if self.has_ended(UUID(turn), seq, cursor):
             return True
         if frame["status"] == "queued":
-            return self._knows(turn, 1)
+            return self._known_attempt(turn) > 0
         if frame["status"] == "restarted":
-            told = (turn, frame["attempt"])
-            late = self._knows(*told) or self._restarted == told
-            self._restarted = told
-            return late
+            if self._known_attempt(turn) >= frame["attempt"]:
+                return True
+            # the text of the attempt before it, which may still come, is of no use any more
+            self._newest, self._is_answering = (turn, frame["attempt"]), False
         return False
 
-    def _knows(self, turn: str, attempt: int) -> bool:
-        known = self._answering
-        return known is not None and known[0] == turn and known[1] >= attempt
+    def _known_attempt(self, turn: str) -> int:
+        return self._newest[1] if self._newest and self._newest[0] == turn else 0
 
+    # the texts of the running attempt
 
-#: The texts of an answer, in the order in which a client is sent what is new of them.
-_TEXTS: tuple[tuple[str, Callable[..., server_frames.Piece]], ...] = (
-    ("reasoning", server_frames.Reasoning),
-    ("text", server_frames.Delta),
-)
-
-
-class Progress:
-    """How much of the running attempt's texts one client has, and what it is sent next."""
-
-    def __init__(self) -> None:
-        self.begin()
-
-    def begin(self, *, snapshots: bool = False) -> None:
-        """The client has nothing yet.
-
-        Args:
-            snapshots: the first piece of each text is a snapshot: the client may hold older ones.
-        """
+    def _begin_texts(self, *, snapshots: bool = False) -> None:
         self._sent = {name: 0 for name, _ in _TEXTS}
         self._owed = {name for name, _ in _TEXTS if snapshots}
 
@@ -109,8 +103,13 @@ class Progress:
         """Whether there is text that the client does not have."""
         return any(len(getattr(answer, name)) > self._sent[name] for name, _ in _TEXTS)
 
-    def pieces(self, answer: Answer) -> Iterator[Frame]:
-        """What the client lacks, as one frame for each text; they count as sent."""
+    def seconds_until_due(self, now: float) -> float:
+        """How long to wait until the next piece may be sent; not above 0: it is time."""
+        return self._next_delta_at - now
+
+    def pieces(self, answer: Answer, now: float) -> Iterator[Frame]:
+        """The text that the client lacks, one frame for each kind; it counts as sent."""
+        self._next_delta_at = now + DELTA_SECONDS
         for name, kind in _TEXTS:
             start = self._sent[name]
             if not (text := getattr(answer, name)[start:]):

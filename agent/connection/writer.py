@@ -1,57 +1,58 @@
-"""What one connection is sent, and in which order; the only writer of its socket.
+"""The only sender of one WebSocket: it decides which frame is next.
 
-A feed replays what the client lacks, then follows its session's group: durable frames in order,
-each once, with holes read from the database; statuses and answers to the client's own frames not
-before the durable frame that they are about; the running answer's reasoning and text in pieces,
-merged for as long as the client or the pace asks for it. Nothing of a turn is sent after its end.
+A writer replays the frames that the client lacks, then follows its session's topic: durable frames
+in order, each once, with holes read from the database; statuses and answers to the client's own
+frames not before the durable frame that they are about; the running answer's reasoning and text in
+pieces, merged for as long as the client or the pace asks for it. Nothing of a turn is sent after
+its end. `LogCursor` and `AnswerStream` know what the client has.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
 from agent import metrics
 from agent.actions import sessions
-from agent.actions.sessions import SessionHandle, SessionSnapshot
+from agent.actions.handles import SessionHandle
 from agent.actor import Access, Actor
 from agent.errors import NotFound
-from agent.live import broker, publish
-from agent.live.hub import Answer, Frame, topic
+from agent.live.hub import Answer, Frame
 from agent.protocol import server_frames
 from agent.protocol.client_frames import CloseCode
 from agent.store import db
+from agent.store.replay import SessionSnapshot
 
-from .answer_stream import AnswerStream, Progress
+from .answer_stream import AnswerStream
+from .log_cursor import LogCursor, replay_start
 from .send_queue import Overflow, SendQueue
 
-#: The shortest time between two deltas of a connection.
-DELTA_SECONDS = 0.03
 #: How long one frame may take to leave before the client counts as not reading.
 SEND_SECONDS = 30.0
 #: How many `resume` commands may wait for the replay that serves them.
 MAX_REWINDS = 100
 #: How long `ready` waits for the text of an answer that runs in another process.
 SNAPSHOT_SECONDS = 1.0
+#: The approximate size of a frame without its text, in bytes.
+_FRAME_BYTES = 200
 
 
 class Closed(Exception):
-    """The feed closes its connection."""
+    """The writer closes its connection."""
 
     def __init__(self, code: CloseCode, reason: str = "") -> None:
         self.code, self.reason = code, reason
 
 
 class Writer:
-    """The frames of one connection (a `groups.Subscriber`).
+    """The frames of one connection; a `Subscriber` of its session's topic.
 
     Args:
-        held: its session.
-        access: who is connected, and by what.
+        handle: the session.
+        access: the caller and its credential.
         send: puts one text frame on the socket.
         stream: whether the client wants running answers.
         heartbeat: seconds of silence after which a `ping` is sent.
@@ -67,28 +68,23 @@ class Writer:
         heartbeat: float,
     ) -> None:
         self.handle, self.access = handle, access
+        self._live, self._topic = handle.live, handle.topic
         self._send_text = send
         self._stream = stream
         self._heartbeat = heartbeat
-        self._topic = topic(handle.id)
         self._topic.mark_active()
         self._queue = SendQueue()
+        self._cursor = LogCursor()
+        self._answers = AnswerStream(self._topic)
+        self._rewinds: list[tuple[int, Frame]] = []
         self._wake = asyncio.Event()
         self._ending: Closed | None = None
         self._cut: Closed | None = None
-        self._deadline: asyncio.Timeout | None = None  # of what is being sent
-        self._rewinds: list[tuple[int, Frame]] = []
-        self._cursor = 0  # seq of the newest durable frame that was sent
-        self._replay_until = 0
-        self._heard = 0  # seq of the newest durable frame that was news to this connection
-        self._page: deque[Frame] = deque()
-        self._answers = AnswerStream(self._topic)
-        self._progress = Progress()  # of the running answer
-        self._next_delta_at = 0.0
+        self._deadline: asyncio.Timeout | None = None  # of the frame that is being sent
         self._timer: asyncio.TimerHandle | None = None  # of the next delta
         self._last_sent_at = time.monotonic()
 
-    # what the group and the consumer say
+    # called by the topic and the consumer
 
     def wake(self) -> None:
         self._wake.set()
@@ -97,22 +93,22 @@ class Writer:
         if self._stream and self._may_send_delta():
             self._wake.set()
 
-    def tell(self, seq: int, frame: Frame) -> None:
+    def send_later(self, frame: Frame, after_seq: int = 0, size: int | None = None) -> None:
+        """Send an ephemeral frame when its turn comes.
+
+        Args:
+            frame: to be sent.
+            after_seq: not before this durable frame.
+            size: of the text in it, in characters; by default of its `content`.
+        """
+        size = len(frame.get("content", "")) if size is None else size
         try:
-            self._queue.put(seq, frame, 200 + len(frame.get("content", "")))
+            self._queue.put(after_seq, frame, _FRAME_BYTES + size)
         except Overflow:
             self.end(CloseCode.TOO_SLOW)
         self._wake.set()
 
-    def tell_page(self, frame: Frame, chars: int) -> None:
-        """A frame that holds `chars` characters of other frames."""
-        try:
-            self._queue.put(0, frame, 200 + chars)
-        except Overflow:
-            self.end(CloseCode.TOO_SLOW)
-        self._wake.set()
-
-    def gone(self) -> None:
+    def session_deleted(self) -> None:
         self.end(CloseCode.NOT_FOUND)
 
     def owner_without_row(self) -> Actor | None:
@@ -125,18 +121,12 @@ class Writer:
             self._deadline.reschedule(asyncio.get_running_loop().time())
         self._wake.set()
 
-    def restarting(self, retry_after: float) -> None:
-        notification = server_frames.Notification(
-            event="draining",
-            level="warning",
-            content="The server is restarting. You will be connected again in a moment.",
-            retry_after=retry_after,
-        )
-        self.tell(0, notification.frame())
+    def send_away(self, retry_after: float) -> None:
+        self.send_later(server_frames.Draining(retry_after=retry_after).frame())
         self.end(CloseCode.RESTARTING, "Server restarting")
 
     def end(self, code: CloseCode, reason: str = "") -> None:
-        """Close the connection, after what was told before."""
+        """Close the connection, after the frames that wait for it now."""
         self._ending = self._ending or Closed(code, reason)
         self._wake.set()
 
@@ -146,9 +136,9 @@ class Writer:
         return self._ending is not None
 
     def rewind(self, last_seq: int, reply: Frame) -> None:
-        """Send `reply`, then once more what follows `last_seq`, and the running answer.
+        """Send `reply`, then the frames after `last_seq` once more, and the running answer.
 
-        One replay serves all that wait for it.
+        One replay serves all commands that wait for it.
         """
         self._rewinds.append((last_seq, reply))
         if len(self._rewinds) > MAX_REWINDS:
@@ -158,7 +148,7 @@ class Writer:
     # the loop
 
     async def run(self, last_seq: int, tail: int | None, welcome: Callable[..., Frame]) -> Closed:
-        """Send all there is to send until the connection is to be closed, and say how.
+        """Send until the connection is to be closed, and say how.
 
         Args:
             last_seq: the newest durable frame that the client has.
@@ -167,10 +157,10 @@ class Writer:
                 follows.
         """
         self._topic.subscribers.add(self)
-        for notification in publish.degradations():
-            self.tell(0, notification)
+        for notification in self._live.degradations():
+            self.send_later(notification)
         try:
-            await broker.current().join(self.handle.id)
+            await self._live.broker.join(self.handle.id)
             await self._begin(last_seq, tail, welcome)
             while True:
                 await self._flush()
@@ -186,8 +176,8 @@ class Writer:
 
     async def _begin(self, last_seq: int, tail: int | None, welcome: Callable[..., Frame]) -> None:
         snapshot = await self._snapshot()
-        start = _start(snapshot.last_seq, last_seq, tail)
-        self._heard = snapshot.last_seq
+        start = replay_start(snapshot.last_seq, last_seq, tail)
+        self._cursor.connect(snapshot.last_seq)
         await self._send(welcome(snapshot, start))
         await self._replay(snapshot, start)
 
@@ -197,9 +187,8 @@ class Writer:
         return snapshot
 
     async def _replay(self, snapshot: SessionSnapshot, start: int) -> None:
-        self._cursor, self._replay_until = start, snapshot.last_seq
-        self._page.clear()
-        while self._cursor < snapshot.last_seq:
+        self._cursor.replay(start, snapshot.last_seq)
+        while self._cursor.seq < snapshot.last_seq:
             await self._send_durable(await self._next_durable())
         if snapshot.running:
             await self._send_running(snapshot.running, snapshot.last_seq)
@@ -209,17 +198,16 @@ class Writer:
     async def _send_running(self, turn: Any, seq: int) -> None:
         """The turn that ran at the message `seq`, as it is now: `thinking`, the text so far."""
         missing = self._stream and not self._has_text(turn.id)
-        if missing and broker.current().ask_for_text(self.handle.id, turn.worker):
+        if missing and self._live.broker.ask_for_text(self.handle.id, turn.worker):
             await self._text_arrives(turn.id)
         answer = self._topic.answer
         attempt = turn.attempt
         if answer and answer.turn_id == turn.id:
             attempt = max(attempt, answer.attempt)
-        if self._answers.has_ended(turn.id, seq, self._cursor):
+        if self._answers.has_ended(turn.id, seq, self._cursor.seq):
             return
-        self._answers.start_anew()
-        await self._send_thinking(turn.id, attempt, turn.ref)
-        self._progress.begin(snapshots=True)  # late, if they come after `ready`
+        self._answers.begin_replay(turn.id, attempt)
+        await self._send(server_frames.thinking(turn.id, attempt, turn.ref))
         answer = self._topic.answer
         if answer and self._stream and self._answers.is_answering(answer):
             await self._send_pieces(answer)
@@ -244,11 +232,11 @@ class Writer:
         while True:
             if self._cut:
                 raise self._cut
-            if told := self._queue.pop(self._cursor):
-                await self._send_told(*told)
+            if queued := self._queue.pop(self._cursor.seq):
+                await self._send_ephemeral(*queued)
             elif self._rewinds:
                 await self._go_back()
-            elif self._cursor < self._known_seq():
+            elif self._cursor.seq < self._known_seq():
                 await self._send_durable(await self._next_durable())
             elif self._ending:
                 raise self._ending
@@ -260,7 +248,7 @@ class Writer:
         for _, reply in rewinds:
             await self._send(reply)
         snapshot = await self._snapshot()
-        starts = [_start(snapshot.last_seq, last_seq, None) for last_seq, _ in rewinds]
+        starts = [replay_start(snapshot.last_seq, last_seq, None) for last_seq, _ in rewinds]
         await self._replay(snapshot, min(starts))
 
     async def _wait(self) -> None:
@@ -279,49 +267,41 @@ class Writer:
         return max(self._topic.last_seq, self._queue.waits_for)
 
     async def _next_durable(self) -> Frame:
-        seq = self._cursor + 1
-        while self._page and self._page[0]["seq"] < seq:
-            self._page.popleft()
-        if self._page and self._page[0]["seq"] == seq:
-            return self._page.popleft()
-        if frame := self._topic.recent(seq):
+        if frame := self._cursor.next_of_page() or self._topic.recent(self._cursor.seq + 1):
             return frame
-        page = await db.repeated(lambda: sessions.frames_after(self.handle.id, self._cursor))
+        page = await db.repeated(lambda: sessions.frames_after(self.handle.id, self._cursor.seq))
         if not page:
             raise NotFound  # the rows are gone, and with them the session
-        self._page.extend(page)
-        return self._page.popleft()
+        self._cursor.fill(page)
+        return self._cursor.next_of_page() or page[0]
 
     async def _send_durable(self, frame: Frame) -> None:
-        self.handle.stored = True  # also when a notification from outside wrote its row
         frame = server_frames.current(frame)
-        replay = frame["seq"] <= self._replay_until
-        await self._send({**frame, "replay": True} if replay else frame)
-        self._cursor = frame["seq"]
+        seq = frame["seq"]
+        await self._send({**frame, "replay": True} if self._cursor.is_replay(seq) else frame)
+        is_news = self._cursor.advance(seq)
         if frame["type"] in ("response", "error"):
             self._answers.end(frame["turn"])
-        if self._cursor > self._heard:
-            self._heard = self._cursor
-            if frame.get("event") == "closed" and await self._stays_closed():
-                raise _closed(frame)
+        if is_news and frame.get("event") == "closed" and await self._stays_closed():
+            raise _closed(frame)
 
     async def _stays_closed(self) -> bool:
         """Whether nobody opened the session again since the message at the cursor."""
-        if self._cursor >= self._known_seq():
+        if self._cursor.seq >= self._known_seq():
             return True
         return await db.repeated(lambda: sessions.is_closed(self.handle.id))
 
     # ephemeral frames
 
-    async def _send_told(self, seq: int, frame: Frame) -> None:
-        if self._answers.is_late(seq, frame, self._cursor):
+    async def _send_ephemeral(self, seq: int, frame: Frame) -> None:
+        if self._answers.is_late(seq, frame, self._cursor.seq):
             return
         if frame.get("status") == "thinking":
             await self._send_thinking(UUID(frame["turn"]), frame["attempt"], frame.get("ref", ""))
             return
         if frame.get("status") == "received":
             turn_id = UUID(frame["turn"])
-            if self._answers.has_ended(turn_id, seq, self._cursor):
+            if self._answers.has_ended(turn_id, seq, self._cursor.seq):
                 frame = {**frame, "state": "ended"}  # another process was faster
         await self._send(frame)
         if frame.get("event") == "closed":  # of a session without a row
@@ -330,27 +310,26 @@ class Writer:
     async def _send_thinking(self, turn_id: UUID, attempt: int, ref: str) -> None:
         """Tell that an attempt runs, once, and not after a later one."""
         if self._answers.begin(turn_id, attempt):
-            self._progress.begin()
             await self._send(server_frames.thinking(turn_id, attempt, ref))
 
     async def _send_answer(self) -> bool:
-        """Send what is new of the running answer, if there is something and it is time."""
+        """Send the growth of the running answer, if there is some and it is time."""
         answer = self._topic.answer
-        if answer is None or self._cursor < answer.seq:
+        if answer is None or self._cursor.seq < answer.seq:
             return False
-        if self._answers.has_ended(answer.turn_id, answer.seq, self._cursor):
+        if self._answers.has_ended(answer.turn_id, answer.seq, self._cursor.seq):
             return False
         if not self._answers.is_answering(answer):
             await self._send_thinking(answer.turn_id, answer.attempt, answer.ref)
             return self._answers.is_answering(answer)
-        if not self._stream or not self._progress.is_behind(answer) or not self._may_send_delta():
+        if not self._stream or not self._answers.is_behind(answer) or not self._may_send_delta():
             return False
         await self._send_pieces(answer)
         return True
 
     def _may_send_delta(self) -> bool:
-        """Whether it is time for the next delta; if not, the feed is woken when it is."""
-        wait = self._next_delta_at - time.monotonic()
+        """Whether it is time for the next delta; if not, the writer is woken when it is."""
+        wait = self._answers.seconds_until_due(time.monotonic())
         if wait > 0 and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(wait, self._delta_is_due)
         return wait <= 0
@@ -360,9 +339,8 @@ class Writer:
         self._wake.set()
 
     async def _send_pieces(self, answer: Answer) -> None:
-        """Send what the client lacks of an answer, its reasoning before its text."""
-        self._next_delta_at = time.monotonic() + DELTA_SECONDS
-        for piece in self._progress.pieces(answer):
+        """Send the text that the client lacks of an answer, its reasoning before its text."""
+        for piece in self._answers.pieces(answer, time.monotonic()):
             metrics.deltas.inc()
             await self._send(piece)
 
@@ -382,10 +360,3 @@ class Writer:
 def _closed(notification: Frame) -> Closed:
     timeout = notification.get("reason") == "timeout"
     return Closed(CloseCode.NORMAL, "Session timeout" if timeout else "Session closed")
-
-
-def _start(newest: int, last_seq: int, tail: int | None) -> int:
-    """The number that a replay follows; what is out of range means everything."""
-    if tail is not None:
-        return max(newest - tail, 0) if tail >= 0 else 0
-    return last_seq if 0 <= last_seq <= newest else 0

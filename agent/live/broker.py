@@ -2,8 +2,8 @@
 
 One task of each process merges what is due for a session, never waits longer than `SEND_SECONDS`
 for the layer, and may lose messages; rows and texts heal that. A process has one mailbox, joined to
-the channel-layer group of each session that it has connections of. What a message means for the
-connections here is told to the session's `Topic`.
+the channel-layer group of each session that it has connections of. The session's `Topic` decides
+what a message means for the connections here.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
-from weakref import WeakKeyDictionary
 
 import structlog
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 from agent import metrics
-from agent.actor import Actor
 from agent.store.sequence import Change
 
-from .cancellation import cancel_local
-from .hub import Answer, Presence, Topic, gone, present, topics
+from . import messages
+from .cancellation import Cancellations
+from .hub import Answer, Hub, Presence, Topic
+from .messages import BrokerMessage
 
 log = structlog.get_logger(__name__)
 
@@ -44,35 +44,36 @@ FIRST_ANSWER_SECONDS = 0.3
 NEXT_ANSWER_SECONDS = 0.1
 _PENDING_SESSIONS = 10_000
 
-#: This process, as the owner of leases and as the address of its mailbox.
-PROCESS = f"agent.{secrets.token_hex(12)}"
-
-_brokers: WeakKeyDictionary[asyncio.AbstractEventLoop, Broker] = WeakKeyDictionary()
-
-
-def current() -> Broker:
-    """The way to other processes, of the running event loop."""
-    loop = asyncio.get_running_loop()
-    found = _brokers.get(loop)
-    if found is None:
-        found = _brokers[loop] = Broker()
-    return found
-
 
 def topic_name(session_id: UUID) -> str:
     """The channel-layer group of a session."""
     return f"session.{session_id.hex}"
 
 
-class Broker:
-    """What goes to other processes and comes from them; idle when the layer is not shared."""
+@dataclass(slots=True)
+class _Due:
+    """The commits of a session that other processes are still to be told."""
 
-    def __init__(self) -> None:
+    seq: int = 0
+    frames: list[dict[str, Any]] = field(default_factory=list)
+    statuses: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    growth: messages.Growth | None = None
+
+
+class Broker:
+    """Messages to other processes and from them; idle when the layer is not shared.
+
+    `process` names this process, as the owner of leases and as the address of its mailbox.
+    """
+
+    def __init__(self, hub: Hub, cancellations: Cancellations) -> None:
         layer = get_channel_layer()
+        self.process = f"agent.{secrets.token_hex(12)}"
         self._layer: Any = None if isinstance(layer, InMemoryChannelLayer) else layer
-        self._pending: dict[UUID, dict[str, Any]] = {}
+        self._hub, self._cancellations = hub, cancellations
+        self._pending: dict[UUID, _Due] = {}
         self._texts: dict[UUID, Answer] = {}
-        self._posts: list[tuple[Any, str, dict[str, Any]]] = []  # how, to whom, what
+        self._posts: list[tuple[Any, str, BrokerMessage]] = []  # the layer's method, the address
         self._questions: dict[str, asyncio.Queue[Presence]] = {}
         self._wake = asyncio.Event()
         self._joined: set[UUID] = set()
@@ -85,61 +86,70 @@ class Broker:
 
     @property
     def degraded(self) -> bool:
-        """Whether what this process sends lately did not come back."""
+        """Whether the messages that this process sent lately did not come back."""
         return self.shared and time.monotonic() - self._echoed_at > 2.5 * _ECHO_SECONDS
 
     # outgoing
 
-    def pend(self, change: Change) -> None:
+    def publish(self, change: Change) -> None:
+        """Tell other processes of a commit, soon."""
         if not self.shared:
             return
-        due = self._due(change.session_id)
-        due["seq"] = max(due["seq"], change.seq)
-        due["frames"] += change.frames
-        due["statuses"] += [[change.seq, status] for status in change.statuses]
+        if change.frames or change.statuses:
+            due = self._due(change.session_id)
+            due.seq = max(due.seq, change.seq)
+            due.frames += change.frames
+            due.statuses += [(change.seq, status) for status in change.statuses]
+        if change.deleted:
+            self._post_all(change.session_id, messages.SessionDeleted(session_id=change.session_id))
+        for stop in change.stops:
+            if stop.worker != self.process:
+                self._post(stop.worker, messages.StopTurn(turn_id=stop.turn_id, reason=stop.reason))
         self._wake.set()
 
-    def pend_text(self, session_id: UUID, answer: Answer) -> None:
+    def publish_text(self, session_id: UUID, answer: Answer) -> None:
+        """Tell other processes soon that a running answer has become longer."""
         if self.shared:
             self._texts[session_id] = answer
             self._wake.set()
 
-    def post(self, worker: str, message: dict[str, Any]) -> None:
-        """Send to one process's mailbox; to nobody's when the turn was handed back."""
-        if self.shared and worker:
-            self._posts.append((self._layer.send, worker, message))
-            self._wake.set()
-
-    def post_group(self, session_id: UUID, message: dict[str, Any]) -> None:
-        """Send to every process with connections of a session."""
-        if self.shared:
-            self._posts.append((self._layer.group_send, topic_name(session_id), message))
-            self._wake.set()
-
     def ask_for_text(self, session_id: UUID, worker: str) -> bool:
         """Ask the process that runs a session's turn for its whole text; whether it may answer."""
-        if worker in (PROCESS, "") or not self.shared:
+        if worker in (self.process, "") or not self.shared:
             return False
-        self.post(worker, {"type": "text", "session": session_id.hex})
+        self._post(worker, messages.SendWholeText(session_id=session_id))
         return True
 
-    async def ask(self, session_id: UUID) -> Presence:
-        """Who is connected to a session in other processes."""
+    async def ask_presence(self, session_id: UUID) -> Presence:
+        """The connections of a session in other processes."""
         if not self.shared:
             return Presence()
         key = secrets.token_hex(8)
         answers = self._questions[key] = asyncio.Queue()
-        who = {"type": "who", "from": PROCESS, "session": session_id.hex, "question": key}
+        question = messages.WhoIsConnected(sender=self.process, session_id=session_id, question=key)
         try:
-            asked = await _bounded(self._layer.group_send(topic_name(session_id), who))
+            asked = await _bounded(
+                self._layer.group_send(topic_name(session_id), messages.pack(question))
+            )
             return await _sum(answers) if asked else Presence()
         finally:
             del self._questions[key]
 
-    def _due(self, session_id: UUID) -> dict[str, Any]:
+    def _post(self, worker: str, message: BrokerMessage) -> None:
+        """Send to one process's mailbox, soon; a turn that was handed back has no process."""
+        if self.shared and worker:
+            self._posts.append((self._layer.send, worker, message))
+            self._wake.set()
+
+    def _post_all(self, session_id: UUID, message: BrokerMessage) -> None:
+        """Send to every process with connections of a session, soon."""
+        self._posts.append((self._layer.group_send, topic_name(session_id), message))
+        self._wake.set()
+
+    def _due(self, session_id: UUID) -> _Due:
         if len(self._pending) > _PENDING_SESSIONS:
             self._pending.clear()  # the layer is down: catching up reads the rows
-        return self._pending.setdefault(session_id, {"seq": 0, "frames": [], "statuses": []})
+        return self._pending.setdefault(session_id, _Due())
 
     async def run(self) -> None:
         """Send what is pending, for as long as the process runs."""
@@ -155,13 +165,19 @@ class Broker:
         pending, self._pending = self._pending, {}
         texts, self._texts = self._texts, {}
         for session_id, answer in texts.items():
-            due = pending.setdefault(session_id, {"seq": 0, "frames": [], "statuses": []})
-            due |= _growth(answer)
-        sends = [send(to, message) for send, to, message in posts]
+            pending.setdefault(session_id, _Due()).growth = _growth(answer)
         for session_id, due in pending.items():
-            message = {"type": "session", "from": PROCESS, "session": session_id.hex, **due}
-            sends.append(self._layer.group_send(topic_name(session_id), message))
-        if sends:
+            message = messages.SessionChanged(
+                sender=self.process,
+                session_id=session_id,
+                seq=due.seq,
+                frames=due.frames,
+                statuses=due.statuses,
+                growth=due.growth,
+            )
+            posts.append((self._layer.group_send, topic_name(session_id), message))
+        if posts:
+            sends = [send(address, messages.pack(message)) for send, address, message in posts]
             await _bounded(asyncio.gather(*sends))
 
     @asynccontextmanager
@@ -182,7 +198,9 @@ class Broker:
     async def receive(self) -> None:
         """Read this process's mailbox, for as long as the process runs."""
         while True:
-            self._take(await self._received())
+            message = messages.unpack(await self._received())
+            if message:
+                self._handle(message)
 
     async def _received(self) -> dict[str, Any]:
         while True:
@@ -192,89 +210,93 @@ class Broker:
                 metrics.layer_failures.inc()
                 log.warning("channel layer unreachable", error=type(error).__name__)
                 # the layer counts the mailbox as subscribed before it is, and would not try again
-                self._layer.channels.pop(PROCESS, None)
+                self._layer.channels.pop(self.process, None)
                 await asyncio.sleep(1)
 
     async def _next_message(self) -> dict[str, Any]:
         try:
             async with asyncio.timeout(None) as self._hearing:
-                message: dict[str, Any] = await self._layer.receive(PROCESS)
+                message: dict[str, Any] = await self._layer.receive(self.process)
                 return message
         finally:
             self._hearing = None
 
-    def _take(self, message: dict[str, Any]) -> None:
-        match message["type"]:
-            case "echo":
+    def _handle(self, message: BrokerMessage) -> None:
+        match message:
+            case messages.Echo():
                 self._echoed_at = time.monotonic()
-            case "stop":
-                cancel_local(UUID(message["turn"]), message["reason"])
-            case "text":
-                self._send_whole_text(UUID(message["session"]))
-            case "gone":
-                gone(UUID(message["session"]))
-            case "who" if message["from"] != PROCESS:
-                self._tell_who(message)
-            case "here" if answers := self._questions.get(message["question"]):
-                answers.put_nowait(Presence(message["connections"], _unpacked(message["owner"])))
-            case "session" if message["from"] != PROCESS:
-                self._take_session(message)
+            case messages.StopTurn():
+                self._cancellations.cancel_local(message.turn_id, message.reason)
+            case messages.SendWholeText():
+                self._send_whole_text(message.session_id)
+            case messages.SessionDeleted():
+                if topic := self._hub.get(message.session_id):
+                    topic.deleted()
+            case messages.WhoIsConnected() if message.sender != self.process:
+                self._answer_presence(message)
+            case messages.Connected():
+                if answers := self._questions.get(message.question):
+                    answers.put_nowait(Presence(message.connections, message.owner))
+            case messages.SessionChanged() if message.sender != self.process:
+                self._apply(message)
 
-    def _tell_who(self, message: dict[str, Any]) -> None:
-        here = present(UUID(message["session"]))
+    def _answer_presence(self, message: messages.WhoIsConnected) -> None:
+        here = self._hub.presence(message.session_id)
         if here.connections:
-            answer = {"question": message["question"], "connections": here.connections}
-            self.post(message["from"], {"type": "here", **answer, "owner": _packed(here.owner)})
+            answer = messages.Connected(
+                question=message.question, connections=here.connections, owner=here.owner
+            )
+            self._post(message.sender, answer)
 
     def _send_whole_text(self, session_id: UUID) -> None:
-        mine = topics.get(session_id)
-        if mine and mine.answer and mine.answer.worker == PROCESS:
-            mine.answer.relayed = mine.answer.relayed_reasoning = 0
-            self.pend_text(session_id, mine.answer)
+        topic = self._hub.get(session_id)
+        if topic and topic.answer and topic.answer.worker == self.process:
+            topic.answer.relayed = topic.answer.relayed_reasoning = 0
+            self.publish_text(session_id, topic.answer)
 
-    def _take_session(self, message: dict[str, Any]) -> None:
-        mine = topics.get(UUID(message["session"]))
-        if mine is None:
+    def _apply(self, message: messages.SessionChanged) -> None:
+        topic = self._hub.get(message.session_id)
+        if topic is None:
             return
-        for seq, status in message["statuses"]:
-            mine.apply(seq, [], [status])
-        if "text" in message:
-            self._take_text(mine, message)
-        mine.apply(message["seq"], message["frames"], [])
+        for seq, status in message.statuses:
+            topic.apply(seq, [], [status])
+        if message.growth:
+            self._apply_growth(topic, message.growth)
+        topic.apply(message.seq, message.frames, [])
 
-    def _take_text(self, mine: Topic, message: dict[str, Any]) -> None:
-        """Add what has come of a running answer; ask for all of it if something is missing."""
-        turn, attempt, ref, worker, seq, start, text = message["text"]
-        reasoning = message.get("reasoning", {"start": 0, "content": ""})
-        answer = mine.begin(Answer(UUID(turn), attempt, ref, worker, seq))
+    def _apply_growth(self, topic: Topic, growth: messages.Growth) -> None:
+        """Add new text to a running answer; ask for all of it if something is missing."""
+        answer = topic.begin(
+            Answer(growth.turn_id, growth.attempt, growth.ref, growth.worker, growth.seq)
+        )
         if answer is None:
             return
-        if start > len(answer.text) or reasoning["start"] > len(answer.reasoning):
-            self.ask_for_text(mine.session_id, worker)
+        if growth.start > len(answer.text) or growth.reasoning_start > len(answer.reasoning):
+            self.ask_for_text(topic.session_id, growth.worker)
             return
         answer.whole = True
-        answer.reasoning += reasoning["content"][len(answer.reasoning) - reasoning["start"] :]
-        answer.text += text[len(answer.text) - start :]
+        answer.reasoning += growth.reasoning[len(answer.reasoning) - growth.reasoning_start :]
+        answer.text += growth.text[len(answer.text) - growth.start :]
 
     # membership and health
 
     async def join(self, session_id: UUID) -> None:
-        """Hear of a session from other processes. If the layer is down, `keep_joined` goes on."""
+        """Hear of a session from other processes. If the layer is down, `keep_joined` retries."""
         if not self.shared or session_id in self._joined:
             return
-        if await _bounded(self._layer.group_add(topic_name(session_id), PROCESS)):
+        if await _bounded(self._layer.group_add(topic_name(session_id), self.process)):
             self._joined.add(session_id)
 
     async def keep_joined(self) -> None:
-        """Join what could not be joined, leave what nobody here needs, and try the way itself."""
+        """Join sessions that could not be joined, leave those without a topic, and test the way."""
         while self.shared:
             await self._cure_deafness()
-            await _bounded(self._layer.send(PROCESS, {"type": "echo"}))
-            for session_id in [key for key in self._joined if key not in topics]:
+            await _bounded(self._layer.send(self.process, messages.pack(messages.Echo())))
+            for session_id in [key for key in self._joined if not self._hub.get(key)]:
                 self._joined.discard(session_id)
-                await _bounded(self._layer.group_discard(topic_name(session_id), PROCESS))
+                await _bounded(self._layer.group_discard(topic_name(session_id), self.process))
             if not self.degraded:
-                for session_id in [key for key in topics if key not in self._joined]:
+                for session_id in [topic.session_id for topic in self._hub.topics()]:
                     await self.join(session_id)
             await asyncio.sleep(_ECHO_SECONDS)
 
@@ -297,21 +319,20 @@ class Broker:
             self._hearing.reschedule(asyncio.get_running_loop().time())
 
 
-def _growth(answer: Answer) -> dict[str, Any]:
-    """What other processes lack of an answer; it counts as sent.
-
-    The list of the text has this length for ever: processes of older versions unpack it, and ignore
-    what they do not know. The reasoning that belongs to it tells its length even when it is not
-    new, so that who missed it asks.
-    """
-    text = answer.text[answer.relayed :]
-    reasoning = answer.reasoning[answer.relayed_reasoning :]
-    head = [answer.turn_id.hex, answer.attempt, answer.ref, answer.worker, answer.seq]
-    growth: dict[str, Any] = {"text": [*head, answer.relayed, text]}
-    if answer.reasoning:
-        growth["reasoning"] = {"start": answer.relayed_reasoning, "content": reasoning}
-    answer.relayed += len(text)
-    answer.relayed_reasoning += len(reasoning)
+def _growth(answer: Answer) -> messages.Growth:
+    """What other processes lack of an answer; it counts as sent."""
+    growth = messages.Growth(
+        turn_id=answer.turn_id,
+        attempt=answer.attempt,
+        ref=answer.ref,
+        worker=answer.worker,
+        seq=answer.seq,
+        start=answer.relayed,
+        text=answer.text[answer.relayed :],
+        reasoning_start=answer.relayed_reasoning,
+        reasoning=answer.reasoning[answer.relayed_reasoning :],
+    )
+    answer.relayed, answer.relayed_reasoning = len(answer.text), len(answer.reasoning)
     return growth
 
 
@@ -325,20 +346,6 @@ async def _sum(answers: asyncio.Queue[Presence]) -> Presence:
         except TimeoutError:
             return found
         patience = NEXT_ANSWER_SECONDS
-
-
-def _packed(actor: Actor | None) -> dict[str, Any] | None:
-    """A caller as other processes are told of it."""
-    if actor is None:
-        return None
-    return {**asdict(actor), "session_id": actor.session_id and actor.session_id.hex}
-
-
-def _unpacked(fields: dict[str, Any] | None) -> Actor | None:
-    if fields is None:
-        return None
-    session_id = fields["session_id"]
-    return Actor(**{**fields, "session_id": session_id and UUID(session_id)})
 
 
 async def _bounded(sending: Awaitable[Any], seconds: float = SEND_SECONDS) -> bool:

@@ -5,30 +5,33 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID
 
-#: Why a turn stops without an end: another process goes on with it, or its session is gone.
+#: The reason to stop a turn without an end: another process has it, or its session was deleted.
 LEASE_LOST = "lost"
 
-_futures: dict[UUID, asyncio.Future[str]] = {}
 
+class Cancellations:
+    """The turns that run in this process, and the futures that stop them."""
 
-def cancellation_of(turn_id: UUID) -> asyncio.Future[str]:
-    """A future that gets the reason when the turn, which runs here, is to stop.
+    def __init__(self) -> None:
+        self._futures: dict[UUID, asyncio.Future[str]] = {}
 
-    Each attempt has its own: a later one of the same process must not end with an earlier one.
-    """
-    future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    def of(self, turn_id: UUID) -> asyncio.Future[str]:
+        """A future that gets the reason when the turn, which runs here, is to stop.
 
-    def forget(_: asyncio.Future[str]) -> None:
-        if _futures.get(turn_id) is future:
-            del _futures[turn_id]
+        Each attempt has its own: a later one of the same process must not end with an earlier one.
+        """
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    _futures[turn_id] = future
-    future.add_done_callback(forget)
-    return future
+        def forget(_: asyncio.Future[str]) -> None:
+            if self._futures.get(turn_id) is future:
+                del self._futures[turn_id]
 
+        self._futures[turn_id] = future
+        future.add_done_callback(forget)
+        return future
 
-def cancel_local(turn_id: UUID, reason: str) -> None:
-    """Stop a turn now, if it runs in this process."""
-    future = _futures.get(turn_id)
-    if future and not future.done():
-        future.set_result(reason)
+    def cancel_local(self, turn_id: UUID, reason: str) -> None:
+        """Stop a turn now, if it runs in this process."""
+        future = self._futures.get(turn_id)
+        if future and not future.done():
+            future.set_result(reason)

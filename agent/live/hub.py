@@ -1,7 +1,7 @@
-"""What this process knows of the sessions that somebody here is connected to or that run here.
+"""The sessions that a process knows of: those with a connection or a running turn in it.
 
-A `Topic` keeps the newest durable frames and the text of the running answer; each connection reads
-from it at its own pace, so nothing that is kept here or in the database is buffered per connection.
+A `Topic` keeps the newest durable frames and the text of the running answer. Each connection reads
+from it at its own pace, so no connection has a buffer of what the topic or the database holds.
 In memory only: no I/O, no database, one event loop.
 """
 
@@ -15,7 +15,6 @@ from typing import Any, Protocol
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from agent import metrics
 from agent.actor import Access, Actor
 from agent.protocol.server_frames import size
 
@@ -32,8 +31,8 @@ class Answer:
     """The texts of a running turn, as far as this process has them.
 
     `worker` is the process that runs it, `seq` the session's newest message when it was claimed.
-    `whole` tells that nothing before the ends of the texts is missing, and is False until the first
-    text from another process has come.
+    `whole` is False until the first text from another process has come: from then on nothing before
+    the ends of the texts is missing.
     """
 
     turn_id: UUID
@@ -49,37 +48,37 @@ class Answer:
 
 
 class Subscriber(Protocol):
-    """One connection, as its group sees it. Calls must return at once."""
+    """One connection, as its topic sees it. Calls must return at once."""
 
     @property
     def access(self) -> Access:
-        """Who is connected, and by what."""
+        """The caller that is connected, and the credential that it showed."""
 
     def wake(self) -> None:
-        """Something of the group changed."""
+        """The topic has changed."""
 
     def text_appended(self) -> None:
         """The text of the running answer has become longer."""
 
-    def tell(self, seq: int, frame: Frame) -> None:
-        """An ephemeral frame that makes sense after the message `seq`."""
+    def send_later(self, frame: Frame, after_seq: int = 0) -> None:
+        """Send an ephemeral frame, not before the durable frame `after_seq`."""
 
-    def gone(self) -> None:
+    def session_deleted(self) -> None:
         """The session was deleted."""
 
     def owner_without_row(self) -> Actor | None:
-        """Whose session it is, as long as it has no row that says so."""
+        """The session's owner, as long as no row says who that is."""
 
     def signed_out(self) -> None:
-        """What its caller showed does not count any more: it is sent nothing from now on."""
+        """Its credential was revoked: it is sent nothing from now on."""
 
-    def restarting(self, retry_after: float) -> None:
-        """This process goes down; the client shall come back in `retry_after` seconds."""
+    def send_away(self, retry_after: float) -> None:
+        """This process is draining; the client shall come back in `retry_after` seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """Who is connected to a session: how many, and whose it is as long as it has no row."""
+    """How many connections a session has, and its owner as long as it has no row."""
 
     connections: int = 0
     owner: Actor | None = None
@@ -89,7 +88,7 @@ class Presence:
 
 
 class Topic:
-    """What this process knows of one session."""
+    """One session, as this process knows it."""
 
     def __init__(self, session_id: UUID) -> None:
         self.session_id = session_id
@@ -120,8 +119,13 @@ class Topic:
         self.last_seq = max(self.last_seq, seq)
         for status in statuses:
             for subscriber in self.subscribers:
-                subscriber.tell(seq, status)
+                subscriber.send_later(status, after_seq=seq)
         self.wake()
+
+    def deleted(self) -> None:
+        """The session was deleted."""
+        for subscriber in list(self.subscribers):
+            subscriber.session_deleted()
 
     def _keep(self, frame: Frame) -> None:
         self.last_seq = max(self.last_seq, frame["seq"])
@@ -196,36 +200,38 @@ class Topic:
             subscriber.wake()
 
 
-topics: WeakValueDictionary[UUID, Topic] = WeakValueDictionary()
-"""The groups of this process; each lives as long as a connection or a runner holds it."""
+class Hub:
+    """The sessions that this process knows of; a topic lives as long as somebody holds it."""
 
+    def __init__(self) -> None:
+        self._topics: WeakValueDictionary[UUID, Topic] = WeakValueDictionary()
 
-def _in_use() -> int:
-    """How many sessions have a connection or a running turn here."""
-    return sum(bool(each.subscribers or each.answer) for each in list(topics.values()))
+    def topic(self, session_id: UUID) -> Topic:
+        """The topic of a session, made if there is none; hold it for as long as you need it."""
+        found = self._topics.get(session_id)
+        if found is None:
+            found = self._topics[session_id] = Topic(session_id)
+        return found
 
+    def get(self, session_id: UUID) -> Topic | None:
+        """The topic of a session, if somebody holds it."""
+        return self._topics.get(session_id)
 
-metrics.sessions.set_function(_in_use)
+    def topics(self) -> list[Topic]:
+        """All topics that somebody holds."""
+        return list(self._topics.values())
 
+    def subscribers(self) -> list[Subscriber]:
+        """The connections of this process."""
+        return [one for each in self.topics() for one in each.subscribers]
 
-def present(session_id: UUID) -> Presence:
-    """Who is connected to a session in this process."""
-    mine = topics.get(session_id)
-    subscribers = list(mine.subscribers) if mine else []
-    owners = [owner for each in subscribers if (owner := each.owner_without_row())]
-    return Presence(len(subscribers), owners[0] if owners else None)
+    def in_use(self) -> int:
+        """How many sessions have a connection or a running turn here."""
+        return sum(bool(each.subscribers or each.answer) for each in self.topics())
 
-
-def topic(session_id: UUID) -> Topic:
-    """The session's group in this process; hold it for as long as you need it."""
-    found = topics.get(session_id)
-    if found is None:
-        found = topics[session_id] = Topic(session_id)
-    return found
-
-
-def gone(session_id: UUID) -> None:
-    """Tell the connections here that a session was deleted."""
-    if mine := topics.get(session_id):
-        for subscriber in list(mine.subscribers):
-            subscriber.gone()
+    def presence(self, session_id: UUID) -> Presence:
+        """The connections of a session in this process."""
+        mine = self.get(session_id)
+        subscribers = list(mine.subscribers) if mine else []
+        owners = [owner for each in subscribers if (owner := each.owner_without_row())]
+        return Presence(len(subscribers), owners[0] if owners else None)

@@ -25,9 +25,9 @@ def _now() -> str:
 
 
 class ServerFrame(BaseModel):
-    """What all frames of the server share. Fields that are None are left out of the frame."""
+    """A frame of the server. Fields that are None are left out of it."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: str
 
@@ -39,12 +39,100 @@ Level: TypeAlias = Literal["info", "success", "warning", "error"]
 
 
 class Notification(ServerFrame):
+    """One frame type on the wire, whose `event` tells which fields it has."""
+
     type: Literal["notification"] = "notification"
     event: str
     level: Level = "info"
     id: str | None = None
     content: str
     timestamp: str = Field(default_factory=_now)
+
+
+class Welcome(Notification):
+    """The first frame of a connection. `caller` is its name if it signed in."""
+
+    event: Literal["connected"] = "connected"
+    session: UUID
+    protocol: int
+    resumed: bool
+    last_seq: int
+    replay_from: int  # the replay follows this seq
+    agent: str
+    model: str
+    demo: bool
+    heartbeat: float  # seconds
+    limits: dict[str, int]
+    turns: list[dict[str, Any]]  # unfinished ones
+    caller: str | None = None
+    resume_token: str | None = None  # for an anonymous client's new session
+
+
+class Pushed(Notification):
+    """A notification from outside."""
+
+    event: Literal["message"] = "message"
+
+
+class Renamed(Notification):
+    """The session has a new title."""
+
+    event: Literal["renamed"] = "renamed"
+    title: str
+
+    @classmethod
+    def to(cls, title: str) -> Renamed:
+        return cls(title=title, content=f"Renamed to {title}")
+
+
+class Cleared(Notification):
+    """The model does not see what came before."""
+
+    event: Literal["cleared"] = "cleared"
+    content: str = "The agent has forgotten what came before."
+
+
+class Closed(Notification):
+    """The session was closed, and so is every connection of it."""
+
+    event: Literal["closed"] = "closed"
+    reason: Literal["requested", "timeout"]
+
+    @classmethod
+    def requested(cls) -> Closed:
+        return cls(content="Session closed", reason="requested")
+
+    @classmethod
+    def by_timeout(cls) -> Closed:
+        return cls(content="Session closed due to inactivity", reason="timeout")
+
+
+class Draining(Notification):
+    """The server process ends; the client shall come back in `retry_after` seconds."""
+
+    event: Literal["draining"] = "draining"
+    level: Level = "warning"
+    content: str = "The server is restarting. You will be connected again in a moment."
+    retry_after: float
+
+
+class Degraded(Notification):
+    """A part that this server process needs fails, or works again (`level` success)."""
+
+    event: Literal["degraded"] = "degraded"
+    part: str
+
+    @classmethod
+    def of(cls, part: str, *, failing: bool) -> Degraded:
+        if not failing:
+            return cls(part=part, level="success", content="Everything works again.")
+        return cls(part=part, level="warning", content=_DEGRADED[part])
+
+
+_DEGRADED = {
+    "redis": "Parts of this service cannot be reached; answers may arrive late.",
+    "database": "Messages cannot be stored at the moment. Please wait before you send.",
+}
 
 
 class QueryAccepted(ServerFrame):

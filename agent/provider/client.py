@@ -19,7 +19,7 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -61,11 +61,6 @@ class Provider:
 
     api_key: str  # sent as a bearer token; empty: none is sent
     base_url: str  # with or without /chat/completions; its query is kept
-    model: str
-    fallback_models: Sequence[str] = ()  # tried by OpenRouter in this order; three at most
-    temperature: float | None = 0.7  # None: not sent
-    max_tokens: int | None = 1500  # None: not sent
-    reasoning_effort: str = ""  # empty: not sent
     connect_timeout: float = 10.0  # seconds for a connection, with name lookup and handshake
     first_token_timeout: float = 60.0  # seconds from the question on, with all repetitions
     token_timeout: float = 30.0  # seconds between two tokens
@@ -93,13 +88,13 @@ class Provider:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._learnt: dict[str, tuple[Adaptation, ...]] = {}  # by model
 
-    async def stream(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[Chunk, None]:
-        """Ask the model.
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
+        """Ask a model.
 
-        Closing the generator, or cancelling who reads it, closes the HTTP stream at once.
+        Closing the generator, or cancelling its reader, closes the HTTP stream at once.
 
         Args:
-            messages: `role` and `content` of each, oldest first.
+            request: the messages, the model and its parameters.
 
         Yields:
             `Delta`s, and `Reasoning`s, some of them empty; `Source`s; `Usage`s, each replacing the
@@ -116,13 +111,6 @@ class Provider:
         now = asyncio.get_running_loop().time()
         total = now + self.total_timeout
         first = min(now + self.first_token_timeout, total)
-        request = ChatRequest(
-            messages=messages,
-            models=(self.model, *self.fallback_models),
-            temperature=self.temperature,
-            max_tokens=self.max_tokens,
-            reasoning_effort=self.reasoning_effort,
-        )
         chunk, answer = await self._begun(request, first, total)
         async with aclosing(answer):
             while chunk is not None:

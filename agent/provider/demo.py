@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from decimal import Decimal
 
 from .decoder import Chunk, Delta, Finish, Reasoning, Usage, clean
+from .request import ChatRequest
 
 MODEL = "offline-demo"
 QUOTE_CHARS = 200
@@ -37,16 +38,17 @@ class DemoProvider:
     def __init__(self, *, delay_seconds: float = 0.03) -> None:
         self._delay_seconds = delay_seconds
 
-    async def stream(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[Chunk, None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
         """Answer the last message.
 
         Args:
-            messages: `role` and `content` of each, oldest first.
+            request: only its messages count.
 
         Yields:
             `Delta`s of one word each, `Reasoning`s before them if that is asked for, and a `Usage`
             before and after them (tokens are words, the cost is 0); at last one `Finish`.
         """
+        messages = request.messages
         words = sum(len(message["content"].split()) for message in messages)
         yield Usage(words, 0, Decimal(0), MODEL)
         thoughts = _TOKENS.findall(reasoning(messages))

@@ -15,7 +15,7 @@ import uvicorn
 from django.urls import get_script_prefix
 
 from agent.conf import conf, django_setting
-from agent.worker import worker
+from agent.worker import runtime
 
 from . import uvicorn_protocol
 
@@ -108,7 +108,7 @@ class _Server(uvicorn.Server):
         """
         for listener in self.servers:
             listener.close()
-        draining = asyncio.create_task(worker.drain())
+        draining = asyncio.create_task(runtime.current().drain(conf().drain_seconds))
         while not draining.done() and not self.force_exit:
             await asyncio.wait({draining}, timeout=0.1)
         if draining.done() and (error := draining.exception()):
@@ -123,7 +123,7 @@ class _Server(uvicorn.Server):
 
 
 def _end_in_any_case() -> None:
-    """Let the process end soon, also when threads hang in a database that does not answer.
+    """Let the process end soon, even when threads hang in a database that does not answer.
 
     Python waits for its threads, without a bound, and nothing can stop one of them.
     """

@@ -1,4 +1,4 @@
-"""uvicorn's protocols with our bounds; `server` runs them. Takes private attributes of uvicorn."""
+"""uvicorn's protocols with our bounds; `launcher` runs them. Uses private attributes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets import http11
 
-from agent.access.tcp_connections import address_connections
+from agent.worker import runtime
 
 from .flow_control import BODY_BYTES, HEAD_BYTES, REQUEST_SECONDS, ReadPacer
 
@@ -33,13 +33,14 @@ class Http(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         descriptor = transport.get_extra_info("socket").fileno()
-        address_connections().arrive(_host(transport), descriptor, transport, self.drop)
+        self._addresses = runtime.current().addresses
+        self._addresses.arrive(_host(transport), descriptor, transport, self.drop)
         self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_nothing()
         self._disconnect()
-        address_connections().leave(_host(self.transport), self.transport)
+        self._addresses.leave(_host(self.transport), self.transport)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -103,7 +104,7 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._shaken.cancel()
-        address_connections().leave(_host(self.transport), self.transport)
+        runtime.current().addresses.leave(_host(self.transport), self.transport)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -143,7 +144,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         super().handle_cont(event)
         self._pacer.fragment(len(self.frames))
 
-    # of its intake
+    # for its pacer
 
     def feed(self, piece: bytes) -> None:
         if not self.transport.is_closing():

@@ -1,4 +1,4 @@
-"""How a session's messages and turns get their numbers, and what a transaction tells of them."""
+"""How messages and turns get their numbers, and the change that a transaction returns."""
 
 from __future__ import annotations
 
@@ -18,17 +18,34 @@ _NOW = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A running turn that a transaction asked to stop: the process that runs it, and why."""
+
+    turn_id: UUID
+    worker: str
+    reason: str
+
+
 @dataclass(slots=True)
 class Change:
-    """What a transaction did to a session, to be told to its connections after the commit.
+    """The effect of a transaction on a session, for `Live.publish` after the commit.
 
-    `frames` are durable. `statuses` are not; they make sense after the message `seq`.
+    Args:
+        session_id: of the session.
+        seq: its newest message.
+        frames: the durable frames that were written.
+        statuses: ephemeral frames that make sense after the message `seq`.
+        stops: turns to stop at once; their rows say so too, in case this is lost.
+        deleted: the session was deleted.
     """
 
     session_id: UUID
     seq: int = 0
     frames: list[dict[str, Any]] = field(default_factory=list)
     statuses: list[dict[str, Any]] = field(default_factory=list)
+    stops: list[Stop] = field(default_factory=list)
+    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

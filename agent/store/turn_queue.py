@@ -117,7 +117,7 @@ def claim(
     Args:
         session_id: of the session.
         lease: of the process that claims.
-        held: the turns that run in it, with their attempts. It does not take them from itself.
+        leased: the turns that run in it, with their attempts. It does not take them from itself.
         doubtful: it may have claimed a turn of this session without knowing.
         skip_locked: give up when another process holds the session (PostgreSQL).
     """
@@ -385,19 +385,17 @@ def close_when_idle(change: Change) -> None:
     """Close a session that was asked to close, when its last turn has ended."""
     unfinished = Turn.objects.filter(session_id=change.session_id).exclude(state=Turn.State.ENDED)
     if not unfinished.exists():
-        close(change, "Session closed", reason="requested")
+        close(change, server_frames.Closed.requested())
 
 
-def close(change: Change, words: str, *, reason: str) -> None:
+def close(change: Change, notification: server_frames.Closed) -> None:
     """Close a session: its last frame for now, after which every connection is closed.
 
     Args:
         change: gets the notification.
-        words: what it says.
-        reason: "requested" or "timeout".
+        notification: says why.
     """
     numbers = lock_and_number(change.session_id, messages=1)
-    notification = server_frames.Notification(event="closed", content=words, reason=reason)
     change.frames.append(Message.record(change.session_id, numbers.seq, notification))
     change.seq = numbers.seq
     Session.objects.filter(id=change.session_id).update(closed_at=Now(), closing=False)

@@ -1,7 +1,7 @@
-"""What a server process looks after for its connections, beside turns.
+"""The regular work of a server process, beside turns.
 
-Missed messages, credentials that ended, idle and deleted sessions, limits, and parts that cannot be
-reached. Each step waits first and is repeated by `forever`.
+It finds missed messages, revoked credentials, idle and deleted sessions, and parts that cannot be
+reached; it renews limits and removes rows. Each step waits first and is repeated by `forever`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from django.utils import timezone
 
 from agent import metrics
 from agent.access import revocation
-from agent.access.limits import limits
+from agent.access.limits import Limits
 from agent.actions import retention
 from agent.conf import Conf
-from agent.live import broker, publish
-from agent.live.hub import gone, topics
+from agent.live.hub import Hub
+from agent.live.publish import Live
 from agent.models import Session, WriteCheck
 from agent.store import db, removal
 
@@ -48,29 +48,34 @@ _SLOT = os.getpid() % 256
 _BATCH = 500
 
 
-def steps(conf: Conf, watch: Watch) -> list[Step]:
+def steps(conf: Conf, live: Live, limits: Limits, watch: Watch) -> list[Step]:
     """The steps of this process, for `forever`."""
+    remover = removal.Remover()
 
     async def close_idle() -> None:
         """Close sessions with a connection here in which nothing happens."""
         await asyncio.sleep(min(max(conf.session_timeout * 60 / 10, 0.2), 30))
-        retention.close_idle_unstored(conf.session_timeout)
-        if held := list(topics):
-            await retention.close_idle_here(conf.session_timeout, held)
-
-    remover = removal.Remover()
+        await retention.close_idle_here(live, conf.session_timeout)
 
     async def remove_deleted() -> None:
         """Remove rows of deleted sessions, whoever deleted them, while others go on."""
         await asyncio.sleep(await db.apart(remover.step) or REMOVE_SECONDS)
 
-    looks = [CatchUp().look, find_signed_out, find_deleted, close_idle, watch.look]
-    looks.append(remove_deleted)
-    return [*looks, limits().renew, limits().share_frames]
+    credentials = Credentials(live.hub)
+    return [
+        CatchUp(live.hub).look,
+        credentials.look,
+        DeletedSessions(live.hub, credentials).look,
+        close_idle,
+        watch.look,
+        remove_deleted,
+        limits.renew,
+        limits.share_frames,
+    ]
 
 
 async def forever(step: Step) -> None:
-    """Repeat a step until this is cancelled, whatever it raises, also when it is cancelled."""
+    """Repeat a step until this is cancelled, whatever it raises, even when it is cancelled."""
     task = asyncio.current_task()
     while not (task and task.cancelling()):
         try:
@@ -84,21 +89,22 @@ async def forever(step: Step) -> None:
 
 
 class CatchUp:
-    """Finds messages of our sessions that nobody told us about."""
+    """Finds messages of sessions here that no other process has told of."""
 
-    def __init__(self) -> None:
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
         self._looked_at = time.monotonic()
 
     async def look(self) -> None:
         await asyncio.sleep(CATCH_UP_SECONDS)
         now = time.monotonic()
-        if topics:
+        if self._hub.topics():
             # since the last look that succeeded: the database, or this process, may have been away
             changed = await db.read(_changed, now - self._looked_at)
-            # what is under way brings its statuses along, which a row does not
+            # a commit that is under way brings its statuses along, which a row does not
             await asyncio.sleep(UNDER_WAY_SECONDS)
             for session_id, last_seq in changed:
-                topic = topics.get(session_id)
+                topic = self._hub.get(session_id)
                 if topic and topic.last_seq < last_seq:
                     metrics.heals.inc()
                     topic.advance_to(last_seq)
@@ -110,32 +116,41 @@ def _changed(since_seconds: float) -> list[tuple[UUID, int]]:
     return list(changed.values_list("id", "last_seq"))
 
 
-async def find_signed_out() -> None:
-    """End connections here whose credential does not count any more, wherever that was done."""
-    await asyncio.sleep(CHECK_SECONDS)
-    await _end_signed_out()
+class Credentials:
+    """Ends connections here whose credential was revoked, in whatever process."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def look(self) -> None:
+        await asyncio.sleep(CHECK_SECONDS)
+        await self.check()
+
+    async def check(self) -> None:
+        checked = [one for one in self._hub.subscribers() if one.access.revocable]
+        if not checked:
+            return
+        ended = await db.read(revocation.ended, {one.access for one in checked})
+        for subscriber in checked:
+            if subscriber.access in ended:
+                subscriber.signed_out()
 
 
-async def _end_signed_out() -> None:
-    subscribers = [one for topic in list(topics.values()) for one in topic.subscribers]
-    checked = [one for one in subscribers if one.access.revocable]
-    if not checked:
-        return
-    ended = await db.read(revocation.ended, {one.access for one in checked})
-    for subscriber in checked:
-        if subscriber.access in ended:
-            subscriber.signed_out()
+class DeletedSessions:
+    """Tells connections here that their session was deleted, in whatever process."""
 
+    def __init__(self, hub: Hub, credentials: Credentials) -> None:
+        self._hub, self._credentials = hub, credentials
 
-async def find_deleted() -> None:
-    """Tell connections here that their session was deleted, wherever that was done."""
-    await asyncio.sleep(2 * CATCH_UP_SECONDS)
-    stored = [session_id for session_id, topic in topics.items() if topic.last_seq]
-    deleted = await db.read(_deleted, stored)
-    if deleted:
-        await _end_signed_out()  # with a user's sessions went the user: that is what to tell
-    for session_id in deleted:
-        gone(session_id)
+    async def look(self) -> None:
+        await asyncio.sleep(2 * CATCH_UP_SECONDS)
+        stored = [topic.session_id for topic in self._hub.topics() if topic.last_seq]
+        deleted = await db.read(_deleted, stored)
+        if deleted:  # a deleted user's connections are to be closed as signed out
+            await self._credentials.check()
+        for session_id in deleted:
+            if topic := self._hub.get(session_id):
+                topic.deleted()
 
 
 def _deleted(session_ids: list[UUID]) -> set[UUID]:
@@ -149,14 +164,15 @@ def _deleted(session_ids: list[UUID]) -> set[UUID]:
 class Watch:
     """Tells connections when this process cannot use a part that it needs, or can again."""
 
-    def __init__(self) -> None:
+    def __init__(self, live: Live) -> None:
+        self._live = live
         self._writing: asyncio.Task[None] | None = None
         self._write_at = 0.0
         self.looked = False
 
     async def look(self) -> None:
         await asyncio.sleep(1 if self.looked else 0)
-        _note("redis", "unreachable" if broker.current().degraded else "")
+        self._note("redis", "unreachable" if self._live.broker.degraded else "")
         try:
             async with asyncio.timeout(DATABASE_SECONDS):
                 await db.read(db.answers)
@@ -169,7 +185,7 @@ class Watch:
             why = db.refused()
         if not why:
             db.recovered()
-        _note("database", why)
+        self._note("database", why)
         self.looked = True
 
     async def _write(self) -> None:
@@ -186,6 +202,15 @@ class Watch:
             if self._writing.done():
                 self._writing = None
 
+    def _note(self, part: str, why: str) -> None:
+        """Tell once that a part fails, with `why` for the log, or that it works again."""
+        if bool(why) == self._live.is_degraded(part):
+            return
+        metrics.degraded.labels(part).set(bool(why))
+        reason = {"reason": why} if why else {}
+        log.warning("degraded" if why else "recovered", part=part, **reason)
+        self._live.degraded(part, failing=bool(why))
+
 
 def _write() -> None:
     """Look at each table, and write a row that means nothing; in a transaction.
@@ -196,12 +221,3 @@ def _write() -> None:
     for model in apps.get_app_config("agent").get_models():
         list(model._base_manager.values_list("pk")[:1])
     WriteCheck.objects.update_or_create(pk=_SLOT, defaults={"checked_at": timezone.now()})
-
-
-def _note(part: str, why: str) -> None:
-    """Tell once that a part fails (`why` it does), or works again."""
-    if bool(why) == publish.is_degraded(part):
-        return
-    metrics.degraded.labels(part).set(bool(why))
-    log.warning("degraded" if why else "recovered", part=part, **({"reason": why} if why else {}))
-    publish.degraded(part, bool(why))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 
 import structlog
@@ -17,10 +17,12 @@ import structlog
 from agent import metrics
 from agent.conf import conf
 from agent.errors import AgentError, InternalError
-from agent.live import broker, cancellation, publish
-from agent.live.hub import Answer, Topic, topic
+from agent.live import cancellation
+from agent.live.hub import Answer, Topic
+from agent.live.publish import Live
 from agent.protocol import server_frames
 from agent.provider.decoder import Chunk, Delta, Finish, Reasoning, Source, Usage
+from agent.provider.request import ChatRequest
 from agent.store import db, turn_queue
 from agent.store.prompt import ChatMessage, prompt
 from agent.store.sequence import Change
@@ -36,23 +38,23 @@ MAX_SOURCES = 100
 
 
 class Model(Protocol):
-    """What answers: the provider or the demo model."""
+    """The provider, or the demo model."""
 
-    def stream(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[Chunk, None]:
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
         """The answer in pieces; raises `AgentError`."""
 
     async def aclose(self) -> None:
-        """Free what it holds."""
+        """Close its connections."""
 
 
 class Run:
-    """A turn while it runs: what is known of its answer."""
+    """A turn while it runs, and its answer so far."""
 
-    def __init__(self, claimed: Claimed, seq: int) -> None:
-        self.claimed = claimed
-        self.topic: Topic = topic(claimed.session_id)
+    def __init__(self, live: Live, claimed: Claimed, seq: int) -> None:
+        self.live, self.claimed = live, claimed
+        self.topic: Topic = live.hub.topic(claimed.session_id)
         self.answer = Answer(
-            claimed.turn_id, claimed.attempt, claimed.ref, broker.PROCESS, seq, whole=True
+            claimed.turn_id, claimed.attempt, claimed.ref, live.broker.process, seq, whole=True
         )
         self.usage = Usage(None, None, None, None)
         self.sources: list[Source] = []
@@ -67,9 +69,9 @@ class Run:
         Raises:
             AgentError: of the provider, or `InternalError`.
         """
-        messages = await db.repeated(self._prompt)
+        request = _request(await db.repeated(self._prompt))
         began = _now()
-        async for chunk in model.stream(messages):
+        async for chunk in model.stream(request):
             if isinstance(chunk, Delta | Reasoning) and self.first_token_ms is None:
                 self.first_token_ms = _milliseconds_since(began)
                 metrics.first_token.observe(self.first_token_ms / 1000)
@@ -80,7 +82,7 @@ class Run:
                     if text.strip():
                         self._stop_reasoning()
                     self.answer.text += text
-                    publish.grown(self.topic, self.answer)
+                    self.live.text_appended(self.topic, self.answer)
                 case Source():
                     self.sources.append(chunk)
                 case Usage():
@@ -95,7 +97,7 @@ class Run:
             return
         if text := text[: MAX_REASONING_CHARS - len(self.answer.reasoning)]:
             self.answer.reasoning += text
-            publish.grown(self.topic, self.answer)
+            self.live.text_appended(self.topic, self.answer)
 
     def _stop_reasoning(self) -> None:
         if self._reasons_since is not None and self.reasoning_ms is None:
@@ -131,30 +133,43 @@ class Run:
         )
 
 
+def _request(messages: list[ChatMessage]) -> ChatRequest:
+    """The request of a turn: its prompt, with the model and the parameters of the settings."""
+    settings = conf()
+    return ChatRequest(
+        messages=messages,
+        models=(settings.model, *settings.fallback_models),
+        temperature=settings.temperature,
+        max_tokens=settings.max_tokens,
+        reasoning_effort=settings.reasoning_effort,
+    )
+
+
 def _milliseconds_since(moment: float) -> int:
     return round((_now() - moment) * 1000)
 
 
-async def run_turn(claimed: Claimed, seq: int, model: Model) -> bool:
+async def run_turn(live: Live, claimed: Claimed, seq: int, model: Model) -> bool:
     """Run a claimed turn to its end.
 
     Args:
+        live: of this process.
         claimed: the turn.
         seq: the session's newest message when it was claimed.
-        model: what answers.
+        model: answers.
 
     Returns:
         whether other turns of the session wait.
     """
-    run = Run(claimed, seq)
-    stop = cancellation.cancellation_of(claimed.turn_id)
+    run = Run(live, claimed, seq)
+    stop = live.cancellations.of(claimed.turn_id)
     run.topic.begin(run.answer)
     status = server_frames.thinking(claimed.turn_id, claimed.attempt, claimed.ref)
-    publish.publish(Change(claimed.session_id, seq, statuses=[status]))
+    live.publish(Change(claimed.session_id, seq, statuses=[status]))
     try:
         with metrics.running.track_inprogress(), metrics.duration.time():
             outcome = await _outcome(run, model, stop)
-        return await _finish(claimed, outcome) if outcome else False
+        return await _finish(live, claimed, outcome) if outcome else False
     finally:
         stop.cancel()
         run.topic.forget(run.answer)
@@ -169,11 +184,11 @@ async def _outcome(run: Run, model: Model, stop: asyncio.Future[str]) -> Outcome
     finally:
         reading.cancel()
     error = await _error(run, reading)
-    if stop.done() and not stop.cancelled() and reading.cancelled():
-        return (
-            None if stop.result() == cancellation.LEASE_LOST else run.outcome(stopped=stop.result())
-        )
-    return run.outcome(error=error)
+    if not (stop.done() and not stop.cancelled() and reading.cancelled()):
+        return run.outcome(error=error)
+    if stop.result() == cancellation.LEASE_LOST:
+        return None
+    return run.outcome(stopped=stop.result())
 
 
 async def _error(run: Run, reading: asyncio.Task[None]) -> AgentError | None:
@@ -192,11 +207,11 @@ async def _error(run: Run, reading: asyncio.Task[None]) -> AgentError | None:
     return internal
 
 
-async def _finish(claimed: Claimed, outcome: Outcome) -> bool:
+async def _finish(live: Live, claimed: Claimed, outcome: Outcome) -> bool:
     ended = await db.repeated(lambda: db.transact(turn_queue.finish, claimed, outcome))
     if ended is None:
         log.warning("turn was not ours any more", turn=str(claimed.turn_id))
         return False
     change, others_wait = ended
-    publish.publish(change)
+    live.publish(change)
     return others_wait

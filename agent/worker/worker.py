@@ -1,8 +1,8 @@
-"""The worker of a server process: runs turns, keeps their leases, finds what others left behind.
+"""The worker of a process: it runs turns, keeps their leases, and takes over abandoned ones.
 
-One per event loop; `ensure_running` starts it. Turns belong to it and not to a connection. A turn
-that could not start at once is remembered by its caller, and callers take turns when capacity is
-short; the poll finds the rest.
+Turns belong to it and not to a connection. A turn that could not start at once is remembered by its
+caller, and callers take turns when capacity is short; the poll finds the rest. `runtime` starts its
+loops and drains it.
 """
 
 from __future__ import annotations
@@ -12,56 +12,56 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 from uuid import UUID
-from weakref import WeakKeyDictionary
 
 import structlog
 
 from agent import metrics
-from agent.access.limits import limits
-from agent.conf import Conf, conf
-from agent.live import broker, cancellation, publish
-from agent.provider.client import Provider
-from agent.provider.demo import DemoProvider
+from agent.conf import Conf
+from agent.live.cancellation import LEASE_LOST
+from agent.live.publish import Live
 from agent.store import db, turn_queue
 from agent.store.turn_queue import Claimed, Lease
 
-from . import maintenance
 from .runner import Model, run_turn
 
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
-#: How long each step of going down may take, whatever the database and the layer do.
+#: How long each step of draining may take beside the grace for turns, whatever the database does.
 _END_SECONDS = 5.0
 
 
 class Worker:
-    """Runs the turns of this process."""
+    """Runs the turns of this process.
 
-    def __init__(self, conf: Conf) -> None:
-        self._conf = conf
-        self._lease = Lease(broker.PROCESS, conf.lease_seconds)
-        self.model: Model = _model(conf)
+    Args:
+        conf: the settings.
+        live: of this process; its name there owns the leases.
+        model: answers.
+    """
+
+    def __init__(self, conf: Conf, live: Live, model: Model) -> None:
+        self._conf, self._live, self.model = conf, live, model
+        self._lease = Lease(live.broker.process, conf.lease_seconds)
+        self._cancel = live.cancellations.cancel_local
         self._leased: dict[UUID, tuple[int, float]] = {}  # turn to attempt and end of its lease
         self._tasks: set[asyncio.Task[None]] = set()
         self._reserved = 0
         self._wanted: OrderedDict[str, deque[UUID]] = OrderedDict()  # caller to sessions
         self._doubtful: set[UUID] = set()  # sessions in which a claim may have been committed
         self._room = asyncio.Event()
-        self.stopping = False
-        self._watch = maintenance.Watch()
+        self.draining = False
         metrics.places.set(conf.max_concurrent_turns)
 
-    # what the consumer uses
+    # for the consumer
 
     @contextmanager
     def accepting(self, session_id: UUID, caller: str) -> Iterator[Lease | None]:
-        """Keep a place for a turn that is accepted in the block; None: there is no room.
+        """Reserve room for a turn that is accepted in the block; None: there is no room.
 
-        When the connection to the database is lost in it, nobody knows whether the turn was
-        committed as ours: it is looked for as soon as the database answers again.
+        When the block loses its connection to the database, the turn may have been committed as
+        ours: it is looked for as soon as the database answers again.
         """
         lease = self._reserve()
         try:
@@ -76,7 +76,7 @@ class Worker:
                 self._room.set()
 
     def _reserve(self) -> Lease | None:
-        if self.stopping or self._wanted or self._free() <= 0:
+        if self.draining or self._wanted or self._free() <= 0:
             return None
         self._reserved += 1
         return self._lease
@@ -90,7 +90,7 @@ class Worker:
         if claimed.turn_id in self._leased:
             if self._leased[claimed.turn_id][0] >= claimed.attempt:
                 return  # it was looked for, and found, before this was said
-            cancellation.cancel_local(claimed.turn_id, cancellation.LEASE_LOST)
+            self._cancel(claimed.turn_id, LEASE_LOST)
         if claimed.attempt > 1:
             metrics.takeovers.inc()
         until = time.monotonic() + self._lease.seconds
@@ -109,16 +109,11 @@ class Worker:
     def _free(self) -> int:
         return self._conf.max_concurrent_turns - len(self._leased) - self._reserved
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether it has looked at the parts that it needs, and does not go down."""
-        return self._watch.looked and not self.stopping
-
     # running turns
 
     async def _run(self, claimed: Claimed, seq: int, caller: str) -> None:
         try:
-            if await run_turn(claimed, seq, self.model):
+            if await run_turn(self._live, claimed, seq, self.model):
                 self.request_turn(claimed.session_id, caller)
         except Exception:
             log.exception("turn broke off", turn=str(claimed.turn_id))
@@ -131,7 +126,7 @@ class Worker:
         """Claim wanted turns while there is room, one caller after the other."""
         await self._room.wait()
         self._room.clear()
-        while self._wanted and self._free() > 0 and not self.stopping:
+        while self._wanted and self._free() > 0 and not self.draining:
             caller, waiting = self._wanted.popitem(last=False)
             session_id = waiting.popleft()
             if waiting:
@@ -156,7 +151,7 @@ class Worker:
             self._reserved -= 1
             self._room.set()
         self._doubtful.discard(session_id)
-        publish.publish(change)
+        self._live.publish(change)
         if claimed:
             self.start(claimed, change.seq, caller)
 
@@ -165,7 +160,7 @@ class Worker:
     async def poll(self) -> None:
         """Take turns that wait too long or whose process is gone."""
         await asyncio.sleep(POLL_SECONDS)
-        if self._free() > 0 and not self.stopping:
+        if self._free() > 0 and not self.draining:
             for session_id in await db.read(turn_queue.due, self._free()):
                 if self._free() > 0:
                     await self._claim(session_id, f"session:{session_id}", skip_locked=True)
@@ -188,9 +183,9 @@ class Worker:
             if turn_id not in self._leased or self._leased[turn_id][0] != attempt:
                 continue  # ended meanwhile
             if turn_id not in kept:
-                cancellation.cancel_local(turn_id, cancellation.LEASE_LOST)
+                self._cancel(turn_id, LEASE_LOST)
             elif reason := kept[turn_id]:
-                cancellation.cancel_local(turn_id, reason)
+                self._cancel(turn_id, reason)
             if turn_id in kept:
                 self._leased[turn_id] = (attempt, asked_at + self._lease.seconds)
 
@@ -199,105 +194,25 @@ class Worker:
         now = time.monotonic()
         for turn_id, (_, until) in list(self._leased.items()):
             if now > until:
-                cancellation.cancel_local(turn_id, cancellation.LEASE_LOST)
+                self._cancel(turn_id, LEASE_LOST)
 
-    # life
+    # draining
 
-    def begin(self) -> None:
-        """Start the loops."""
-        mine = broker.current()
-        loops = [
-            self.claim_wanted,
-            self.poll,
-            self.renew,
-            *maintenance.steps(self._conf, self._watch),
-        ]
-        if mine.shared:
-            loops += [mine.run, mine.receive, mine.keep_joined]
-        self._loops = [asyncio.create_task(maintenance.forever(step)) for step in loops]
-
-    async def stop(self, grace_seconds: float) -> None:
+    async def drain(self, grace_seconds: float) -> None:
         """Take no more turns, let the running ones end for a while, hand the rest back.
 
         Args:
             grace_seconds: how long to wait for turns to end.
         """
-        if self.stopping:
-            return
-        self.stopping = True
-        await publish.restarting()
+        self.draining = True
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_seconds)
-        await self._hand_back()  # also what was claimed a moment ago and is not held yet
-        await broker.current().flush()
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.wait(self._loops, timeout=_END_SECONDS)
-        await self.model.aclose()
-        await limits().aclose()
-
-    async def _hand_back(self) -> None:
-        try:
+        try:  # the turns of a claim that is under way are handed back too
             async with asyncio.timeout(_END_SECONDS):
-                await db.transact_apart(turn_queue.hand_back, broker.PROCESS)
+                await db.transact_apart(turn_queue.hand_back, self._lease.worker)
         except (TimeoutError, *db.DATABASE_ERRORS) as error:  # their leases end by themselves
             log.warning("turns were not handed back", error=type(error).__name__)
         for turn_id in list(self._leased):
-            cancellation.cancel_local(turn_id, cancellation.LEASE_LOST)
+            self._cancel(turn_id, LEASE_LOST)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_END_SECONDS)
-
-
-def _model(conf: Conf) -> Model:
-    if conf.demo:
-        return DemoProvider()
-    return Provider(
-        api_key=conf.openrouter_api_key,
-        base_url=conf.openrouter_base_url,
-        model=conf.model,
-        fallback_models=conf.fallback_models,
-        temperature=conf.temperature,
-        max_tokens=conf.max_tokens,
-        reasoning_effort=conf.reasoning_effort,
-        connect_timeout=conf.provider_connect_timeout,
-        first_token_timeout=conf.provider_first_token_timeout,
-        token_timeout=conf.provider_token_timeout,
-        total_timeout=conf.provider_total_timeout,
-        max_connections=conf.max_concurrent_turns,
-        title=conf.agent_name,
-    )
-
-
-_workers: WeakKeyDictionary[asyncio.AbstractEventLoop, Worker] = WeakKeyDictionary()
-
-
-def ensure_running() -> Worker:
-    """The worker of the running event loop, started when it is not yet."""
-    loop = asyncio.get_running_loop()
-    worker = _workers.get(loop)
-    if worker is None:
-        worker = _workers[loop] = Worker(conf())
-        worker.begin()
-    return worker
-
-
-def is_ready() -> bool:
-    """Whether the worker of this event loop, if it has one, has begun its work and not ended it."""
-    worker = _workers.get(asyncio.get_running_loop())
-    return worker is None or worker.is_ready
-
-
-async def drain() -> None:
-    """Before the server process ends: nothing of a client or a turn is lost or left hanging."""
-    if worker := _workers.get(asyncio.get_running_loop()):
-        await worker.stop(conf().drain_seconds)
-
-
-async def lifespan(scope: Any, receive: Any, send: Any) -> None:
-    """The ASGI lifespan: the worker runs as long as the server does, where a server sends it."""
-    await receive()  # lifespan.startup
-    worker = ensure_running()
-    await send({"type": "lifespan.startup.complete"})
-    await receive()  # lifespan.shutdown
-    await worker.stop(grace_seconds=0)
-    await send({"type": "lifespan.shutdown.complete"})

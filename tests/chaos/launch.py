@@ -62,7 +62,7 @@ def _without_catching_up() -> None:
 def _without_replay() -> None:
     from agent.connection import writer
 
-    writer._start = lambda newest, last_seq, tail: newest
+    writer.replay_start = lambda newest, last_seq, tail: newest  # type: ignore[attr-defined]
 
 
 def _with_faulty_layer() -> None:
@@ -84,8 +84,9 @@ def tell(file: Path) -> None:
     """Write what the running event loop holds."""
     gc.collect()
     names = Counter(task.get_coro().__qualname__ for task in asyncio.all_tasks())  # type: ignore[union-attr]
-    from agent.live.hub import topics
+    from agent.worker import runtime
 
+    topics = runtime.current().live.hub.topics()
     told = {"tasks": sum(names.values()), "names": names, "groups": len(topics)}
     unfinished = file.with_suffix(".part")
     unfinished.write_text(json.dumps(told))

@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import sqlite3
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -63,8 +62,9 @@ class Process(Server):
         self.changes = changes
 
     def _arguments(self) -> list[str]:
-        entry = ["-m", "tests.chaos.launch", str(self._told), ",".join(self.changes)]
-        return [*entry, *super()._arguments()]
+        python, _, *arguments = super()._arguments()
+        entry = [python, "-m", "tests.chaos.launch", str(self._told), ",".join(self.changes)]
+        return [*entry, *arguments]
 
     def stop(self) -> int:
         """End it with SIGTERM; one that does not end tells what it still does."""

@@ -16,10 +16,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from agent.actions import queries
-from agent.actions.sessions import SessionHandle
+from agent.actions.handles import SessionHandle
 from agent.actor import Actor
 from agent.admin import transcript
 from agent.errors import ProviderRejected, ProviderTimeout
+from agent.live.publish import Live
 from agent.models import Feedback, Message, Session, Turn
 from agent.protocol.client_frames import Query
 from agent.provider.decoder import Source
@@ -54,7 +55,7 @@ def ask(handle, content, outcome=None):
     with transaction.atomic():
         query = Query(type="query", content=content)
         accepted = queries._accept(handle, query, 20, HERE)
-    handle.stored = True
+    handle._stored = True
     if outcome:
         with transaction.atomic():
             assert turn_queue.finish(accepted.claimed, outcome)
@@ -62,7 +63,7 @@ def ask(handle, content, outcome=None):
 
 
 def conversation(*exchanges, actor=None):
-    handle = SessionHandle(uuid4(), actor or Actor(visitor="v" * 32), stored=False)
+    handle = SessionHandle(Live(), uuid4(), actor or Actor(visitor="v" * 32), stored=False)
     for content, outcome in exchanges:
         ask(handle, content, outcome)
     return handle.id
@@ -150,7 +151,7 @@ def test_whatever_was_said_stays_text(staff):
 
 
 def test_a_long_transcript_has_pages_and_a_link_leads_to_the_page_of_its_message(staff):
-    handle = SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
+    handle = SessionHandle(Live(), uuid4(), Actor(visitor="v"), stored=False)
     for number in range(40):
         ask(handle, f"question {number}", said(f"answer {number}"))
     first, second = (page(staff, transcript_of(handle.id, p=p)) for p in (1, 2))
@@ -165,7 +166,7 @@ def test_a_long_transcript_has_pages_and_a_link_leads_to_the_page_of_its_message
 
 def test_a_transcript_takes_the_same_queries_however_long_it_is(staff):
     short = conversation(("a", said("b")))
-    handle = SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
+    handle = SessionHandle(Live(), uuid4(), Actor(visitor="v"), stored=False)
     for number in range(25):
         accepted = ask(handle, f"q{number}", said(f"a{number}"))
         answer = Message.objects.get(turn=accepted.turn_id, type="response")
@@ -183,7 +184,7 @@ def test_running_and_waiting_turns_are_shown_in_their_order(staff):
 
 
 def test_feedback_stands_at_its_answer_and_in_its_place(staff):
-    handle = SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
+    handle = SessionHandle(Live(), uuid4(), Actor(visitor="v"), stored=False)
     accepted = ask(handle, "a", said("b"))
     answer = Message.objects.get(turn=accepted.turn_id, type="response")
     Feedback.objects.create(

@@ -10,8 +10,9 @@ from django.contrib.auth.models import Group, Permission
 from django.test import Client
 
 from agent.access import api_tokens
-from agent.actions.sessions import SessionHandle
+from agent.actions.handles import SessionHandle
 from agent.actor import Actor
+from agent.live.publish import Live
 from agent.models import ApiToken, Message, Session, Turn
 from tests.database.test_sessions import ask, exchange
 
@@ -118,7 +119,7 @@ def test_who_may_not_do_everything_makes_no_token_that_acts_for_somebody_else(bo
 
 
 def has_talked(user):
-    handle = SessionHandle(uuid4(), Actor(user_id=user.pk), stored=False)
+    handle = SessionHandle(Live(), uuid4(), Actor(user_id=user.pk), stored=False)
     exchange(handle, "private words")
     ask(handle, "more of them")
     api_tokens.create(f"of {user}", ["chat"], user=user)

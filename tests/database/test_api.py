@@ -15,17 +15,19 @@ from django.test import AsyncClient, Client
 from django.utils import timezone
 
 from agent.access import api_tokens, authentication
-from agent.actions import queries, sessions
-from agent.actions.sessions import SessionHandle
+from agent.actions import handles, queries, sessions
+from agent.actions.handles import SessionHandle
 from agent.actor import Actor
 from agent.errors import ProviderTimeout
-from agent.live.hub import topic
+from agent.live.publish import Live
 from agent.models import Message, Session, Turn
 from agent.protocol.client_frames import HumanFeedback, Query
+from agent.protocol.server_frames import Closed
 from agent.provider.decoder import Source
 from agent.store import db, turn_queue
 from agent.store.sequence import lock_and_number
 from agent.store.turn_queue import Lease, Outcome
+from agent.worker import runtime
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -50,14 +52,14 @@ def exchange(handle, content="hi", outcome=None):
     with transaction.atomic():
         query = Query(type="query", content=content)
         done = queries._accept(handle, query, 20, Lease("here", 15))
-        handle.stored = True
+        handle._stored = True
     with transaction.atomic():
         turn_queue.finish(done.claimed, outcome or Outcome("done", "stop"))
     return done
 
 
 def stored(actor, content="hi", **fields):
-    handle = SessionHandle(uuid4(), actor, stored=False)
+    handle = SessionHandle(Live(), uuid4(), actor, stored=False)
     exchange(handle, content)
     Session.objects.filter(id=handle.id).update(**fields)
     return handle
@@ -93,7 +95,7 @@ class Connection:
 
     def __init__(self, handle):
         self.handle, self.is_gone = handle, False
-        self.topic = topic(handle.id)
+        self.topic = runtime.current().live.hub.topic(handle.id)
         self.topic.subscribers.add(self)
 
     def wake(self):
@@ -102,7 +104,7 @@ class Connection:
     def owner_without_row(self):
         return None if self.handle.stored else self.handle.actor
 
-    def gone(self):
+    def session_deleted(self):
         self.is_gone = True
 
 
@@ -114,7 +116,7 @@ def test_every_caller_lists_its_own_sessions():
     hers, visited = ann(), stored(Actor(visitor="v"))
     row, own_token = api_tokens.create("robot", ["chat"])
     robots = stored(Actor(token_id=row.pk))
-    nobody = SessionHandle(uuid4(), Actor(), stored=False)
+    nobody = SessionHandle(Live(), uuid4(), Actor(), stored=False)
     nobody.actor = Actor(session_id=nobody.id)
     exchange(nobody)
     by_login, by_cookie = Client(), Client()
@@ -239,7 +241,7 @@ def test_a_session_that_is_only_opened_keeps_its_place():
     made = [ann() for _ in range(3)]
     first = get(limit=1)
     with transaction.atomic():
-        assert sessions._mark_active(made[0].actor, made[0].id)
+        assert handles._mark_active(made[0].actor, made[0].id)
     second = get(limit=2, cursor=first.json()["next"])
     assert ids(first) + ids(second) == [str(handle.id) for handle in reversed(made)]
 
@@ -271,7 +273,7 @@ def test_a_search_does_not_find_what_has_expired_or_what_only_the_server_said():
     body = {"session": str(handle.id), "content": "The canary sings.", "ttl": 60}
     assert post(NOTIFICATIONS, body, token()).status_code == 202
     with transaction.atomic():
-        turn_queue.close(queries.Change(handle.id), "Session closed", reason="requested")
+        turn_queue.close(queries.Change(handle.id), Closed.requested())
     assert ids(get(q="canary")) == [str(handle.id)]
     assert ids(get(q="closed")) == []
     Message.objects.exclude(expires_at=None).update(expires_at=timezone.now())
@@ -298,7 +300,7 @@ def test_the_frames_of_a_session_come_page_by_page_newest_page_first():
 
 
 async def test_a_session_that_is_held_without_a_row_exists_for_its_caller():
-    handle = await sessions.open_session(Actor(visitor="v"), "")
+    handle = await handles.open_session(runtime.current().live, Actor(visitor="v"), "")
     connection = Connection(handle)
     browser = AsyncClient()
     browser.cookies[authentication.VISITOR_COOKIE] = authentication._signer("visitor").sign("v")

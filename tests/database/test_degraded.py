@@ -1,11 +1,13 @@
 """A database that answers and takes no writes is told, named and forgiven; a frozen one too."""
 
 from contextlib import contextmanager
+from unittest.mock import Mock
+from uuid import uuid4
 
 import pytest
 from django.db import connection
 
-from agent.live import publish
+from agent.live.publish import Live
 from agent.store import db
 from agent.worker import maintenance
 
@@ -15,7 +17,6 @@ from agent.worker import maintenance
 @pytest.fixture
 def healthy():
     yield
-    publish._failing.discard("database")
     db._refused = None
     db.recovered()
 
@@ -55,18 +56,22 @@ async def test_a_write_that_is_refused_is_the_databases_fault_and_has_its_reason
 
 @pytest.mark.django_db(transaction=True)
 async def test_connections_are_told_once_of_an_outage_and_once_of_its_end(healthy, monkeypatch):
-    watch, told = maintenance.Watch(), []
-    monkeypatch.setattr(publish, "degraded", lambda part, failing: told.append((part, failing)))
-    monkeypatch.setattr(publish, "is_degraded", lambda part: told[-1:] == [(part, True)])
+    live, told = Live(), []
+    watch = maintenance.Watch(live)
+    topic, subscriber = live.hub.topic(uuid4()), Mock()
+    topic.subscribers.add(subscriber)
+    subscriber.send_later = lambda frame: told.append((frame["part"], frame["level"]))
     monkeypatch.setattr(maintenance, "_write", write_refused)
     for _ in range(2):
         await watch.look()
-    assert told == [("database", True)]
+    assert told == [("database", "warning")]
+    assert [frame["part"] for frame in live.degradations()] == ["database"]
     monkeypatch.setattr(maintenance, "_write", _write)
     db._refused = None
     for _ in range(2):
         await watch.look()
-    assert told == [("database", True), ("database", False)]
+    assert told == [("database", "warning"), ("database", "success")]
+    assert live.degradations() == []
 
 
 @pytest.mark.django_db(transaction=True)

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from agent.actions import export, retention
 from agent.models import ApiToken, Session
-from agent.store import db, pages
+from agent.store import db, replay
 from tests.database.test_api import ann, exchange, token, user
 
 
@@ -41,7 +41,7 @@ def remove_token():
 async def test_an_export_breaks_off_when_access_ends_or_the_session_is_deleted(
     form, end, pieces, monkeypatch
 ):
-    monkeypatch.setattr(pages, "PAGE_ROWS", 2)
+    monkeypatch.setattr(replay, "PAGE_ROWS", 2)
     handle = await db.transact(talk)
     made = await db.transact(token, of=await db.read(user))
     response = await AsyncClient().get(
@@ -59,7 +59,7 @@ async def test_an_export_breaks_off_when_access_ends_or_the_session_is_deleted(
 
 @pytest.mark.django_db(transaction=True)
 async def test_an_export_of_somebody_who_signed_out_breaks_off(monkeypatch):
-    monkeypatch.setattr(pages, "PAGE_ROWS", 2)
+    monkeypatch.setattr(replay, "PAGE_ROWS", 2)
     handle = await db.transact(talk)
     client = AsyncClient()
     await client.aforce_login(await db.read(user))

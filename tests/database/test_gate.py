@@ -9,9 +9,6 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import AsyncClient, RequestFactory
 
-from agent.access import limits as limits_module
-from agent.access.limits import Limits
-from agent.conf import conf
 from agent.store import db, lanes
 
 PAGES = ["/login/", "/admin/login/"]
@@ -43,9 +40,7 @@ async def test_a_page_is_answered_when_no_slot_is_free(monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("path", PAGES)
-async def test_signing_in_works_through_all_of_it(path, monkeypatch):
-    counted = Limits(conf())
-    monkeypatch.setattr(limits_module, "limits", lambda: counted)
+async def test_signing_in_works_through_all_of_it(path):
     await asyncio.to_thread(make_staff)
     browser = AsyncClient()
     for _ in range(2):

@@ -9,7 +9,7 @@ import pytest
 from django.db import OperationalError
 from django.db.models.functions import Now
 
-from agent.live.hub import topic
+from agent.live.hub import Hub
 from agent.models import Session
 from agent.worker import maintenance
 from tests.database.test_writer import in_thread
@@ -25,14 +25,16 @@ def _session(seconds_ago):
 
 
 async def test_a_message_that_nobody_told_us_about_is_found():
-    mine = topic(await in_thread(_session, 3))
-    await maintenance.CatchUp().look()
+    hub = Hub()
+    mine = hub.topic(await in_thread(_session, 3))
+    await maintenance.CatchUp(hub).look()
     assert mine.last_seq == 7
 
 
 async def test_what_was_committed_while_this_process_was_frozen_is_found_after_it(monkeypatch):
-    mine = topic(await in_thread(_session, 600))
-    catching_up = maintenance.CatchUp()
+    hub = Hub()
+    mine = hub.topic(await in_thread(_session, 600))
+    catching_up = maintenance.CatchUp(hub)
     monkeypatch.setattr(time, "monotonic", lambda moment=time.monotonic: moment() + 900)
     await catching_up.look()
     assert mine.last_seq == 7

@@ -10,12 +10,12 @@ from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from agent.actions import notifications, sessions
+from agent.actions import handles, notifications, sessions
+from agent.actions.handles import SessionHandle, lock_or_create
 from agent.actions.notifications import Notice
-from agent.actions.sessions import SessionHandle, lock_or_create
 from agent.actor import Actor
 from agent.errors import Conflict, NotFound
-from agent.live.hub import topic
+from agent.live.publish import Live
 from agent.models import Message, Session
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,7 +26,7 @@ class Connection:
 
     def __init__(self, handle):
         self.handle, self.told = handle, []
-        self.topic = topic(handle.id)
+        self.topic = handle.topic
         self.topic.subscribers.add(self)
 
     def wake(self):
@@ -37,16 +37,16 @@ class Connection:
 
 
 def stored(actor=None):
-    handle = SessionHandle(uuid4(), actor or Actor(visitor="v"), stored=False)
+    handle = SessionHandle(Live(), uuid4(), actor or Actor(visitor="v"), stored=False)
     with transaction.atomic():
         lock_or_create(handle)
-    handle.stored = True
+    handle._stored = True
     return handle
 
 
 def notify(handle, content="Done.", of_user=None, **fields):
     notice = Notice(content=content, **fields)
-    return async_to_sync(notifications.notify)(str(handle.id), notice, of_user=of_user)
+    return async_to_sync(notifications.notify)(handle.live, str(handle.id), notice, of_user=of_user)
 
 
 def frames_of(handle):
@@ -107,7 +107,9 @@ def test_the_same_id_with_another_text_is_a_conflict_and_in_another_session_is_n
 async def test_many_at_once_with_one_id_are_written_once():
     handle = await sessions.db.transact(stored)
     notice = Notice(content="once", id="a")
-    sends = [notifications.notify(str(handle.id), notice, of_user=None) for _ in range(10)]
+    sends = [
+        notifications.notify(handle.live, str(handle.id), notice, of_user=None) for _ in range(10)
+    ]
     receipts = await asyncio.gather(*sends)
     assert {receipt.seq for receipt in receipts} == {1}
     assert sum(not receipt.repeated for receipt in receipts) == 1
@@ -128,7 +130,7 @@ def test_a_users_token_reaches_that_users_sessions_alone():
     for target in (
         theirs,
         stored(Actor(visitor="v")),
-        SessionHandle(uuid4(), Actor(), stored=False),
+        SessionHandle(Live(), uuid4(), Actor(), stored=False),
     ):
         with pytest.raises(NotFound) as caught:
             notify(target, of_user=ann.pk)
@@ -140,12 +142,14 @@ def test_a_users_token_reaches_that_users_sessions_alone():
 
 @pytest.mark.parametrize("actor", [Actor(visitor="v"), Actor(session_id=uuid4())])
 async def test_a_session_that_is_held_without_a_row_gets_one(actor):
-    handle = await sessions.open_session(Actor(visitor=actor.visitor), "")
+    handle = await handles.open_session(Live(), Actor(visitor=actor.visitor), "")
     connection = Connection(handle)
     with pytest.raises(NotFound):
-        await notifications.notify(str(handle.id), Notice(content="x"), of_user=1)
+        await notifications.notify(handle.live, str(handle.id), Notice(content="x"), of_user=1)
     assert not await Session.objects.aexists()
-    receipt = await notifications.notify(str(handle.id), Notice(content="x"), of_user=None)
+    receipt = await notifications.notify(
+        handle.live, str(handle.id), Notice(content="x"), of_user=None
+    )
     assert (receipt.state, receipt.connections, receipt.seq) == ("delivered", 1, 1)
     row = await Session.objects.aget()
     assert (row.id, row.visitor) == (handle.id, handle.actor.visitor)
@@ -173,7 +177,7 @@ def test_a_notification_is_no_activity_and_opens_no_closed_session():
 async def test_an_expired_one_keeps_its_number_and_loses_its_text_everywhere():
     handle = await sessions.db.transact(stored)
     notice = Notice(content="Lunch is here.", id="lunch", ttl=60)
-    await notifications.notify(str(handle.id), notice, of_user=None)
+    await notifications.notify(handle.live, str(handle.id), notice, of_user=None)
     fresh = (await sessions.frames_after(handle.id, 0))[0]
     assert (fresh["event"], fresh["content"]) == ("message", "Lunch is here.")
     assert fresh["expires_at"] > fresh["timestamp"]
@@ -182,7 +186,7 @@ async def test_an_expired_one_keeps_its_number_and_loses_its_text_everywhere():
     history, _ = await sessions.history(handle, None, 10)
     for frame in (*replayed, *history):
         assert (frame["event"], frame["content"], frame["seq"]) == ("expired", "", 1)
-    again = await notifications.notify(str(handle.id), notice, of_user=None)
+    again = await notifications.notify(handle.live, str(handle.id), notice, of_user=None)
     assert (again.repeated, again.seq) == (True, 1)
 
 

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.actions import queries
-from agent.actions.sessions import SessionHandle
+from agent.actions.handles import SessionHandle
 from agent.actor import Actor
 from agent.errors import ContextTooLong, ProviderRejected, ProviderTimeout
+from agent.live.publish import Live
 from agent.models import Message, Session
 from agent.protocol import client_frames
 from agent.store import turn_queue
@@ -26,13 +27,13 @@ class Talk:
     """A session, asked and answered step by step."""
 
     def __init__(self):
-        self.handle = SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
+        self.handle = SessionHandle(Live(), uuid4(), Actor(visitor="v"), stored=False)
 
     def ask(self, content, **fields):
         query = client_frames.Query(type="query", content=content, **fields)
         with transaction.atomic():
             done = queries._accept(self.handle, query, 20, HERE)
-        self.handle.stored = True
+        self.handle._stored = True
         return done
 
     def claim(self):

@@ -6,12 +6,14 @@ import pytest
 from django.db import transaction
 
 from agent.actions import queries
-from agent.actions.sessions import SessionHandle
+from agent.actions.handles import SessionHandle
 from agent.actor import Actor
 from agent.errors import Busy, Conflict, NotFound, QueueFull, SessionGone
+from agent.live.publish import Live
 from agent.models import Message, Session, Turn
 from agent.protocol import client_frames
 from agent.store import turn_queue
+from agent.store.sequence import Change, Stop
 from agent.store.turn_queue import Lease, Outcome
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -20,14 +22,14 @@ HERE = Lease("here", 15)
 
 @pytest.fixture
 def handle():
-    return SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
+    return SessionHandle(Live(), uuid4(), Actor(visitor="v"), stored=False)
 
 
 def ask(handle, content="hi", lease=None, max_queue=20, **fields):
     query = client_frames.Query(type="query", content=content, **fields)
     with transaction.atomic():
         done = queries._accept(handle, query, max_queue, lease)
-    handle.stored = True
+    handle._stored = True
     return done
 
 
@@ -80,7 +82,7 @@ def test_the_same_id_with_another_content_or_target_is_a_conflict(handle):
 
 def test_ids_of_other_sessions_are_free(handle):
     ask(handle, id="q1")
-    ask(SessionHandle(uuid4(), Actor(visitor="w"), stored=False), "other", id="q1")
+    ask(SessionHandle(Live(), uuid4(), Actor(visitor="w"), stored=False), "other", id="q1")
     assert Turn.objects.count() == 2
 
 
@@ -107,8 +109,8 @@ def test_an_interrupt_asks_the_running_turn_to_stop_and_goes_first(handle):
     running, waiting = ask(handle, lease=HERE), ask(handle, priority="high")
     urgent = ask(handle, on_busy="interrupt")
     later = ask(handle, on_busy="interrupt")
-    assert urgent.stopped == [(running.turn_id, "here", "interrupted")]
-    assert later.stopped == []
+    assert urgent.change.stops == [Stop(running.turn_id, "here", "interrupted")]
+    assert later.change.stops == []
     answer(running)
     order = []
     with transaction.atomic():
@@ -121,16 +123,16 @@ def test_an_interrupt_asks_the_running_turn_to_stop_and_goes_first(handle):
 
 def test_cancelling_the_running_turn_leaves_the_queue(handle):
     running, waiting = ask(handle, lease=HERE), ask(handle)
-    assert cancel(handle).stopped == [(running.turn_id, "here", "cancelled")]
-    assert cancel(handle).stopped == []
+    assert cancel(handle).stops == [Stop(running.turn_id, "here", "cancelled")]
+    assert cancel(handle).stops == []
     assert Turn.objects.get(id=waiting.turn_id).state == "queued"
 
 
 def test_a_cancelled_waiting_turn_ends_at_once_without_text(handle):
     ask(handle, lease=HERE)
     second, third = ask(handle, id="q2"), ask(handle)
-    effect = cancel(handle, ref="q2")
-    [frame] = effect.change.frames
+    change = cancel(handle, ref="q2")
+    [frame] = change.frames
     assert (frame["type"], frame["content"], frame["finish_reason"], frame["ref"]) == (
         "response",
         "",
@@ -138,25 +140,25 @@ def test_a_cancelled_waiting_turn_ends_at_once_without_text(handle):
         "q2",
     )
     assert Turn.objects.get(id=second.turn_id).state == "ended"
-    assert [(s["turn"], s["position"]) for s in effect.change.statuses] == [(str(third.turn_id), 1)]
+    assert [(s["turn"], s["position"]) for s in change.statuses] == [(str(third.turn_id), 1)]
 
 
 def test_cancel_all_ends_the_waiting_and_stops_the_running(handle):
     running = ask(handle, lease=HERE)
     ask(handle), ask(handle)
-    effect = cancel(handle, all=True)
-    assert [turn for turn, _, _ in effect.stopped] == [running.turn_id]
-    assert [f["seq"] for f in effect.change.frames] == [4, 5]
+    change = cancel(handle, all=True)
+    assert [stop.turn_id for stop in change.stops] == [running.turn_id]
+    assert [f["seq"] for f in change.frames] == [4, 5]
     assert Turn.objects.filter(state="queued").count() == 0
 
 
 def test_cancelling_what_ended_or_nothing_is_fine_and_what_is_unknown_is_not(handle):
-    assert cancel(handle).change is None
+    assert cancel(handle) == Change(handle.id)
     done = ask(handle, id="q1", lease=HERE)
     answer(done)
-    assert cancel(handle, turn=str(done.turn_id)).change.frames == []
-    assert cancel(handle, ref="q1").change.frames == []
-    other = ask(SessionHandle(uuid4(), Actor(visitor="w"), stored=False), id="foreign")
+    assert cancel(handle, turn=str(done.turn_id)).frames == []
+    assert cancel(handle, ref="q1").frames == []
+    other = ask(SessionHandle(Live(), uuid4(), Actor(visitor="w"), stored=False), id="foreign")
     for unknown in ({"turn": str(uuid4())}, {"turn": "nonsense"}, {"ref": "foreign"}):
         with pytest.raises(NotFound):
             cancel(handle, **unknown)
@@ -168,7 +170,7 @@ def test_a_ref_means_its_newest_unfinished_turn(handle):
     first = ask(handle, id="q1", lease=HERE)
     answer(first)
     again = retry(handle, first.turn_id, lease=HERE)
-    assert cancel(handle, ref="q1").stopped == [(again.turn_id, "here", "cancelled")]
+    assert cancel(handle, ref="q1").stops == [Stop(again.turn_id, "here", "cancelled")]
 
 
 def test_a_retry_is_a_new_turn_of_the_same_query_with_the_same_view(handle):
@@ -191,7 +193,7 @@ def test_a_retry_is_a_new_turn_of_the_same_query_with_the_same_view(handle):
 
 
 def test_a_retry_in_another_session_is_not_found(handle):
-    other = SessionHandle(uuid4(), Actor(visitor="w"), stored=False)
+    other = SessionHandle(Live(), uuid4(), Actor(visitor="w"), stored=False)
     ask(other)
     done = ask(handle, lease=HERE)
     with pytest.raises(NotFound):
@@ -210,7 +212,7 @@ def test_an_edit_drops_its_target_and_what_followed_it(handle):
 
 
 def test_an_edit_of_what_is_no_query_here_is_not_found(handle):
-    other = ask(SessionHandle(uuid4(), Actor(visitor="w"), stored=False))
+    other = ask(SessionHandle(Live(), uuid4(), Actor(visitor="w"), stored=False))
     ask(handle)
     for target in (other.change.frames[0]["id"], str(uuid4()), "nonsense"):
         with pytest.raises(NotFound):
@@ -221,8 +223,8 @@ def test_an_edit_of_what_is_no_query_here_is_not_found(handle):
 def test_closing_an_idle_session_closes_it_at_once_and_a_query_opens_it(handle):
     answer(ask(handle, lease=HERE))
     with transaction.atomic():
-        effect = queries._close(handle)
-    assert [f["event"] for f in effect.change.frames] == ["closed"]
+        change = queries._close(handle)
+    assert [f["event"] for f in change.frames] == ["closed"]
     assert Session.objects.get().closed_at
     ask(handle)
     assert Session.objects.get().closed_at is None
@@ -232,9 +234,9 @@ def test_closing_a_busy_session_closes_it_after_the_last_turn(handle):
     running = ask(handle, lease=HERE)
     ask(handle)
     with transaction.atomic():
-        effect = queries._close(handle)
-    assert [f["type"] for f in effect.change.frames] == ["response"]
-    assert effect.stopped == [(running.turn_id, "here", "cancelled")]
+        change = queries._close(handle)
+    assert [f["type"] for f in change.frames] == ["response"]
+    assert change.stops == [Stop(running.turn_id, "here", "cancelled")]
     with transaction.atomic():
         change, _ = turn_queue.finish(running.claimed, Outcome("part", "cancelled"))
     assert [f.get("event", f["type"]) for f in change.frames] == ["response", "closed"]

@@ -11,13 +11,14 @@ from django.db import OperationalError, connection, transaction
 from django.db.models.functions import Now
 
 from agent.access import api_tokens
-from agent.actions import notifications, retention, sessions
+from agent.actions import handles, notifications, retention, sessions
+from agent.actions.handles import SessionHandle, lock_or_create
 from agent.actions.notifications import Notice
-from agent.actions.sessions import SessionHandle, lock_or_create
 from agent.actor import Actor
 from agent.errors import NotFound, SessionGone
+from agent.live.publish import Live
 from agent.models import ApiToken, Feedback, Message, Session, Turn
-from agent.store import db, pages, removal, turn_queue
+from agent.store import db, removal, replay, turn_queue
 from agent.store.turn_queue import Lease
 from agent.worker import maintenance
 from tests.database.test_sessions import ask, exchange, idle_since, stored
@@ -81,7 +82,7 @@ def remove(remover=None, steps=10_000):
 async def test_a_large_session_is_gone_at_once_and_its_rows_in_small_transactions():
     handle, other = await db.transact(large), await db.transact(stored)
     running = await db.transact(ask, other, lease=Lease("here", 60))
-    await retention.delete_now(handle.id)
+    await retention.delete_now(Live(), handle.id)
     assert not await Session.objects.filter(id=handle.id).aexists()
     assert await Message.objects.filter(session=handle.id).aexists()
     changed = []
@@ -150,22 +151,23 @@ async def test_no_lookup_finds_a_session_whose_rows_are_still_there():
         running = await db.transact(ask, handle, lease=Lease("here", 60))
         waiting = await db.transact(ask, handle)
         await db.transact(retention.delete, Session.objects.filter(id=handle.id))
-        for look in (sessions.open_session, sessions.find):
+        for look in (handles.open_session, handles.find):
             with pytest.raises(NotFound):
-                await look(actor, str(handle.id))
+                await look(Live(), actor, str(handle.id))
         with pytest.raises(NotFound):
-            await sessions.find(Actor(session_id=handle.id), str(handle.id))
+            await handles.find(Live(), Actor(session_id=handle.id), str(handle.id))
         with pytest.raises(SessionGone):
             await sessions.snapshot(handle)
         with pytest.raises(SessionGone):
             await db.transact(lock_or_create, handle, messages=1)
-        unaware = SessionHandle(handle.id, actor, stored=False)  # a connection that saw no row yet
+        # of a connection that saw no row yet
+        unaware = SessionHandle(Live(), handle.id, actor, stored=False)
         with pytest.raises(SessionGone):
             await db.transact(lock_or_create, unaware, messages=1)
         with pytest.raises(NotFound):
-            await notifications.notify(str(handle.id), Notice(content="hi"), of_user=None)
-        assert await db.read(pages.after, handle.id, 0) == []
-        assert await db.read(pages.before, handle.id, None, 10) == ([], False)
+            await notifications.notify(Live(), str(handle.id), Notice(content="hi"), of_user=None)
+        assert await db.read(replay.after, handle.id, 0) == []
+        assert await db.read(replay.before, handle.id, None, 10) == ([], False)
         assert await db.read(turn_queue.due, 10) == []
         assert (
             await db.transact(turn_queue.finish, running.claimed, turn_queue.Outcome("x", "stop"))

@@ -9,11 +9,10 @@ from django.db import transaction
 from structlog.testing import capture_logs
 
 from agent.actions import queries, sessions
-from agent.actions.sessions import SessionHandle
+from agent.actions.handles import SessionHandle
 from agent.actor import Actor
 from agent.errors import ProviderRejected
-from agent.live import broker
-from agent.live.hub import topic
+from agent.live.publish import Live
 from agent.models import Message, Turn
 from agent.protocol import client_frames
 from agent.provider.decoder import Delta, Finish, Reasoning, Source, Usage
@@ -42,8 +41,8 @@ class Says:
     def __init__(self, *chunks):
         self.chunks, self.asked = chunks, []
 
-    async def stream(self, messages):
-        self.asked.append(messages)
+    async def stream(self, request):
+        self.asked.append(request.messages)
         for chunk in self.chunks:
             if isinstance(chunk, Exception):
                 raise chunk
@@ -55,7 +54,7 @@ class Says:
 
 @pytest.fixture
 def handle():
-    return SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
+    return SessionHandle(Live(), uuid4(), Actor(visitor="v"), stored=False)
 
 
 @pytest.fixture
@@ -71,8 +70,8 @@ def reasoning(settings):
 def ask(handle, content="hi"):
     query = client_frames.Query(type="query", content=content)
     with transaction.atomic():
-        done = queries._accept(handle, query, 20, Lease(broker.PROCESS, 60))
-    handle.stored = True
+        done = queries._accept(handle, query, 20, Lease(handle.live.broker.process, 60))
+    handle._stored = True
     return done
 
 
@@ -80,7 +79,7 @@ async def run(handle, *chunks, content="hi"):
     """Ask, and run the turn; returns its terminal frame and its row."""
     done = await in_thread(ask, handle, content)
     model = Says(*chunks)
-    await runner.run_turn(done.claimed, done.seq, model)
+    await runner.run_turn(handle.live, done.claimed, done.seq, model)
     frame = (await sessions.frames_after(handle.id, done.seq))[-1]
     return frame, await in_thread(lambda: Turn.objects.get(id=done.turn_id))
 
@@ -119,7 +118,7 @@ async def test_what_is_told_of_reasoning_is_the_operators_choice(
 ):
     reasoning(value)
     texts = set()
-    mine = topic(handle.id)
+    mine = handle.topic
     mine.text_appended = lambda: texts.add(mine.answer.reasoning)
     frame, turn = await run(handle, *THOUGHTFUL)
     shown = frame.get("reasoning")
@@ -193,7 +192,7 @@ async def test_an_answer_without_text_says_why_and_the_model_never_reads_that(
     assert words not in (await row_of(frame)).content
     done = await in_thread(ask, handle, "second")
     model = Says(Delta("ok"), Finish("stop"))
-    await runner.run_turn(done.claimed, done.seq, model)
+    await runner.run_turn(handle.live, done.claimed, done.seq, model)
     assert words not in str(model.asked)
     assert model.asked[0][-1]["content"].endswith("second")
 
@@ -202,20 +201,20 @@ async def test_neither_reasoning_nor_its_words_are_part_of_the_next_prompt(handl
     await run(handle, *THOUGHTFUL)
     done = await in_thread(ask, handle, "next")
     model = Says(Delta("ok"), Finish("stop"))
-    await runner.run_turn(done.claimed, done.seq, model)
+    await runner.run_turn(handle.live, done.claimed, done.seq, model)
     assert [message["content"] for message in model.asked[0][1:]] == ["hi", "It is 42.", "next"]
 
 
 async def test_a_stopped_turn_keeps_its_reasoning_and_has_no_words_of_ours(handle):
     done = await in_thread(ask, handle)
     thinking = asyncio.Event()
-    mine = topic(handle.id)
+    mine = handle.topic
     mine.text_appended = thinking.set
     running = asyncio.create_task(
-        runner.run_turn(done.claimed, 1, Says(Reasoning("Hm"), asyncio.Event()))
+        runner.run_turn(handle.live, done.claimed, 1, Says(Reasoning("Hm"), asyncio.Event()))
     )
     await asyncio.wait_for(thinking.wait(), 20)
-    runner.cancellation.cancel_local(done.turn_id, "cancelled")
+    handle.live.cancellations.cancel_local(done.turn_id, "cancelled")
     await running
     [frame] = await sessions.frames_after(handle.id, 1)
     assert (frame["finish_reason"], frame["content"]) == ("cancelled", "")

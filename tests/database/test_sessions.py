@@ -3,23 +3,25 @@
 import json
 from datetime import timedelta
 from io import StringIO
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from agent.access import api_tokens
-from agent.actions import notifications, queries, retention, sessions
-from agent.actions.sessions import SessionHandle
+from agent.actions import handles, notifications, queries, retention, sessions
+from agent.actions.handles import SessionHandle
 from agent.actor import Actor
 from agent.errors import NotFound, SessionGone, TooLarge
+from agent.live.publish import Live
 from agent.models import Feedback, Message, Session, Turn
 from agent.protocol import client_frames
-from agent.store import turn_queue
+from agent.store import replay, turn_queue
 from agent.store.turn_queue import Lease, Outcome
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,7 +32,7 @@ def ask(handle, content="hi", lease=None, **fields):
     query = client_frames.Query(type="query", content=content, **fields)
     with transaction.atomic():
         done = queries._accept(handle, query, 20, lease)
-    handle.stored = True
+    handle._stored = True
     return done
 
 
@@ -42,7 +44,7 @@ def exchange(handle, content="hi", text="done"):
 
 
 def stored(actor=None):
-    handle = SessionHandle(uuid4(), actor or Actor(visitor="v"), stored=False)
+    handle = SessionHandle(Live(), uuid4(), actor or Actor(visitor="v"), stored=False)
     exchange(handle)
     return handle
 
@@ -61,24 +63,40 @@ def clear_expired(**options):
 # who reaches what
 
 
+class Held:
+    """A connection of a session without a row."""
+
+    def __init__(self, handle):
+        self._handle = handle
+        handle.topic.subscribers.add(self)
+
+    def owner_without_row(self):
+        return self._handle.actor
+
+
 async def test_a_new_session_has_no_row_and_is_reached_while_it_is_held():
-    handle = await sessions.open_session(Actor(visitor="v"), "")
+    live = Live()
+    handle = await handles.open_session(live, Actor(visitor="v"), "")
+    Held(handle)
     assert not await Session.objects.aexists()
-    assert await sessions.open_session(Actor(visitor="v"), str(handle.id)) is handle
+    again = await handles.open_session(live, Actor(visitor="v"), str(handle.id))
+    assert again.topic is handle.topic
     for other in (Actor(visitor="w"), Actor(), Actor(user_id=1), Actor(session_id=handle.id)):
         with pytest.raises(NotFound):
-            await sessions.open_session(other, str(handle.id))
+            await handles.open_session(live, other, str(handle.id))
     session_id = str(handle.id)
-    del handle
+    handle.topic.subscribers.clear()  # its only connection ended
     with pytest.raises(NotFound):
-        await sessions.open_session(Actor(visitor="v"), session_id)
+        await handles.open_session(live, Actor(visitor="v"), session_id)
 
 
 async def test_nobody_reaches_its_session_with_its_token_only():
-    handle = await sessions.open_session(Actor(), "")
+    live = Live()
+    handle = await handles.open_session(live, Actor(), "")
+    Held(handle)
     assert handle.actor == Actor(session_id=handle.id)
-    again = await sessions.open_session(Actor(session_id=handle.id), str(handle.id))
-    assert again is handle
+    again = await handles.open_session(live, Actor(session_id=handle.id), str(handle.id))
+    assert again.topic is handle.topic
 
 
 @pytest.mark.parametrize("row", ["user", "token", "visitor", "nobody"])
@@ -88,7 +106,7 @@ def test_a_stored_session_is_reached_by_its_owner_alone(row):
         api_tokens.create("own", ["chat"])[0],
         api_tokens.create("ann's", ["chat"], user=user)[0],
     )
-    handle = SessionHandle(uuid4(), Actor(), stored=False)
+    handle = SessionHandle(Live(), uuid4(), Actor(), stored=False)
     actors = {
         "user": Actor(user_id=user.pk),
         "token": Actor(token_id=token.pk),
@@ -118,7 +136,7 @@ async def test_unknown_malformed_and_foreign_ids_get_the_same_answer():
     words = set()
     for session_id in (str(handle.id), str(uuid4()), "nonsense", "' OR 1=1 --"):
         with pytest.raises(NotFound) as caught:
-            await sessions.open_session(Actor(visitor="v"), session_id)
+            await handles.open_session(Live(), Actor(visitor="v"), session_id)
         words.add(caught.value.message)
     assert len(words) == 1
 
@@ -128,7 +146,7 @@ async def test_unknown_malformed_and_foreign_ids_get_the_same_answer():
 
 async def test_the_view_lists_unfinished_turns_with_positions():
     def fill():
-        handle = SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
+        handle = SessionHandle(Live(), uuid4(), Actor(visitor="v"), stored=False)
         exchange(handle)
         return handle, ask(handle, lease=HERE, id="q2"), ask(handle, id="q3"), ask(handle)
 
@@ -145,7 +163,7 @@ async def test_the_view_lists_unfinished_turns_with_positions():
 
 async def test_frames_come_in_pages_and_history_from_the_end():
     def fill():
-        handle = SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
+        handle = SessionHandle(Live(), uuid4(), Actor(visitor="v"), stored=False)
         for n in range(120):
             exchange(handle, str(n))
         return handle
@@ -183,7 +201,7 @@ async def test_rename_clear_and_feedback_are_durable_notes_of_the_session():
 
 async def test_feedback_is_one_per_caller_can_change_and_be_withdrawn():
     handle = await sessions.db.transact(stored)
-    other = SessionHandle(handle.id, Actor(user_id=7), stored=True)
+    other = SessionHandle(Live(), handle.id, Actor(user_id=7), stored=True)
 
     def feedback(rating):
         return client_frames.HumanFeedback(type="human_feedback", rating=rating)
@@ -305,16 +323,19 @@ def test_a_retention_that_makes_no_sense_deletes_nothing(days):
 
 
 @pytest.mark.django_db
-def test_a_look_that_the_first_query_overtakes_does_not_take_the_session_for_deleted():
-    handle = SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
+async def test_a_look_that_the_first_query_overtakes_does_not_take_the_session_for_deleted(
+    monkeypatch,
+):
+    handle = SessionHandle(Live(), uuid4(), Actor(visitor="v"), stored=False)
 
-    def overtaken(execute, *arguments):
-        result = execute(*arguments)  # it saw no row
-        handle.stored = True  # and then the row was there, and known
-        return result
+    def overtaken(session_id):
+        found = replay.snapshot(session_id)  # it saw no row
+        handle.topic.advance_to(1)  # and then the row was there, and known
+        return found
 
-    with connection.execute_wrapper(overtaken):
-        assert sessions._snapshot(handle).last_seq == 0
+    monkeypatch.setattr(sessions, "replay", SimpleNamespace(snapshot=overtaken))
+    assert (await sessions.snapshot(handle)).last_seq == 0
+    assert handle.stored
 
 
 # what adds no row
@@ -373,7 +394,9 @@ async def test_a_full_session_takes_no_more_from_callers_and_all_from_the_server
         sessions.clear(handle),
         sessions.give_feedback(handle, feedback),
         sync_to_async(ask)(handle, "fourth"),
-        notifications.notify(str(handle.id), notifications.Notice(content="x"), of_user=None),
+        notifications.notify(
+            Live(), str(handle.id), notifications.Notice(content="x"), of_user=None
+        ),
     ):
         with pytest.raises(TooLarge, match="Start a new chat"):
             await refused

@@ -7,19 +7,21 @@ from django.db import connection
 from django.utils import timezone
 
 from agent.actions import sessions
+from agent.actions.handles import SessionHandle
 from agent.actor import Actor
 from agent.admin import transcript
 from agent.connection.send_queue import MAX_BYTES
 from agent.connection.writer import Writer
+from agent.live.publish import Live
 from agent.models import Message, Session
 from agent.protocol import server_frames
 from agent.protocol.client_frames import CloseCode
 from agent.protocol.server_frames import HistoryPage
-from agent.store import db, pages
+from agent.store import db, replay
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-BUDGET = pages.PAGE_CHARS
+BUDGET = replay.PAGE_CHARS
 
 
 def filled(*sizes, field="content", **columns):
@@ -42,7 +44,7 @@ def filled(*sizes, field="content", **columns):
 
 def forward(session_id):
     seq, found = 0, []
-    while page := pages.after(session_id, seq):
+    while page := replay.after(session_id, seq):
         found.append([frame["seq"] for frame in page])
         seq = found[-1][-1]
     return found
@@ -51,7 +53,7 @@ def forward(session_id):
 def backward(session_id, limit):
     seq, found, has_more = None, [], True
     while has_more:
-        page, has_more = pages.before(session_id, seq, limit)
+        page, has_more = replay.before(session_id, seq, limit)
         found.append([frame["seq"] for frame in page])
         seq = found[-1][0]
     return found
@@ -83,8 +85,8 @@ def test_every_page_is_bounded_and_every_frame_is_on_one(field, sizes):
 
 
 def test_an_empty_session_has_an_empty_page():
-    assert pages.before(filled(), None, 100) == ([], False)
-    assert pages.after(filled(), 0) == []
+    assert replay.before(filled(), None, 100) == ([], False)
+    assert replay.after(filled(), 0) == []
 
 
 def test_what_does_not_fit_is_never_loaded():
@@ -98,7 +100,7 @@ def test_what_does_not_fit_is_never_loaded():
         return result
 
     with connection.execute_wrapper(watched):
-        page, has_more = pages.before(session_id, None, 100)
+        page, has_more = replay.before(session_id, None, 100)
     assert ([frame["seq"] for frame in page], has_more) == ([100], True)
     assert len(loaded) == 1
 
@@ -106,17 +108,17 @@ def test_what_does_not_fit_is_never_loaded():
 @pytest.mark.parametrize("field", ["content", "partial"])
 async def test_history_of_the_longest_answers_does_not_close_a_client_that_reads(field):
     session_id = await db.transact(filled, *[1_000_000] * 12, field=field)
-    handle = sessions.SessionHandle(session_id, Actor(visitor="v"), stored=True)
+    handle = SessionHandle(Live(), session_id, Actor(visitor="v"), stored=True)
     found, has_more = await sessions.history(handle, None, 100)
     assert has_more
     assert sum(map(server_frames.size, found)) == 1_000_000 < MAX_BYTES
     feed = Writer.__new__(Writer)
     Writer.__init__(feed, handle, None, None, stream=True, heartbeat=25)
     page = HistoryPage(ref="h", frames=found, has_more=has_more)
-    feed.tell_page(page.frame(), sum(map(server_frames.size, found)))
+    feed.send_later(page.frame(), size=sum(map(server_frames.size, found)))
     assert not feed.ending
     for _ in range(MAX_BYTES // 1_000_000):  # who does not read them
-        feed.tell_page(page.frame(), sum(map(server_frames.size, found)))
+        feed.send_later(page.frame(), size=sum(map(server_frames.size, found)))
     assert feed._ending.code == CloseCode.TOO_SLOW
 
 

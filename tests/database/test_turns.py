@@ -12,9 +12,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from agent.actions import queries
-from agent.actions.sessions import SessionHandle
+from agent.actions.handles import SessionHandle
 from agent.actor import Actor
 from agent.errors import InternalError, ProviderTimeout
+from agent.live.publish import Live
 from agent.models import Message, Session, Turn
 from agent.protocol import client_frames
 from agent.store import turn_queue
@@ -48,7 +49,7 @@ def expire(handle):
 
 @pytest.fixture
 def handle():
-    return SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
+    return SessionHandle(Live(), uuid4(), Actor(visitor="v"), stored=False)
 
 
 # claims and ends
@@ -192,7 +193,9 @@ class TestClaiming:
     def test_a_turn_that_somebody_locks_holds_up_the_renewal_of_no_other(self):
         if not connection.features.has_select_for_update_skip_locked:
             pytest.skip("this database locks no rows")
-        locked, other = (SessionHandle(uuid4(), Actor(visitor="v"), stored=False) for _ in range(2))
+        locked, other = (
+            SessionHandle(Live(), uuid4(), Actor(visitor="v"), stored=False) for _ in range(2)
+        )
         mine = {ask(handle, lease=HERE).turn_id: 1 for handle in (locked, other)}
         for handle in (locked, other):
             expire(handle)
@@ -232,7 +235,7 @@ class TestClaiming:
         assert turn_queue.due(10) == []
         Turn.objects.filter(id=done.turn_id).update(created_at=Now() - timedelta(seconds=3))
         assert turn_queue.due(10) == [handle.id]
-        ask(SessionHandle(handle.id, handle.actor, stored=True), lease=None)
+        ask(SessionHandle(Live(), handle.id, handle.actor, stored=True), lease=None)
         claim(handle)
         assert turn_queue.due(10) == []
 
@@ -245,7 +248,9 @@ class TestClaiming:
 
     @pytest.mark.timeout(600)
     def test_eight_claimers_run_each_turn_once(self):
-        sessions = [SessionHandle(uuid4(), Actor(visitor="v"), stored=False) for _ in range(100)]
+        sessions = [
+            SessionHandle(Live(), uuid4(), Actor(visitor="v"), stored=False) for _ in range(100)
+        ]
         for session in sessions:
             for _ in range(4):
                 ask(session)

@@ -10,10 +10,10 @@ from django.db import OperationalError, transaction
 from django.db.models.functions import Now
 
 from agent.actions import queries
-from agent.actions.sessions import SessionHandle
+from agent.actions.handles import SessionHandle
 from agent.actor import Actor
 from agent.conf import conf
-from agent.live import broker
+from agent.live.publish import Live
 from agent.models import Message, Turn
 from agent.protocol import client_frames
 from agent.provider.decoder import Delta, Finish
@@ -32,7 +32,7 @@ class Model:
     def __init__(self):
         self.asked = []
 
-    async def stream(self, messages):
+    async def stream(self, request):
         go = asyncio.Event()
         self.asked.append(go)
         yield Delta("half ")
@@ -50,9 +50,8 @@ class Model:
 
 
 @pytest.fixture
-async def worker():
-    worker = Worker(conf())
-    worker.model = Model()
+async def worker(handle):
+    worker = Worker(conf(), handle.live, Model())
     yield worker
     for go in worker.model.asked:
         go.set()
@@ -68,13 +67,15 @@ async def idle(worker):
 
 @pytest.fixture
 def handle():
-    return SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
+    return SessionHandle(Live(), uuid4(), Actor(visitor="v"), stored=False)
 
 
 def _ask(handle, starts=True):
     query = client_frames.Query(type="query", content="hi")
     with transaction.atomic():
-        return queries._accept(handle, query, 20, Lease(broker.PROCESS, 60) if starts else None)
+        return queries._accept(
+            handle, query, 20, Lease(handle.live.broker.process, 60) if starts else None
+        )
 
 
 def _expire(handle):
@@ -90,7 +91,9 @@ def _take_and_hand_back(handle):
 
 
 def _running(handle):
-    return Turn.objects.filter(session_id=handle.id, state="running", worker=broker.PROCESS).count()
+    return Turn.objects.filter(
+        session_id=handle.id, state="running", worker=handle.live.broker.process
+    ).count()
 
 
 def _ends(handle):
@@ -127,7 +130,7 @@ async def test_a_turn_whose_commit_nobody_heard_of_runs_as_soon_as_the_database_
         with pytest.raises(OperationalError), worker.accepting(handle.id, "caller") as lease:
             await queries.accept_query(handle, query, max_queue=20, lease=lease)
         assert await in_thread(_running, handle) == 1
-    handle.stored = True
+    handle._stored = True
     await worker.claim_wanted()  # the lease is far from its end
     await worker.model.was_asked(1)
     worker.model.asked[0].set()

@@ -10,11 +10,11 @@ import pytest
 from django.db import transaction
 
 from agent.actions import queries, sessions
-from agent.actions.sessions import SessionHandle
+from agent.actions.handles import SessionHandle
 from agent.actor import Access, Actor
 from agent.connection.writer import Writer
-from agent.live import publish
-from agent.live.hub import Answer, topic
+from agent.live.hub import Answer
+from agent.live.publish import Live
 from agent.protocol import client_frames, server_frames
 from agent.store import turn_queue
 from agent.store.turn_queue import Lease, Outcome
@@ -28,7 +28,7 @@ def ask(handle, lease=ELSEWHERE):
     query = client_frames.Query(type="query", content="hi")
     with transaction.atomic():
         done = queries._accept(handle, query, 20, lease)
-    handle.stored = True
+    handle._stored = True
     return done
 
 
@@ -96,7 +96,7 @@ async def connected(handle, last_seq=0, *, stream=True):
 
 @pytest.fixture
 def handle():
-    return SessionHandle(uuid4(), Actor(visitor="v"), stored=False)
+    return SessionHandle(Live(), uuid4(), Actor(visitor="v"), stored=False)
 
 
 def in_thread(function, *arguments):
@@ -117,10 +117,10 @@ async def test_a_position_that_comes_after_the_start_is_not_told(handle):
     done = await in_thread(ask, handle)
     turn = done.turn_id
     async with connected(handle) as client:
-        topic(handle.id).apply(1, [], [server_frames.thinking(turn, 1, "")])
+        handle.topic.apply(1, [], [server_frames.thinking(turn, 1, "")])
         await client.until(status="thinking")
         late = server_frames.Status(status="queued", content="Waiting", turn=turn, position=1)
-        topic(handle.id).apply(1, [], [late.frame()])
+        handle.topic.apply(1, [], [late.frame()])
         await client.rest()
         assert client.statuses == ["thinking", "ready"]
 
@@ -130,14 +130,14 @@ async def test_a_restart_that_is_told_twice_is_sent_once(handle):
     async with connected(handle) as client:
         status = {"status": "restarted", "turn": str(done.turn_id), "attempt": 2, "content": ""}
         for _ in range(2):
-            topic(handle.id).apply(1, [], [{"type": "status", **status}])
+            handle.topic.apply(1, [], [{"type": "status", **status}])
         await client.rest()
         assert client.statuses == ["thinking", "ready", "restarted"]
 
 
 async def test_a_text_that_begins_anew_holds_nobody_up(handle):
     done = await in_thread(ask, handle)
-    mine = topic(handle.id)
+    mine = handle.topic
     mine.begin(text_of(done.claimed, 1, "a long text"))
     async with connected(handle) as client:
         mine.wake()
@@ -152,7 +152,7 @@ async def test_a_text_that_begins_anew_holds_nobody_up(handle):
 
 async def test_who_comes_after_an_end_that_nobody_here_heard_of_sees_no_deltas_of_it(handle):
     done = await in_thread(ask, handle)
-    mine = topic(handle.id)
+    mine = handle.topic
     async with connected(handle) as first:
         mine.begin(text_of(done.claimed, 1, "half"))
         mine.wake()
@@ -168,7 +168,7 @@ async def test_who_comes_after_an_end_that_nobody_here_heard_of_sees_no_deltas_o
 async def test_steps_and_texts_of_a_turn_that_ended_before_one_came_are_late(handle):
     done = await in_thread(ask, handle)
     await in_thread(finish, done.claimed)
-    mine = topic(handle.id)
+    mine = handle.topic
     async with connected(handle, last_seq=2) as client:
         late = server_frames.thinking(done.turn_id, 1, "")
         mine.apply(1, [], [late])
@@ -181,7 +181,7 @@ async def test_steps_and_texts_of_a_turn_that_ended_before_one_came_are_late(han
 
 async def test_the_text_of_another_turn_is_not_taken_for_the_running_ones(handle):
     old = await in_thread(ask, handle)
-    mine = topic(handle.id)
+    mine = handle.topic
     mine.begin(text_of(old.claimed, 1, "old"))
     await in_thread(finish, old.claimed)
     new = await in_thread(ask, handle)
@@ -201,7 +201,7 @@ async def test_the_text_of_another_turn_is_not_taken_for_the_running_ones(handle
 async def test_text_that_comes_after_ready_begins_with_a_snapshot(handle):
     done = await in_thread(ask, handle)
     async with connected(handle) as client:  # the running turn's process does not answer
-        mine = topic(handle.id)
+        mine = handle.topic
         mine.begin(text_of(done.claimed, 1, "so far"))
         mine.wake()
         assert (await client.until(type="delta"))["snapshot"] is True
@@ -212,7 +212,7 @@ async def test_text_that_comes_after_ready_begins_with_a_snapshot(handle):
 
 async def test_reasoning_comes_before_the_answer_with_an_index_of_its_own(handle):
     done = await in_thread(ask, handle)
-    mine = topic(handle.id)
+    mine = handle.topic
     async with connected(handle) as client:
         answer = mine.begin(text_of(done.claimed, 1, "", reasoning="Let me"))
         mine.wake()
@@ -235,7 +235,7 @@ async def test_reasoning_comes_before_the_answer_with_an_index_of_its_own(handle
 
 async def test_who_resumes_gets_a_snapshot_of_both_texts_before_ready(handle):
     done = await in_thread(ask, handle)
-    mine = topic(handle.id)
+    mine = handle.topic
     mine.begin(text_of(done.claimed, 1, "It is", reasoning="Let me see."))
     async with connected(handle) as client:
         *_, thinking, reasoning, delta, ready = client.frames[
@@ -253,7 +253,7 @@ async def test_who_resumes_gets_a_snapshot_of_both_texts_before_ready(handle):
 
 async def test_a_higher_attempt_begins_both_texts_anew(handle):
     done = await in_thread(ask, handle)
-    mine = topic(handle.id)
+    mine = handle.topic
     async with connected(handle) as client:
         mine.begin(text_of(done.claimed, 1, "old", reasoning="old"))
         mine.wake()
@@ -269,7 +269,7 @@ async def test_a_higher_attempt_begins_both_texts_anew(handle):
 
 async def test_who_wants_no_deltas_gets_no_reasoning(handle):
     done = await in_thread(ask, handle)
-    mine = topic(handle.id)
+    mine = handle.topic
     mine.begin(text_of(done.claimed, 1, "It is", reasoning="Let me see."))
     async with connected(handle, stream=False) as client:
         mine.answer.reasoning += " So"
@@ -280,7 +280,7 @@ async def test_who_wants_no_deltas_gets_no_reasoning(handle):
 
 async def test_no_reasoning_comes_after_the_end(handle):
     done = await in_thread(ask, handle)
-    mine = topic(handle.id)
+    mine = handle.topic
     async with connected(handle) as client:
         mine.begin(text_of(done.claimed, 1, "", reasoning="Let me"))
         change = await in_thread(finish, done.claimed)
@@ -295,7 +295,7 @@ async def test_no_reasoning_comes_after_the_end(handle):
 
 def close(handle):
     with transaction.atomic():
-        return queries._close(handle).change
+        return queries._close(handle)
 
 
 async def test_a_session_that_was_closed_ends_connections_whatever_was_told_in_it_since(handle):
@@ -316,7 +316,7 @@ async def test_a_session_that_was_opened_again_keeps_its_connections(handle):
         await in_thread(close, handle)
         again = await in_thread(ask, handle)
         change = await in_thread(finish, again.claimed, "open")
-        topic(handle.id).apply(change.seq, change.frames, [])
+        handle.topic.apply(change.seq, change.frames, [])
         await client.until(type="response", content="open")
         await client.rest()
         assert not client.running.done()
@@ -335,15 +335,15 @@ async def test_an_end_within_a_replay_that_was_asked_for_ends_the_connection(han
 
 
 async def test_who_comes_while_a_part_fails_is_told_so(handle):
-    publish.degraded("redis", failing=True)
+    handle.live.degraded("redis", failing=True)
     try:
         async with connected(handle) as client:
             assert (await client.until(event="degraded"))["part"] == "redis"
             assert client.statuses == ["ready"]
-            publish.degraded("redis", failing=False)
+            handle.live.degraded("redis", failing=False)
             await client.until(event="degraded", level="success")
     finally:
-        publish.degraded("redis", failing=False)
+        handle.live.degraded("redis", failing=False)
     async with connected(handle) as client:
         await client.rest()
         assert not [frame for frame in client.frames if frame.get("event") == "degraded"]
@@ -353,9 +353,9 @@ async def test_a_hole_before_the_last_message_is_read_from_the_rows(handle):
     done = await in_thread(ask, handle)
     async with connected(handle, last_seq=1) as client:
         change = await in_thread(finish, done.claimed)
-        topic(handle.id).apply(change.seq, [], [])  # only the number came
+        handle.topic.apply(change.seq, [], [])  # only the number came
         assert (await client.until(type="response"))["seq"] == 2
-        topic(handle.id).apply(change.seq, change.frames, [])  # and late, the frame
+        handle.topic.apply(change.seq, change.frames, [])  # and late, the frame
         await client.rest()
         assert len(client.of("response")) == 1
 
@@ -364,10 +364,10 @@ async def test_a_receipt_that_comes_after_the_end_says_so(handle):
     done = await in_thread(ask, handle)
     async with connected(handle) as client:
         change = await in_thread(finish, done.claimed)
-        topic(handle.id).apply(change.seq, change.frames, [])
+        handle.topic.apply(change.seq, change.frames, [])
         await client.until(type="response")
         received = server_frames.Status(
             status="received", content="Received", turn=done.turn_id, seq=1, state="running"
         )
-        client.writer.tell(1, received.frame())
+        client.writer.send_later(received.frame(), after_seq=1)
         assert (await client.until(status="received"))["state"] == "ended"

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from agent.actions import sessions
+from agent.actions import handles
 from agent.actor import Access, Actor
 from agent.connection.writer import Writer
+from agent.live.publish import Live
 from agent.protocol.server_frames import Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -35,7 +36,7 @@ async def reader():
 
 @pytest.fixture
 async def writer(reader):
-    handle = await sessions.open_session(Actor(token_id=1), "")
+    handle = await handles.open_session(Live(), Actor(token_id=1), "")
     access = Access(handle.actor, "token", token_id=1)
     writer = Writer(handle, access, reader.send, stream=True, heartbeat=60)
     writer.running = asyncio.create_task(
@@ -51,16 +52,16 @@ def status():
 
 
 async def test_who_signed_out_is_sent_nothing_more_not_even_what_waits(writer, reader):
-    writer.tell(0, status())
+    writer.send_later(status())
     writer.signed_out()
-    writer.tell(0, status())
+    writer.send_later(status())
     assert (await writer.running).code == 4401
     assert len(reader.sent) == 2
 
 
 async def test_who_signed_out_and_does_not_read_is_let_go(writer, reader):
     reader.stuck = True
-    writer.tell(0, status())
+    writer.send_later(status())
     await reader.blocked.wait()
     writer.signed_out()
     writer.signed_out()  # found twice before the loop came to it

@@ -2,16 +2,18 @@
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from channels.layers import channel_layers, get_channel_layer
+from django.db import connection
 from redis.exceptions import ConnectionError
 
 from agent.actor import Actor
-from agent.live import broker, cancellation, publish
-from agent.live.hub import Answer, topic
-from agent.store.sequence import Change
+from agent.live import broker, messages
+from agent.live.hub import Answer
+from agent.live.publish import Live, publish_on_commit
+from agent.store.sequence import Change, Stop
 from agent.worker import maintenance
 from tests.chaos.proxy import Proxy
 from tests.support.services import HOST, Redis
@@ -23,6 +25,7 @@ OTHER = "agent.other"
 class Subscriber:
     def __init__(self):
         self.told, self.changed, self.owner = [], asyncio.Event(), None
+        self.deleted = False
 
     def wake(self):
         self.changed.set()
@@ -30,12 +33,12 @@ class Subscriber:
     def text_appended(self):
         self.changed.set()
 
-    def tell(self, seq, frame):
-        self.told.append((seq, frame))
+    def send_later(self, frame, after_seq=0):
+        self.told.append((after_seq, frame))
         self.changed.set()
 
-    def gone(self):
-        self.is_gone = True
+    def session_deleted(self):
+        self.deleted = True
 
     def owner_without_row(self):
         return self.owner
@@ -48,22 +51,25 @@ async def until(condition):
 
 
 @asynccontextmanager
-async def relaying(settings, redis_url):
-    """The relay of this event loop, running as the worker runs it."""
+async def serving(settings, redis_url):
+    """The live path of a server process, with its broker's loops running."""
     settings.CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
             "CONFIG": {"hosts": [redis_url]},
         }
     }
-    way = broker.current()
+    live = Live()
+    way = live.broker
     assert way.shared
+    live.serve()
     steps = (way.run, way.receive, way.keep_joined)
     loops = [asyncio.create_task(maintenance.forever(step)) for step in steps]
     await asyncio.sleep(0)
     try:
-        yield way
+        yield live
     finally:
+        live.retire()
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
@@ -72,19 +78,19 @@ async def relaying(settings, redis_url):
 
 
 @pytest.fixture
-async def way(settings, redis_url):
-    async with relaying(settings, redis_url) as mine:
+async def live(settings, redis_url):
+    async with serving(settings, redis_url) as mine:
         yield mine
 
 
 @pytest.fixture
-async def session(way):
+async def session(live):
     """A session that a connection of this process listens to."""
-    mine = topic(uuid4())
+    mine = live.hub.topic(uuid4())
     mine.subscriber = Subscriber()
     mine.subscribers.add(mine.subscriber)
-    await until(lambda: broker.PROCESS in get_channel_layer().channels)
-    await way.join(mine.session_id)
+    await until(lambda: live.broker.process in get_channel_layer().channels)
+    await live.broker.join(mine.session_id)
     return mine
 
 
@@ -92,22 +98,33 @@ def frame(seq, kind="query", turn="t"):
     return {"type": kind, "seq": seq, "turn": turn, "content": "x"}
 
 
-async def hear(session, **message):
+async def hear(session, **fields):
     """Send what another process would."""
-    whole = {
-        "type": "session",
-        "from": OTHER,
-        "session": session.session_id.hex,
-        "seq": 0,
-        "frames": [],
-        "statuses": [],
-        **message,
-    }
-    await get_channel_layer().group_send(broker.topic_name(session.session_id), whole)
+    message = messages.SessionChanged(sender=OTHER, session_id=session.session_id, **fields)
+    await send_all(session, message)
 
 
-def text(turn, start, piece, attempt=1):
-    return [turn.hex, attempt, "", OTHER, 1, start, piece]
+async def send_all(session, message):
+    name = broker.topic_name(session.session_id)
+    await get_channel_layer().group_send(name, messages.pack(message))
+
+
+async def send(live, message):
+    await get_channel_layer().send(live.broker.process, messages.pack(message))
+
+
+def text(turn, start, piece, reasoning_start=0, reasoning=""):
+    return messages.Growth(
+        turn_id=turn,
+        attempt=1,
+        ref="",
+        worker=OTHER,
+        seq=1,
+        start=start,
+        text=piece,
+        reasoning_start=reasoning_start,
+        reasoning=reasoning,
+    )
 
 
 async def other_process(session):
@@ -117,7 +134,7 @@ async def other_process(session):
 
     async def read():
         while True:
-            received.append(await layer.receive(OTHER))
+            received.append(messages.unpack(await layer.receive(OTHER)))
 
     task = asyncio.create_task(read())
     await until(lambda: OTHER in layer.channels)
@@ -125,14 +142,14 @@ async def other_process(session):
     return received, task
 
 
-async def test_a_commit_reaches_other_processes_once_and_not_oneself_again(session):
+async def test_a_commit_reaches_other_processes_once_and_not_oneself_again(live, session):
     received, task = await other_process(session)
     status = {"type": "status", "status": "queued"}
-    publish.publish(Change(session.session_id, 1, [frame(1)], [status]))
+    live.publish(Change(session.session_id, 1, [frame(1)], [status]))
     assert session.subscriber.told == [(1, status)]
     await until(lambda: received)
-    assert received[0]["frames"] == [frame(1)]
-    assert received[0]["statuses"] == [[1, status]]
+    assert received[0].frames == [frame(1)]
+    assert received[0].statuses == [(1, status)]
     await hear(session, seq=2, frames=[frame(2)])  # later than our own, which came back
     await until(lambda: session.last_seq == 2)
     assert session.subscriber.told == [(1, status)]
@@ -140,7 +157,7 @@ async def test_a_commit_reaches_other_processes_once_and_not_oneself_again(sessi
 
 
 async def test_what_other_processes_commit_is_told_here(session):
-    await hear(session, seq=3, frames=[frame(3)], statuses=[[3, {"status": "thinking"}]])
+    await hear(session, seq=3, frames=[frame(3)], statuses=[(3, {"status": "thinking"})])
     await until(lambda: session.subscriber.told)
     assert session.recent(3) == frame(3)
     assert session.subscriber.told == [(3, {"status": "thinking"})]
@@ -148,10 +165,10 @@ async def test_what_other_processes_commit_is_told_here(session):
 
 async def test_pieces_of_an_answer_are_put_together_and_repetitions_ignored(session):
     turn = uuid4()
-    await hear(session, text=text(turn, 0, "Hello "))
-    await hear(session, text=text(turn, 0, "Hello "))
-    await hear(session, text=text(turn, 3, "lo wor"))
-    await hear(session, text=text(turn, 9, "ld"))
+    await hear(session, growth=text(turn, 0, "Hello "))
+    await hear(session, growth=text(turn, 0, "Hello "))
+    await hear(session, growth=text(turn, 3, "lo wor"))
+    await hear(session, growth=text(turn, 9, "ld"))
     await until(lambda: session.answer and session.answer.text == "Hello world")
     assert session.answer.whole
 
@@ -159,166 +176,203 @@ async def test_pieces_of_an_answer_are_put_together_and_repetitions_ignored(sess
 async def test_a_hole_is_healed_by_asking_the_process_that_runs_the_turn(session):
     received, task = await other_process(session)
     turn = uuid4()
-    await hear(session, text=text(turn, 6, "world"))
-    asked = {"type": "text", "session": session.session_id.hex}
+    await hear(session, growth=text(turn, 6, "world"))
+    asked = messages.SendWholeText(session_id=session.session_id)
     await until(lambda: asked in received)
     assert session.answer.text == ""
     assert not session.answer.whole
-    await hear(session, text=text(turn, 0, "Hello world"))
+    await hear(session, growth=text(turn, 0, "Hello world"))
     await until(lambda: session.answer.text == "Hello world")
     task.cancel()
 
 
-async def test_who_asks_for_the_text_gets_all_of_it(session):
-    received, task = await other_process(session)
-    answer = Answer(uuid4(), 1, "q1", broker.PROCESS, 1, whole=True)
+def running(live, session):
+    """An answer that runs in this process."""
+    answer = Answer(uuid4(), 1, "q1", live.broker.process, 1, whole=True)
     session.begin(answer)
+    return answer
+
+
+def growths(received):
+    return [(m.growth.start, m.growth.text) for m in received]
+
+
+async def test_a_process_that_asks_for_the_text_gets_all_of_it(live, session):
+    received, task = await other_process(session)
+    answer = running(live, session)
     for piece in ("Hello ", "world"):
         answer.text += piece
-        publish.grown(session, answer)
+        live.text_appended(session, answer)
     await until(lambda: answer.relayed == 11)
-    await get_channel_layer().send(
-        broker.PROCESS, {"type": "text", "session": session.session_id.hex}
-    )
-    await until(lambda: [m for m in received if m.get("text", [0] * 7)[6] == "Hello world"])
+    await send(live, messages.SendWholeText(session_id=session.session_id))
+    await until(lambda: (0, "Hello world") in growths(received))
     task.cancel()
-
-
-def thought(start, content):
-    return {"start": start, "content": content}
 
 
 async def test_reasoning_is_put_together_beside_the_text(session):
     turn = uuid4()
-    await hear(session, text=text(turn, 0, ""), reasoning=thought(0, "Let "))
-    await hear(session, text=text(turn, 0, ""), reasoning=thought(2, "t me"))
+    await hear(session, growth=text(turn, 0, "", 0, "Let "))
+    await hear(session, growth=text(turn, 0, "", 2, "t me"))
     await until(lambda: session.answer and session.answer.reasoning == "Let me")
     assert session.answer.whole
-    await hear(session, text=text(turn, 0, "It is"), reasoning=thought(6, " see"))
-    await hear(session, text=text(turn, 5, " 42"), reasoning=thought(10, ""))
+    await hear(session, growth=text(turn, 0, "It is", 6, " see"))
+    await hear(session, growth=text(turn, 5, " 42", 10, ""))
     await until(lambda: session.answer.text == "It is 42")
     assert session.answer.reasoning == "Let me see"
-
-
-async def test_a_process_of_an_older_version_tells_of_text_alone(session):
-    await hear(session, text=text(uuid4(), 0, "Hello"))
-    await until(lambda: session.answer and session.answer.text == "Hello")
-    assert session.answer.reasoning == ""
 
 
 async def test_reasoning_that_was_missed_is_asked_for_as_text_is(session):
     received, task = await other_process(session)
     turn = uuid4()
-    await hear(session, text=text(turn, 0, "It is"), reasoning=thought(4, ""))
-    asked = {"type": "text", "session": session.session_id.hex}
+    await hear(session, growth=text(turn, 0, "It is", 4, ""))
+    asked = messages.SendWholeText(session_id=session.session_id)
     await until(lambda: asked in received)
     assert not session.answer.whole
-    await hear(session, text=text(turn, 0, "It is"), reasoning=thought(0, "Hmmm"))
+    await hear(session, growth=text(turn, 0, "It is", 0, "Hmmm"))
     await until(lambda: session.answer.whole)
     assert (session.answer.text, session.answer.reasoning) == ("It is", "Hmmm")
     task.cancel()
 
 
-async def test_what_is_told_of_a_growing_answer_can_be_read_by_older_processes_too(session):
+async def test_growth_tells_how_much_reasoning_came_before_it(live, session):
     received, task = await other_process(session)
-    answer = Answer(uuid4(), 1, "q1", broker.PROCESS, 1, whole=True)
-    session.begin(answer)
+    answer = running(live, session)
     answer.reasoning = "Hmm"
-    publish.grown(session, answer)
+    live.text_appended(session, answer)
     await until(lambda: answer.relayed_reasoning == 3)
     answer.text = "Hello"
-    publish.grown(session, answer)
+    live.text_appended(session, answer)
     await until(lambda: answer.relayed == 5)
-    await get_channel_layer().send(
-        broker.PROCESS, {"type": "text", "session": session.session_id.hex}
-    )
-    head = [answer.turn_id.hex, 1, "q1", broker.PROCESS, 1]
+    await send(live, messages.SendWholeText(session_id=session.session_id))
     expected = [
-        ([*head, 0, ""], thought(0, "Hmm")),
-        ([*head, 0, "Hello"], thought(3, "")),
-        ([*head, 0, "Hello"], thought(0, "Hmm")),  # to who asked for all
+        (0, "", 0, "Hmm"),
+        (0, "Hello", 3, ""),
+        (0, "Hello", 0, "Hmm"),  # to the process that asked for all
     ]
     await until(lambda: len(received) == len(expected))
-    assert [(m["text"], m["reasoning"]) for m in received] == expected
+    grown = [message.growth for message in received]
+    assert [(g.start, g.text, g.reasoning_start, g.reasoning) for g in grown] == expected
     task.cancel()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "session", "version": messages.VERSION + 1, "seq": 5},
+        {"type": "session", "seq": 5},
+        {"type": "news", "version": messages.VERSION},
+        {"type": "session", "version": messages.VERSION, "seq": "five"},
+    ],
+    ids=["newer", "older", "unknown", "damaged"],
+)
+async def test_a_message_that_this_process_does_not_know_is_ignored(session, message):
+    """During a deployment, processes of two versions run side by side."""
+    layer, name = get_channel_layer(), broker.topic_name(session.session_id)
+    await layer.group_send(name, {"session_id": session.session_id.hex, "sender": OTHER, **message})
+    await hear(session, seq=2)
+    await until(lambda: session.last_seq == 2)
 
 
 async def test_an_end_that_comes_with_text_ends_the_answer(session):
     turn = uuid4()
-    await hear(session, text=text(turn, 0, "Hi"))
-    await hear(session, seq=2, text=text(turn, 2, "!"), frames=[frame(2, "response", str(turn))])
+    await hear(session, growth=text(turn, 0, "Hi"))
+    await hear(session, seq=2, growth=text(turn, 2, "!"), frames=[frame(2, "response", str(turn))])
     await until(lambda: session.last_seq == 2)
     assert session.answer is None
-    await hear(session, text=text(turn, 0, "Hi!"))
+    await hear(session, growth=text(turn, 0, "Hi!"))
     await hear(session, seq=3)
     await until(lambda: session.last_seq == 3)
     assert session.answer is None
 
 
-async def test_who_is_connected_is_added_up_over_the_processes_that_answer(session):
+async def test_connections_are_added_up_over_the_processes_that_answer(live, session):
     received, task = await other_process(session)
-    asking = asyncio.create_task(publish.presence(session.session_id))
+    asking = asyncio.create_task(live.presence(session.session_id))
     await until(lambda: received)
-    assert (received[0]["type"], received[0]["from"]) == ("who", broker.PROCESS)
-    layer, question = get_channel_layer(), received[0]["question"]
-    owner = {"user_id": None, "visitor": "v", "session_id": uuid4().hex, "token_id": None}
-    for answer in ({"connections": 2, "owner": owner}, {"connections": 3, "owner": None}):
-        await layer.send(broker.PROCESS, {"type": "here", "question": question, **answer})
-    late = {"type": "here", "question": "another", "connections": 50, "owner": None}
-    await layer.send(broker.PROCESS, late)
+    question = received[0]
+    assert (type(question), question.sender) == (messages.WhoIsConnected, live.broker.process)
+    owner = Actor(visitor="v", session_id=uuid4())
+    for connections, whose in ((2, owner), (3, None)):
+        answer = messages.Connected(
+            question=question.question, connections=connections, owner=whose
+        )
+        await send(live, answer)
+    await send(live, messages.Connected(question="another", connections=50))
     found = await asking
     assert found.connections == 6  # one of them here
-    assert found.owner == Actor(visitor="v", session_id=UUID(owner["session_id"]))
+    assert found.owner == owner
     task.cancel()
 
 
-async def test_a_process_with_connections_says_so_to_who_asks(session):
+async def test_a_process_with_connections_says_so_when_it_is_asked(session):
     session.subscriber.owner = Actor(session_id=session.session_id)
     received, task = await other_process(session)
-    who = {"type": "who", "from": OTHER, "session": session.session_id.hex, "question": "q"}
-    await get_channel_layer().group_send(broker.topic_name(session.session_id), who)
-    await until(lambda: any(message["type"] == "here" for message in received))
-    answer = next(message for message in received if message["type"] == "here")
-    assert (answer["question"], answer["connections"]) == ("q", 1)
-    assert answer["owner"]["session_id"] == session.session_id.hex
+    question = messages.WhoIsConnected(sender=OTHER, session_id=session.session_id, question="q")
+    await send_all(session, question)
+    expected = messages.Connected(question="q", connections=1, owner=session.subscriber.owner)
+    await until(lambda: expected in received)
     task.cancel()
 
 
-async def test_a_deletion_is_told_to_connections_of_other_processes(session):
+async def test_a_deletion_reaches_connections_here_and_in_other_processes(live, session):
     received, task = await other_process(session)
-    publish.deleted(session.session_id)
+    live.publish(Change(session.session_id, deleted=True))
+    assert session.subscriber.deleted
     await until(lambda: received)
-    assert received[0] == {"type": "gone", "session": session.session_id.hex}
-    session.subscriber.is_gone = False
-    await get_channel_layer().group_send(broker.topic_name(session.session_id), received[0])
-    await until(lambda: session.subscriber.is_gone)
+    assert received == [messages.SessionDeleted(session_id=session.session_id)]
+    session.subscriber.deleted = False
+    await send_all(session, received[0])
+    await until(lambda: session.subscriber.deleted)
     task.cancel()
 
 
-async def test_a_stop_reaches_the_process_that_runs_the_turn(session):
+async def test_a_stop_reaches_the_process_that_runs_the_turn(live, session):
     turn = uuid4()
-    future = cancellation.cancellation_of(turn)
-    await get_channel_layer().send(
-        broker.PROCESS, {"type": "stop", "turn": turn.hex, "reason": "cancelled"}
-    )
+    future = live.cancellations.of(turn)
+    await send(live, messages.StopTurn(turn_id=turn, reason="cancelled"))
     async with asyncio.timeout(20):
         assert await future == "cancelled"
     received, task = await other_process(session)
-    publish.stop(turn, OTHER, "interrupted")
-    stop = {"type": "stop", "turn": turn.hex, "reason": "interrupted"}
-    await until(lambda: stop in received)
+    mine, stop = live.cancellations.of(turn), Stop(turn, OTHER, "interrupted")
+    here = Stop(turn, live.broker.process, "interrupted")
+    live.publish(Change(session.session_id, stops=[stop, here]))
+    assert mine.result() == "interrupted"
+    await until(lambda: messages.StopTurn(turn_id=turn, reason="interrupted") in received)
     task.cancel()
 
 
+@pytest.mark.django_db(transaction=True)
+async def test_synchronous_code_in_a_server_publishes_through_its_event_loop(session):
+    change = Change(session.session_id, 4, [frame(4)])
+    await asyncio.to_thread(_publish_in_thread, [change])
+    await until(lambda: session.recent(4))
+
+
+def _publish_in_thread(changes):
+    try:
+        publish_on_commit(changes)
+    finally:
+        connection.close()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_program_that_is_no_server_publishes_to_the_servers(live, session):
+    live.retire()  # as if this were another program
+    change = Change(session.session_id, 4, [frame(4)], deleted=True)
+    await asyncio.to_thread(_publish_in_thread, [change])
+    await until(lambda: session.recent(4) and session.subscriber.deleted)
+
+
 async def test_a_frozen_redis_holds_nothing_up_and_is_noticed_and_forgiven(
-    way, session, redis_server
+    live, session, redis_server
 ):
+    way = live.broker
     redis_server.stop()
     try:
-        publish.publish(Change(session.session_id, 1, [frame(1)]))
+        live.publish(Change(session.session_id, 1, [frame(1)]))
         assert session.recent(1)  # told here at once
         await until(lambda: way.degraded)
-        assert (await publish.presence(session.session_id)).connections == 1  # those here
+        assert (await live.presence(session.session_id)).connections == 1  # those here
     finally:
         redis_server.cont()
     await until(lambda: not way.degraded)
@@ -326,7 +380,8 @@ async def test_a_frozen_redis_holds_nothing_up_and_is_noticed_and_forgiven(
     await until(lambda: session.last_seq == 9)
 
 
-async def test_after_a_restart_of_redis_the_groups_are_joined_again(way, session, redis_server):
+async def test_after_a_restart_of_redis_the_groups_are_joined_again(live, session, redis_server):
+    way = live.broker
     redis_server.restart(crash=True)
     await until(lambda: not way.degraded)
 
@@ -348,11 +403,11 @@ async def test_a_redis_that_vanished_without_a_word_is_connected_to_anew(
     proxy = Proxy(redis_server.port)
     await proxy.start()
     try:
-        async with relaying(settings, f"redis://{HOST}:{proxy.port}") as way:
-            mine = topic(uuid4())
+        async with serving(settings, f"redis://{HOST}:{proxy.port}") as live:
+            way, mine = live.broker, live.hub.topic(uuid4())
             subscriber = Subscriber()
             mine.subscribers.add(subscriber)
-            await until(lambda: broker.PROCESS in get_channel_layer().channels)
+            await until(lambda: way.process in get_channel_layer().channels)
             await way.join(mine.session_id)
             proxy.lose()  # both connections are silent from now on, and new ones are not
             await until(lambda: way.degraded)
@@ -372,7 +427,8 @@ async def test_a_redis_that_vanished_without_a_word_is_connected_to_anew(
 
 async def test_a_process_that_starts_without_redis_hears_of_others_when_there_is_one(settings):
     with Redis() as redis:
-        async with relaying(settings, redis.url) as way:
+        async with serving(settings, redis.url) as live:
+            way = live.broker
             await until(lambda: way.degraded)
             await asyncio.to_thread(redis.start)
             await until(lambda: not way.degraded)

@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 
 from agent.provider.client import Delta, Finish, Reasoning, Usage
 from agent.provider.demo import DemoProvider, answer
+from agent.provider.request import ChatRequest
 
 QUESTION = {"role": "user", "content": "What is a WebSocket?"}
 
@@ -22,9 +23,13 @@ def asked(question: str, before: int = 0) -> list[dict[str, str]]:
     return [system, *history, {"role": "user", "content": question}]
 
 
+def request(messages: list[dict[str, str]]) -> ChatRequest:
+    return ChatRequest(messages=messages, models=("offline-demo",))
+
+
 async def heard(question: str) -> tuple[str, list[object]]:
     model = DemoProvider(delay_seconds=0)
-    chunks: list[object] = [chunk async for chunk in model.stream(asked(question))]
+    chunks: list[object] = [chunk async for chunk in model.stream(request(asked(question)))]
     await model.aclose()
     return "".join(chunk.text for chunk in chunks if isinstance(chunk, Delta)), chunks
 
@@ -115,7 +120,7 @@ def test_no_messages_at_all_are_answered_too() -> None:
 
 
 async def test_closing_the_stream_ends_it() -> None:
-    stream = DemoProvider(delay_seconds=0).stream([QUESTION])
+    stream = DemoProvider(delay_seconds=0).stream(request([QUESTION]))
     assert isinstance(await anext(stream), Usage)
     await stream.aclose()
     with pytest.raises(StopAsyncIteration):
@@ -124,7 +129,7 @@ async def test_closing_the_stream_ends_it() -> None:
 
 async def test_cancelling_the_reader_ends_it() -> None:
     async def read() -> None:
-        async for _ in DemoProvider(delay_seconds=60).stream([QUESTION]):
+        async for _ in DemoProvider(delay_seconds=60).stream(request([QUESTION])):
             pass
 
     reading = asyncio.create_task(read())

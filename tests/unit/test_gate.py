@@ -16,15 +16,16 @@ from agent.api import gate
 from agent.conf import conf
 from agent.errors import Overloaded, RateLimited
 from agent.store import lanes
+from agent.worker import runtime
 
 PAGES = ["/login/", "/admin/login/"]
 
 
 @pytest.fixture
-async def few(monkeypatch):
+async def few():
     """Few tries, counted from the start."""
     counted = Limits(replace(conf(), max_sign_ins_per_minute=8, max_wrong_passwords_per_minute=3))
-    monkeypatch.setattr(gate, "limits", lambda: counted)
+    runtime.current().limits = counted
     return counted
 
 

@@ -3,7 +3,7 @@
 import gc
 from uuid import uuid4
 
-from agent.live.hub import Answer, Topic, topic, topics
+from agent.live.hub import Answer, Hub, Topic
 
 
 class Subscriber:
@@ -16,8 +16,8 @@ class Subscriber:
     def text_appended(self):
         self.wakes += 1
 
-    def tell(self, seq, frame):
-        self.told.append((seq, frame))
+    def send_later(self, frame, after_seq=0):
+        self.told.append((after_seq, frame))
 
 
 def frame(seq, kind="query", turn="t", content="x"):
@@ -82,10 +82,11 @@ def test_a_text_of_an_older_turn_does_not_replace_the_running_ones():
     assert mine.answer is running
 
 
-def test_groups_live_as_long_as_somebody_holds_them():
-    session_id = uuid4()
-    mine = topic(session_id)
-    assert topic(session_id) is mine
+def test_a_topic_lives_as_long_as_somebody_holds_it():
+    hub, session_id = Hub(), uuid4()
+    mine = hub.topic(session_id)
+    assert hub.topic(session_id) is hub.get(session_id) is mine
     del mine
     gc.collect()
-    assert session_id not in topics
+    assert hub.get(session_id) is None
+    assert hub.topics() == []

@@ -27,6 +27,7 @@ from agent.provider import client as provider_module
 from agent.provider.client import Chunk, Delta, Finish, Provider, Usage
 from agent.provider.decoder import MAX_ANSWER_CHARS
 from agent.provider.event_stream import MAX_DOCUMENT_BYTES
+from agent.provider.request import ChatRequest
 from tests.support.clock import Clock
 from tests.support.scripted_provider import ScriptedProvider, expected_text
 
@@ -50,7 +51,6 @@ def _provider(server: ScriptedProvider, **changed: Any) -> Provider:
     options: dict[str, Any] = {
         "api_key": KEY,
         "base_url": server.base_url,
-        "model": "maker/model",
         "backoff_seconds": 0.01,
         "first_token_timeout": 45.0,
         "token_timeout": 45.0,
@@ -82,10 +82,20 @@ class Heard:
         return [chunk for chunk in self.chunks if isinstance(chunk, Finish)]
 
 
-async def hear(provider: Provider, prompt: str, heard: Heard | None = None) -> Heard:
+def asked(*messages: dict[str, str], **parameters: Any) -> ChatRequest:
+    return ChatRequest(**{"messages": messages, "models": ("maker/model",), **parameters})
+
+
+def user_says(content: str) -> dict[str, str]:
+    return {"role": "user", "content": content}
+
+
+async def hear(
+    provider: Provider, prompt: str, heard: Heard | None = None, **parameters: Any
+) -> Heard:
     heard = heard or Heard()
     try:
-        async for chunk in provider.stream([{"role": "user", "content": prompt}]):
+        async for chunk in provider.stream(asked(user_says(prompt), **parameters)):
             heard.chunks.append(chunk)
     except AgentError as error:
         heard.error = error
@@ -171,15 +181,9 @@ async def test_a_complete_answer_does_not_wait_forever_for_its_usage(
 
 
 async def test_the_request_is_what_openrouter_expects(server: ScriptedProvider) -> None:
-    provider = _provider(
-        server,
-        fallback_models=("b", "c", "d", "e"),
-        temperature=0.2,
-        max_tokens=77,
-        title="\u00c4gent\r\nX-Evil: 1",
-        referer="https://example.org/",
-    )
-    await hear(provider, "say: hi")
+    provider = _provider(server, title="\u00c4gent\r\nX-Evil: 1", referer="https://example.org/")
+    models = ("maker/model", "b", "c", "d", "e")
+    await hear(provider, "say: hi", models=models, temperature=0.2, max_tokens=77)
     await provider.aclose()
     [request] = server.requests
     assert request.path == "/api/v1/chat/completions"
@@ -225,19 +229,19 @@ async def test_the_operator_s_proxy_is_used_but_not_for_this_machine(
 @pytest.mark.parametrize("key", ["sk-\nX", "sk-\u00e9"])
 def test_an_impossible_key_is_refused_without_repeating_it(key: str) -> None:
     with pytest.raises(ValueError, match="characters") as caught:
-        Provider(api_key=key, base_url="http://127.0.0.1/", model="m")
+        Provider(api_key=key, base_url="http://127.0.0.1/")
     assert key not in str(caught.value)
 
 
 def test_an_impossible_address_is_refused_without_repeating_it() -> None:
     address = "http://canary:port/"
     with pytest.raises(ValueError, match="address") as caught:
-        Provider(api_key="", base_url=address, model="m")
+        Provider(api_key="", base_url=address)
     assert "canary" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_the_key_is_not_in_the_representation() -> None:
-    assert KEY not in repr(Provider(api_key=KEY, base_url="http://127.0.0.1/", model="m"))
+    assert KEY not in repr(Provider(api_key=KEY, base_url="http://127.0.0.1/"))
 
 
 async def test_answers_that_end_well_share_a_connection(
@@ -271,7 +275,7 @@ async def test_a_conversation_of_megabytes_arrives(
 ) -> None:
     long = {"role": "system", "content": "x" * 2**21}
     question = {"role": "user", "content": "say: read"}
-    chunks = [chunk async for chunk in provider.stream([long, question])]
+    chunks = [chunk async for chunk in provider.stream(asked(long, question))]
     assert Delta("read") in chunks
     assert server.requests[0].body["messages"][0] == long
 
@@ -603,7 +607,7 @@ async def test_repetitions_do_not_prolong_the_first_token_deadline(
 async def test_time_that_the_reader_takes_is_not_the_provider_s(server: ScriptedProvider) -> None:
     provider, clock = _patient(server), Clock()
     text = ""
-    async for chunk in provider.stream([{"role": "user", "content": "say: one two three"}]):
+    async for chunk in provider.stream(asked(user_says("say: one two three"))):
         if isinstance(chunk, Delta):
             text += chunk.text
             clock.put_forward(1.5 * LONG)
@@ -648,7 +652,6 @@ async def test_a_handshake_that_hangs_is_a_timeout_and_tried_again() -> None:
         provider = Provider(
             api_key=KEY,
             base_url=f"https://{address}",
-            model="m",
             connect_timeout=LONG,
             first_token_timeout=100 * LONG,
             total_timeout=100 * LONG,
@@ -685,8 +688,8 @@ async def test_an_error_whose_body_never_ends_is_told_by_its_status(
 async def test_closing_the_generator_closes_the_connection(
     server: ScriptedProvider, provider: Provider
 ) -> None:
-    prompt = [{"role": "user", "content": "mode=slow tokens=100000 delay=0.01"}]
-    async with aclosing(provider.stream(prompt)) as chunks:
+    question = user_says("mode=slow tokens=100000 delay=0.01")
+    async with aclosing(provider.stream(asked(question))) as chunks:
         async for chunk in chunks:
             if isinstance(chunk, Delta):
                 break

@@ -13,6 +13,7 @@ from agent.errors import AgentError
 from agent.provider import client as provider_module
 from agent.provider.client import Provider
 from agent.provider.decoder import Delta, Finish, Reasoning, Source, Usage
+from agent.provider.request import ChatRequest
 from tests.support.provider_case import DIRECTORY, CaseServer, case_server
 
 CASES = {path.stem: json.loads(path.read_text()) for path in sorted(DIRECTORY.glob("*.json"))}
@@ -47,18 +48,18 @@ async def _ask(server: CaseServer, case: dict[str, Any]) -> dict[str, Any]:
     provider = Provider(
         api_key=KEY,
         base_url=server.base_url,
-        model="maker/model",
         backoff_seconds=0.01,
         first_token_timeout=10,
         token_timeout=10,
-        **case.get("settings", {}),
     )
     messages = [{"role": "user", "content": "A question"}]
     if case.get("system"):
         messages.insert(0, {"role": "system", "content": "Be brief."})
+    settings = {"temperature": 0.7, "max_tokens": 1500, **case.get("settings", {})}
+    request = ChatRequest(messages=messages, models=("maker/model",), **settings)
     became: dict[str, Any] = {"text": "", "reasoning": "", "sources": [], "usage": {}}
     try:
-        async for chunk in provider.stream(messages):
+        async for chunk in provider.stream(request):
             _add(became, chunk)
     except AgentError as error:
         became |= {

@@ -9,6 +9,7 @@ import pytest
 
 from agent.errors import AgentError
 from agent.provider.client import Provider
+from agent.provider.request import ChatRequest
 from tests.support.provider_case import CaseServer, case_server
 
 COOKIES = "sticky=abc123; Path=/\r\nSet-Cookie: user=one; Domain=localhost; Path=/"
@@ -17,11 +18,13 @@ ANSWER = {"body": {"choices": [{"message": {"content": "Hello"}, "finish_reason"
 
 async def ask_twice(server: CaseServer, host: str) -> None:
     base_url = server.base_url.replace("127.0.0.1", host)
-    provider = Provider(api_key="key", base_url=base_url, model="m", backoff_seconds=0.01)
+    provider = Provider(api_key="key", base_url=base_url, backoff_seconds=0.01)
+    question = {"role": "user", "content": "Hi"}
+    request = ChatRequest(messages=[question], models=("m",))
     try:
         for _ in range(2):
             with suppress(AgentError):
-                _ = [chunk async for chunk in provider.stream([{"role": "user", "content": "Hi"}])]
+                _ = [chunk async for chunk in provider.stream(request)]
     finally:
         await provider.aclose()
 

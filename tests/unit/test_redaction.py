@@ -56,7 +56,7 @@ def test_a_secret_is_masked_wherever_it_stands(text):
         "turn=7c0e6f5a1111422283331234 worker=agent.0123456789abcdef01234567 attempt=2",
         "incident=5f2e9a1b0c3d error=OperationalError code=provider_unavailable",
         'File "/srv/agent/agent/consumers.py", line 77, in connect',
-        "  self.worker, self.limits = worker.ensure_running(), limits()",
+        "  self.worker, self.limits = self.runtime.worker, self.runtime.limits",
         "prompt_tokens=14 completion_tokens=40 max_tokens: 1500",
         "actor=visitor:0123456789abcdef0123456789abcdef actor=user:7",
         "test_a_message_beyond_the_servers_limit_ends_that_socket_and_no_other",

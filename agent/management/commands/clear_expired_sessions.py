@@ -10,13 +10,12 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from asgiref.sync import async_to_sync
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from agent.actions import retention
 from agent.conf import conf, django_setting
-from agent.live import broker, publish
+from agent.live.publish import publish_on_commit
 from agent.store import db, removal
 from agent.store.sequence import Change
 
@@ -81,7 +80,7 @@ class Command(BaseCommand):
             close = partial(_close_one, timeout=timeout, changes=changes)
             for key in ids:
                 self._each([key], close)
-            async_to_sync(_publish)(changes)
+            publish_on_commit(changes)
             closed += len(changes)
         return closed
 
@@ -120,10 +119,3 @@ def _close_one(ids: list[UUID], *, timeout: float, changes: list[Change]) -> int
     change = retention.close_idle(ids[0], timeout)
     changes += [change] if change else []
     return 1
-
-
-async def _publish(changes: list[Change]) -> None:
-    """Tell the server processes; without a shared channel layer they find the rows themselves."""
-    for change in changes:
-        publish.publish(change)
-    await broker.current().flush()

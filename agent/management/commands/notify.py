@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from agent.actions import notifications
 from agent.actions.notifications import Notice, Receipt
 from agent.errors import AgentError
-from agent.live import broker
+from agent.live.publish import Live
 from agent.protocol.server_frames import Level
 
 
@@ -52,5 +52,6 @@ class Command(BaseCommand):
 
 
 async def _notify(session_id: str, notice: Notice) -> Receipt:
-    async with broker.current().listening():
-        return await notifications.notify(session_id, notice, of_user=None)
+    live = Live()
+    async with live.broker.listening():
+        return await notifications.notify(live, session_id, notice, of_user=None)

@@ -1,12 +1,14 @@
-"""Pages of a session's durable frames, bounded by rows and by characters. Reads only.
+"""What a client lacks of a session: its durable frames page by page, and its state now. Reads only.
 
-The one place that cuts them: for replays, the command `history`, the HTTP API, exports and staff's
-transcripts. Lengths are asked for first, so that long messages which do not fit are never loaded.
+The one place that cuts pages, by rows and by characters: for replays, the command `history`, the
+HTTP API, exports and staff's transcripts. Lengths are read first, so that long messages which do
+not fit are never loaded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -14,7 +16,9 @@ from uuid import UUID
 from django.db.models import TextField
 from django.db.models.functions import Cast, Coalesce, Length
 
-from agent.models import Message
+from agent.models import Message, Session, Turn
+
+from .queue_order import Queue
 
 #: Of a page, if it holds more than one frame: content, what an error left of an answer, and fields.
 PAGE_CHARS = 256 * 1024
@@ -88,3 +92,39 @@ def _frames(rows: Any, seqs: list[int]) -> list[dict[str, Any]]:
         return []
     page = rows.filter(seq__gte=min(seqs), seq__lte=max(seqs)).order_by("seq")
     return [message.frame() for message in page]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSnapshot:
+    """A session at one moment."""
+
+    last_seq: int
+    turns: list[dict[str, Any]]  # unfinished ones, as the welcome lists them
+    running: Turn | None
+
+
+def snapshot(session_id: UUID) -> SessionSnapshot | None:
+    """A session now; None when it has no row."""
+    counters = _counters(session_id)
+    while counters:
+        queue = Queue.of(session_id, counters[1])
+        after = _counters(session_id)
+        if after == counters:  # nothing started or ended in between
+            break
+        counters = after
+    if counters is None:
+        return None
+    running = [_listed(queue.running, 0)] if queue.running else []
+    waiting = [_listed(turn, position) for position, turn in enumerate(queue.waiting, 1)]
+    return SessionSnapshot(counters[0], running + waiting, queue.running)
+
+
+def _counters(session_id: UUID) -> tuple[int, int] | None:
+    rows = Session.objects.filter(id=session_id).values_list("last_seq", "started")
+    found: tuple[int, int] | None = rows.first()
+    return found
+
+
+def _listed(turn: Turn, position: int) -> dict[str, Any]:
+    ref = {"ref": turn.ref} if turn.ref else {}
+    return {"turn": str(turn.id), **ref, "state": turn.state, "position": position}
