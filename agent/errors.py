@@ -4,14 +4,14 @@
     ├── InvalidJson (NotJson), InvalidMessage (MethodNotAllowed), UnknownType,
     │   UnknownCommand, TooLarge                                             bad input
     ├── RateLimited, QueueFull, Busy (Overloaded), Conflict                  not now
-    ├── NotFound (SessionGone), Unauthenticated, Forbidden                                 not you
+    ├── NotFound (SessionGone), Unauthenticated, Forbidden                   not you
     ├── ProviderUnavailable (AnswerUnreadable), ProviderTimeout,
     │   ProviderRateLimited                                                  the model's side
     ├── ProviderRejected, ContextTooLong
     └── InternalError (Restarting, StorageUnavailable)                        ours
 
-The message of an error is read by people: it says what to do, and never holds a stack trace,
-a provider's words, a key, a path or somebody else's data. No imports, no I/O.
+People read the message of an error. It says what to do, and never contains a stack trace, a
+provider's message, a key, a path or another caller's data. No imports of ours, no I/O.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class AgentError(Exception):
     """An error that a client may see.
 
     Args:
-        message: words for a person; the class's own words when absent.
-        retry_after: seconds after which trying again makes sense, or None.
+        message: the text for a person; absent: the class's own `words`.
+        retry_after: seconds after which a retry makes sense, or None.
     """
 
-    #: Of a provider's error the HTTP status that it had or named, for the operator.
+    #: The HTTP status that a provider's error had or named, for the operator.
     status: int | None = None
 
     code: ClassVar[str]
@@ -47,7 +47,7 @@ class InvalidJson(AgentError):
 
 
 class NotJson(InvalidJson):
-    """The body of a request says that it is something else."""
+    """The body of a request has another Content-Type than JSON."""
 
     words = "Send JSON, with Content-Type: application/json."
 
@@ -73,7 +73,7 @@ class TooLarge(AgentError):
 
 
 class MethodNotAllowed(InvalidMessage):
-    words = "This method is not for this address; the header Allow names those that are."
+    words = "This address does not support the method. The header Allow lists those it supports."
 
 
 class RateLimited(AgentError):
@@ -95,7 +95,7 @@ class Busy(AgentError):
 
 
 class Overloaded(Busy):
-    """This process does as much for requests as it can."""
+    """This process has no capacity for the request."""
 
     words = "The server is busy. Try again in a moment."
 
@@ -133,7 +133,7 @@ class ProviderUnavailable(AgentError):
 
 
 class AnswerUnreadable(ProviderUnavailable):
-    """The provider answered, and is paid, but the answer cannot be read: it is not asked again."""
+    """The provider's answer cannot be read. There is no retry, because the answer is paid for."""
 
 
 class ProviderTimeout(AgentError):
@@ -159,7 +159,7 @@ class ContextTooLong(AgentError):
 
 
 class InternalError(AgentError):
-    """Anything else. `incident` stands in the message and in the log line."""
+    """Any other error. Its message and its log line contain the same `incident`."""
 
     code = "internal_error"
     retryable = True
@@ -169,17 +169,17 @@ class InternalError(AgentError):
         self, message: str = "", *, incident: str = "", retry_after: float | None = None
     ) -> None:
         self.incident = incident or secrets.token_hex(6)
-        words = f"{message or self.words} (incident {self.incident})"
-        super().__init__(words, retry_after=retry_after)
+        message = f"{message or self.words} (incident {self.incident})"
+        super().__init__(message, retry_after=retry_after)
 
 
 class StorageUnavailable(InternalError):
-    """The database cannot be reached, or takes no writes."""
+    """The database cannot be reached, or refuses writes."""
 
     words = "Messages cannot be stored at the moment, so this was not done. Try again in a moment."
 
 
 class Restarting(InternalError):
-    """This process goes down and takes no new connections."""
+    """This process is draining and accepts no new connections."""
 
     words = "The server is restarting. Try again in a moment."

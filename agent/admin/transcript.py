@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Count, Q, Sum
 from django.db.models.functions import Left
 from django.utils.safestring import SafeString
 
@@ -28,8 +28,6 @@ from . import turn_summary
 PAGE_SIZE = 50
 _EXCERPT_CHARS = 120
 
-#: Open, in the sense of `sessions.idle`: whoever came back after the closing opened it again.
-OPEN = Q(closed_at=None) | Q(closed_at__lt=F("last_activity_at"))
 _MODEL_WROTE = (Message.Type.RESPONSE, Message.Type.ERROR)
 
 
@@ -123,14 +121,6 @@ def owner(session: Session) -> str:
     if session.token is not None:
         return f"token {session.token.name}"
     return f"visitor {session.visitor[:8]}" if session.visitor else "nobody"
-
-
-def state(session: Session) -> str:
-    """Open, closing or closed; see `OPEN`."""
-    if session.closing:
-        return "closing"
-    closed = session.closed_at and session.closed_at >= session.last_activity_at
-    return "closed" if closed else "open"
 
 
 def cost_is_unknown(turn: str = "") -> Q:

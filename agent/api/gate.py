@@ -20,11 +20,12 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
 from agent.errors import AgentError, Overloaded, RateLimited
-from agent.store import db
+from agent.store import slots
 from agent.store.lanes import HEALTH, PAGES, STAFF
 from agent.worker import runtime
 
-from .http import PATHS, address_of_request, error_response
+from .auth import address_of_request
+from .errors import PATHS, error_response
 
 #: Asked by probes and scrapers.
 _HEALTH_PATHS = ("/healthz", "/readyz", "/metrics")
@@ -79,10 +80,10 @@ class Gate:
 
     async def _respond(self, request: HttpRequest) -> HttpResponseBase:
         lane = _lane_of(request.path_info)
-        with db.lane(lane):
+        with slots.lane(lane):
             if lane == HEALTH or request.path_info.startswith(PATHS):
                 return await self._get_response(request)  # takes a slot for each look-up, or none
-            async with db.slot():
+            async with slots.slot():
                 return await self._get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:

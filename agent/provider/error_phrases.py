@@ -1,6 +1,6 @@
-"""What providers' servers call things that go wrong: codes, types, and the words of messages. Pure.
+"""The codes, types and phrases by which providers' servers name errors. Pure.
 
-A new code or phrase belongs here, with a file in tests/unit/provider_cases that has it.
+A new code or phrase belongs here, with a file in tests/unit/provider_cases that contains it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ TOO_LONG_CODES = {
     *("contextwindowexceedederror", "prompt_too_long", "max_context_length_exceeded"),
     *("model_context_window_exceeded", "model_max_prompt_tokens_exceeded", "tokens_limit_reached"),
 }
-#: Codes after which words say nothing of the conversation's length.
+#: With one of these codes, the message says nothing about the conversation's length.
 NOT_TOO_LONG_CODES = {"invalid_prompt"} | {
     name for name, status in STATUS_OF.items() if status != 400
 }
@@ -79,7 +79,7 @@ _TOO_LONG = re.compile(
     r"|(range of )?input length (should be|is less than|must be|of \d+ exceeds)"  # DashScope
     r"|(prompt|input) token count of \d+ exceeds"  # Copilot
 )
-#: What is told of a length that the operator chose, and not of the conversation's.
+#: Messages about the answer's length, which the operator chose, and not the conversation's.
 _OUTPUT_TOO_LONG = re.compile(
     r"max(_completion|_output|_new)?_tokens['`\"]?( or ['`\"]?max\w*['`\"]?)? "
     r"(is|are|was) (too (large|high|big)|greater|above|more)"
@@ -99,12 +99,14 @@ _CREDIT = re.compile(
 _NO_CREDIT = re.compile(
     r"(insufficient|not enough|low|no) (account )?(credits?|balance|funds|quota)"
     r"|(credits?|balance)( balance)? (is|are) (too low|insufficient|exhausted|used up)"
+    r"|(used( up)?|exhausted|spent)( all)?( of)?( your| its| the)?( available)? credits"
+    r"|(reached|exceeded) (its|your|the)( monthly| hard)? spending limit"  # xAI, with status 429
 )
 _BAD_KEY = re.compile(
     r"(incorrect|invalid|missing|wrong|expired) (x-)?api[ -]?key"
     r"|api[ -]?key (is )?(not valid|invalid)"
 )
-#: A model is named by its name, often in quotes, so that some words stand between.
+#: The model's name, often in quotes, may stand between these phrases.
 _NO_MODEL = re.compile(
     r"\bmodel\b[^.\n]{0,120}?"
     r"(not (found|exist|available|known)|(does not|doesn't) exist|decommissioned|deprecated)"
@@ -114,34 +116,39 @@ _NO_MODEL = re.compile(
 _MODEL = re.compile(r"model|deployment|endpoints|\b1211\b")
 
 
-def says_too_long(words: str) -> bool:
+def says_no_credit(message: str) -> bool:
+    """Whether a message, in lower case, says that the account's credit is used up."""
+    return bool(_NO_CREDIT.search(message))
+
+
+def says_too_long(message: str) -> bool:
     """Whether a message, in lower case, says that the conversation does not fit the model."""
-    return not _OUTPUT_TOO_LONG.search(words) and bool(_TOO_LONG.search(words))
+    return not _OUTPUT_TOO_LONG.search(message) and bool(_TOO_LONG.search(message))
 
 
-def cause_of(status: int, names: set[str], words: str) -> Cause:
-    """Who or what a request was refused for.
+def cause_of(status: int, names: set[str], message: str) -> Cause:
+    """Return why a request was refused.
 
     Args:
-        status: of HTTP, or the one that the document gives.
-        names: its codes and types, in lower case.
-        words: its message, in lower case; it counts where the codes leave it open.
+        status: the HTTP status, or the one that the document gives.
+        names: the error's codes and types, in lower case.
+        message: the error's message, in lower case; it decides where the codes do not.
     """
     if names & _MODERATION_CODES:
         return "moderation"
     statuses = {status} | {STATUS_OF[name] for name in names if name in STATUS_OF}
-    if 402 in statuses or (status == 403 and _CREDIT.search(words)):
+    if 402 in statuses or (status == 403 and _CREDIT.search(message)):
         return "credit"
     if statuses & {401, 403}:
         return "key"
     if 404 in statuses:
-        return "model" if _MODEL.search(" ".join((words, *names))) else "address"
+        return "model" if _MODEL.search(" ".join((message, *names))) else "address"
     if status < 400 or status == 405:
         return "address"
     if status not in (400, 422):
         return ""
-    if _NO_CREDIT.search(words):
+    if says_no_credit(message):
         return "credit"
-    if _BAD_KEY.search(words):
+    if _BAD_KEY.search(message):
         return "key"
-    return "model" if _NO_MODEL.search(words) else ""
+    return "model" if _NO_MODEL.search(message) else ""
