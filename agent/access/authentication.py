@@ -129,8 +129,8 @@ def _by_cookie(cookies: Mapping[str, str]) -> Access:
     if key := cookies.get(django_setting("SESSION_COOKIE_NAME")):
         request = HttpRequest()
         request.session = SessionStore(key)
-        # A login that a former SECRET_KEY signed would get another id here, of which the browser is
-        # not told. The next page does that.
+        # A login that a former SECRET_KEY signed would get another id here, which the browser would
+        # not learn. The next page cycles it.
         request.session.cycle_key = lambda: None  # type: ignore[method-assign]
         user = get_user(request)
         if user.is_authenticated:

@@ -128,14 +128,14 @@ class SessionAdmin(ReadOnlyAdmin):
 
     @admin.display
     def state(self, session: Any) -> str:
-        """Open or closed, and what goes on in it."""
+        """Open or closed, and its running and waiting turns."""
         running = ["running"] if session.running else []
         queued = [f"{session.queued} queued"] if session.queued else []
         return ", ".join([session.state, *running, *queued])
 
     @admin.display(description="messages", ordering="last_seq")
     def newest(self, session: Session) -> SafeString:
-        """How many there are; leads to the newest."""
+        """The number of messages, with a link to the newest."""
         return link(message_address(session.pk, session.last_seq), session.last_seq)
 
     @admin.display(description="turns", ordering="enqueued")
@@ -186,7 +186,7 @@ class SessionAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).select_related("owner", "token")
 
     # Deleting. Django would load every message and turn to name it on the page that asks, and
-    # write a session's title, its user's own words, into the log of deletions. See `expiry.delete`.
+    # write a session's title, which is its user's text, into the log of deletions.
 
     def get_deleted_objects(
         self, objs: Iterable[Session], request: HttpRequest
@@ -224,7 +224,7 @@ def _words(search_term: str) -> list[str]:
 
 
 def _has(word: str) -> Q:
-    """Sessions with this word; or, if it is an id, the session that it is of."""
+    """Sessions with this word; if it is an id, the session that the id belongs to."""
     if key := as_uuid(word):
         return (
             Q(pk=key)

@@ -52,7 +52,7 @@ class ErrorCodeFilter(admin.SimpleListFilter):
 
 @admin.register(Turn)
 class TurnAdmin(ReadOnlyAdmin):
-    """Turns of all sessions, without anybody's words."""
+    """Turns of all sessions, without any text of a conversation."""
 
     list_display = (
         "turn",
@@ -107,5 +107,5 @@ class TurnAdmin(ReadOnlyAdmin):
 
     @admin.display(description="session")
     def transcript(self, turn: Turn) -> SafeString:
-        """Leads to the question in its transcript."""
+        """A link to the question in its transcript."""
         return link(message_address(turn.session_id, turn.query.seq), short(turn.session_id))

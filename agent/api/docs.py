@@ -1,6 +1,6 @@
-"""The page of the HTTP API, made of its OpenAPI document: no script, nothing of another host.
+"""The page of the HTTP API, made from its OpenAPI document, without scripts or other hosts.
 
-Both are the same for everybody and take long to make, so each is made once in a process.
+Both are the same for every caller and take long to make, so each is made once per process.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _BOUNDS = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A parameter, an answer or a field: its name, what it may be, and what it means."""
+    """A parameter, a response or a field: its name, its type with bounds, and its meaning."""
 
     name: str
     kind: str
@@ -61,7 +61,7 @@ class Operation:
 def made_once(view: View) -> View:
     """A view whose answer depends on the base path alone, made at the first request for it.
 
-    Whoever has the answer already, by its `ETag`, is told so with 304.
+    A client that has the response already, by its `ETag`, gets 304.
     """
     made: dict[str, tuple[bytes, str, str]] = {}
 

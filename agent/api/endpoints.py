@@ -91,7 +91,7 @@ _SENT = {202: NotificationOut, 200: NotificationOut, 409: Problem, **_WITH_BODY}
 
 @api.post("/api/notifications/", auth=SENDER, response=_SENT, summary="Send a notification")
 async def notify(request: Any, body: NotificationIn) -> Any:
-    """Tell something to whoever has a session open. `delivered`: some connection of it exists now;
+    """Send a text to every connection of a session. `delivered`: it has a connection now;
     `stored`: it is there for the next one. The same `id` again for a session: 200 and the first
     answer; with another text: 409."""
     return await _notify(request, body.session, body)
@@ -123,7 +123,7 @@ async def _notify(request: Any, session_id: str, notice: Notice) -> Any:
 
 class SessionOut(BaseModel):
     id: UUID
-    title: Annotated[str, Field(description="empty until somebody names it")]
+    title: Annotated[str, Field(description="empty until it gets one")]
     preview: Annotated[str, Field(description="how its first question begins")]
     state: Literal["open", "closing", "closed"]
     last_seq: Annotated[int, Field(description="number of its newest frame")]
@@ -235,7 +235,7 @@ async def export_session(
     summary="Rename one session",
 )
 async def rename_session(request: Any, session_id: SessionId, body: RenameIn) -> Any:
-    """Its connections are told `renamed`, unless it has that title already."""
+    """Its connections get `renamed`, unless it has that title already."""
     await count_write(request)
     live = runtime.current().live
     handle = await handles.find(live, request.auth.actor, session_id)

@@ -74,7 +74,7 @@ async def search(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
 
 
 async def apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a sync function that makes its own transactions, on a thread that is for that alone."""
+    """Run a sync function that makes its own transactions, on the thread for removals."""
     return await _run(REMOVAL, partial(function, *args, **kwargs), _threads)
 
 
@@ -126,7 +126,7 @@ def _with_connection(function: Callable[[], T]) -> T:
 
 
 def _keep_open() -> None:
-    """Of SQLite, our few threads keep their connections; PostgreSQL's go back to the pool."""
+    """Keep SQLite's connections, one per thread; PostgreSQL's go back to the pool."""
     if connection.vendor == "sqlite":
         connection.close_at = None
 
@@ -145,7 +145,7 @@ def _threads(name: str) -> ThreadPoolExecutor:
 
 
 def use_write_ahead_log(using: str, **_: object) -> None:
-    """Let readers of a SQLite file go on while somebody writes. Kept in the file: done once."""
+    """Let readers of a SQLite file continue while another process writes. The file keeps this."""
     if connections[using].vendor == "sqlite":
         with connections[using].cursor() as cursor:
             cursor.execute("PRAGMA journal_mode = WAL")

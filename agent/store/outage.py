@@ -9,7 +9,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 log = structlog.get_logger(__name__)
 
-#: What a lost, restarting or overloaded database raises.
+#: The exceptions of a lost, restarting or overloaded database.
 DATABASE_ERRORS = (OperationalError, InterfaceError)
 
 #: States of the database that psycopg and Django file under defects of the caller: it ended the
@@ -81,7 +81,7 @@ def refused() -> str:
 
 
 def answers() -> bool:
-    """Ask the database for something that it always has."""
+    """Whether the database answers a trivial query; raises when it does not."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
     return True

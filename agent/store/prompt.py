@@ -78,12 +78,13 @@ def _exchanges(ended: Any, until: int, *, page_size: int) -> Iterator[Exchange |
     None stands for a query that the model should not see. Pages are read only as far as needed.
     """
     rows = ended.order_by("-ended_seq").values_list("id", "content", "ended_seq")
-    while page := list(rows.filter(ended_seq__lte=until)[:page_size]):
+    newest = until
+    while page := list(rows.filter(ended_seq__lte=newest)[:page_size]):
         answers = _answers([query_id for query_id, *_ in page], until)
         for query_id, question, _ in page:
             answer = answers.get(query_id)
             yield None if answer is None else Exchange(question, answer)
-        until = page[-1][2] - 1
+        newest = page[-1][2] - 1
 
 
 def _answers(query_ids: list[UUID], until: int) -> dict[UUID, str]:

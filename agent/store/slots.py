@@ -62,7 +62,7 @@ class Slot:
     def give(self) -> None:
         if self._taken:
             self._taken = False
-            with suppress(RuntimeError):  # the event loop is closed, and nobody waits any more
+            with suppress(RuntimeError):  # the event loop is closed, so no request waits
                 self._loop.call_soon_threadsafe(self._free.release)
 
 

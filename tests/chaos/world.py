@@ -62,8 +62,9 @@ class Process(Server):
         self.changes = changes
 
     def _arguments(self) -> list[str]:
-        entry = ["-m", "tests.chaos.launch", str(self._told), ",".join(self.changes)]
-        return [*entry, *super()._arguments()]
+        python, _, *arguments = super()._arguments()
+        entry = [python, "-m", "tests.chaos.launch", str(self._told), ",".join(self.changes)]
+        return [*entry, *arguments]
 
     def stop(self) -> int:
         """End it with SIGTERM; one that does not end tells what it still does."""

@@ -14,6 +14,7 @@ from agent.errors import Overloaded
 from agent.store import db, slots
 from agent.store.lanes import CHAT, CONNECTIONS, PAGES, POOL_SIZE, STAFF
 from agentsite.databases import database
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -25,9 +26,10 @@ class Blocked:
     """Work that holds its thread until it is let go."""
 
     def __init__(self):
-        self.go = threading.Event()
+        self.go, self.begun = threading.Event(), 0
 
     def __call__(self):
+        self.begun += 1
         assert self.go.wait(30)
         return "done"
 
@@ -76,7 +78,7 @@ async def test_what_nobody_waits_for_any_more_holds_its_slot_until_it_has_ended(
                     await sync_to_async(blocked)()
 
     views = [asyncio.create_task(view()) for _ in range(CONNECTIONS[STAFF])]
-    await asyncio.sleep(0.1)
+    await eventually(lambda: blocked.begun == len(views), "the work of all views")
     for one in views:
         one.cancel()
     with pytest.raises(Overloaded):

@@ -56,7 +56,7 @@ class Program:
     """A running `manage.py`, in a session of its own.
 
     Args:
-        arguments: of the command line, without `manage.py`; `-m` and a module run that instead.
+        arguments: of Python: `manage.py` and its own, or `-m`, a module and its own.
         environment: all that there is of it.
         output, errors: the files to which it appends what it prints; by default one for both.
     """
@@ -111,12 +111,12 @@ def _main(arguments: list[str], environment: dict[str, str], files: tuple[str, s
     sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout, sys.stderr = (os.fdopen(n, "w", 1, closefd=False) for n in (1, 2))
     os.chdir(ROOT)
-    sys.argv = arguments[1:] if arguments[0] == "-m" else ["manage.py", *arguments]
     preloaded = sys.modules.get("tests.support.preloaded")
     if not (preloaded and preloaded.usable()):
-        module = ["-m"] if arguments[0] == "-m" else []
-        os.execv(sys.executable, [sys.executable, *module, *sys.argv])
+        os.execv(sys.executable, [sys.executable, *arguments])
     if arguments[0] == "-m":
+        sys.argv = arguments[1:]
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
     else:
-        runpy.run_path("manage.py", run_name="__main__")
+        sys.argv = arguments
+        runpy.run_path(arguments[0], run_name="__main__")

@@ -175,13 +175,13 @@ class Server:
         self.close()
 
     def _launch(self) -> Program | subprocess.Popen[bytes]:
-        arguments = self._arguments()
+        python, *arguments = self._arguments()
         log = self.directory / "log"
-        if arguments[0] != sys.executable:
+        if python == sys.executable and self.command == "serve":
             return Program(arguments, self.environment, log)
         with log.open("ab") as file:
             return subprocess.Popen(
-                arguments,
+                [python, *arguments],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -191,7 +191,6 @@ class Server:
             )
 
     def _arguments(self) -> list[str]:
-        """Of `Program`, or a command line of Python."""
         python, application = sys.executable, "agentsite.asgi:application"
         port = str(self.port)
         match self.command:
@@ -200,7 +199,7 @@ class Server:
             case "daphne":
                 return [python, "-m", "daphne", "-b", HOST, "-p", port, application]
             case _:
-                return ["serve", "--host", HOST, "--port", port]
+                return [python, "manage.py", "serve", "--host", HOST, "--port", port]
 
     def _takes_connections(self) -> bool:
         with suppress(OSError):
@@ -267,7 +266,7 @@ def manage(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
     """
     with TemporaryDirectory() as directory:
         output, errors = Path(directory, "output"), Path(directory, "errors")
-        status = Program(arguments, environment, output, errors).wait()
+        status = Program(["manage.py", *arguments], environment, output, errors).wait()
         printed = output.read_text()
         if status:
             raise ServerFailed(f"manage.py {arguments[0]}\n{printed}{errors.read_text()}")

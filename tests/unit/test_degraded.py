@@ -14,7 +14,12 @@ from agent.store import outage
 
 @pytest.fixture
 def healthy():
+    _recover()  # a test before this one may have logged the same reason
     yield
+    _recover()
+
+
+def _recover():
     outage._refused = None
     outage.recovered()
 
