@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from .actor import CHAT, NOTIFY, Actor
 from .conf import conf, django_setting
-from .protocol.server_frames import TERMINAL_TYPES, ServerFrame, current, rfc3339, words
+from .protocol.server_frames import TERMINAL_TYPES, ServerFrame, current, rfc3339, shown_text
 
 
 def leave_deleted(collector: Any, field: Any, rows: Any, using: str) -> None:
@@ -238,9 +238,9 @@ class Message(models.Model):
         return message.frame()
 
     @property
-    def words(self) -> str:
+    def shown_text(self) -> str:
         """The text that people read: the content, or an explanation of an answer without text."""
-        return words(self.data.get("finish_reason", ""), self.content)
+        return shown_text(self.data.get("finish_reason", ""), self.content)
 
     @property
     def is_expired(self) -> bool:
@@ -254,7 +254,7 @@ class Message(models.Model):
         """
         partial = {"partial": self.partial} if self.type == self.Type.ERROR else {}
         expiry = {"expires_at": rfc3339(self.expires_at)} if self.expires_at else {}
-        empty = {} if self.words == self.content else {"empty": True}
+        empty = {} if self.shown_text == self.content else {"empty": True}
         frame = current(
             {
                 "type": self.type,
@@ -263,7 +263,7 @@ class Message(models.Model):
                 **partial,
                 **expiry,
                 **empty,
-                "content": self.words,
+                "content": self.shown_text,
                 "timestamp": rfc3339(self.created_at),
             }
         )

@@ -41,8 +41,17 @@ SESSIONS_PATH = "api/sessions/"
 STYLE_SHEETS = [
     f"agent/css/{name}.css"
     for name in (
-        *("theme", "base", "header", "side", "conversation", "message", "reasoning"),
-        *("markdown", "composer", "dialog", "small"),
+        "theme",
+        "base",
+        "header",
+        "side",
+        "conversation",
+        "message",
+        "reasoning",
+        "markdown",
+        "composer",
+        "dialog",
+        "small",
     )
 ]
 

@@ -115,9 +115,9 @@ def header(name: str) -> str:
 
 
 def flag(name: str, default: bool) -> bool:
-    words = {"1": True, "true": True, "yes": True, "on": True}
-    words |= {"0": False, "false": False, "no": False, "off": False}
-    return env(name, default, "1 or 0", lambda raw: words[raw.lower()])
+    values = {"1": True, "true": True, "yes": True, "on": True}
+    values |= {"0": False, "false": False, "no": False, "off": False}
+    return env(name, default, "1 or 0", lambda raw: values[raw.lower()])
 
 
 def number(name: str, default: float, *, zero: bool = False, most: float = 1e9) -> float:
@@ -140,7 +140,7 @@ def integer(name: str, default: int, *, least: int = 1, most: int = 2**31 - 1) -
     return env(name, default, f"a whole number from {least} to {most}", parse)
 
 
-def words(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+def word_list(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
     return env(
         name,
         default,

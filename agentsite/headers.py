@@ -14,8 +14,18 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
 _NOT_NEEDED = (
-    *("accelerometer", "camera", "display-capture", "geolocation", "gyroscope", "magnetometer"),
-    *("microphone", "midi", "payment", "publickey-credentials-get", "screen-wake-lock", "usb"),
+    "accelerometer",
+    "camera",
+    "display-capture",
+    "geolocation",
+    "gyroscope",
+    "magnetometer",
+    "microphone",
+    "midi",
+    "payment",
+    "publickey-credentials-get",
+    "screen-wake-lock",
+    "usb",
 )
 HEADERS = {
     "X-Content-Type-Options": "nosniff",

@@ -18,7 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from agent.provider.request import REASONING_EFFORTS, endpoint
 
 from . import addresses, databases, environment
-from .environment import choice, env, flag, header, integer, number, text, unless_empty, words
+from .environment import choice, env, flag, header, integer, number, text, unless_empty, word_list
 from .redaction import secrets_of
 
 #: The longest retention that is accepted; short enough for the arithmetic of dates.
@@ -299,7 +299,11 @@ _base_url = env(
 )
 
 LOGGING["secrets"] = secrets_of(
-    *(SECRET_KEY, *SECRET_KEY_FALLBACKS, _api_key, REDIS_URL, _metrics_token),
+    SECRET_KEY,
+    *SECRET_KEY_FALLBACKS,
+    _api_key,
+    REDIS_URL,
+    _metrics_token,
     *(str(base.get("PASSWORD", "")) for base in DATABASES.values()),
     *endpoint(_base_url).secrets,
 )
@@ -309,7 +313,7 @@ AGENT: dict[str, Any] = {
     "openrouter_base_url": _base_url,
     "demo": not _api_key and _base_url == _DEFAULT_BASE_URL,
     "model": text("MODEL", "openai/gpt-4-turbo"),
-    "fallback_models": words("FALLBACK_MODELS"),
+    "fallback_models": word_list("FALLBACK_MODELS"),
     "agent_name": text("AGENT_NAME", "agent_websocket"),
     "system_prompt": unless_empty(
         "SYSTEM_PROMPT",

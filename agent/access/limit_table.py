@@ -41,7 +41,7 @@ class Limit:
         who: the party that has a count of its own.
         most: how many are allowed.
         seconds: the window; 0: at once.
-        words: the message of the refusal, for a person.
+        message: the message of the refusal, for a person.
         shared: whether it counts over all processes while Redis answers.
     """
 
@@ -49,7 +49,7 @@ class Limit:
     who: Who
     most: int
     seconds: int
-    words: str
+    message: str
     shared: bool = True
 
 
@@ -62,7 +62,10 @@ def table(conf: Conf) -> tuple[Limit, ...]:
     sign_ins = "Too many tries to sign in."
     return (
         Limit(
-            *("frames", "caller", conf.max_frames_per_second, SECOND),
+            "frames",
+            "caller",
+            conf.max_frames_per_second,
+            SECOND,
             "Too many messages at once. Wait a moment and try again.",
         ),
         Limit("queries", "caller", conf.max_queries_per_minute, MINUTE, many),
@@ -72,34 +75,57 @@ def table(conf: Conf) -> tuple[Limit, ...]:
         Limit("writes", "caller", conf.max_writes_per_minute, MINUTE, writes),
         Limit("writes", "address", _PER_ADDRESS * conf.max_writes_per_minute, MINUTE, writes),
         Limit(
-            *("writes", "anonymous address", conf.max_anonymous_writes_per_hour, HOUR),
+            "writes",
+            "anonymous address",
+            conf.max_anonymous_writes_per_hour,
+            HOUR,
             "Too many messages without signing in from your network. Sign in, or come back later.",
         ),
         Limit("notifications", "caller", _PER_ADDRESS * conf.max_writes_per_minute, MINUTE, writes),
         Limit(
-            *("connects", "address", conf.max_connects_per_minute, MINUTE),
+            "connects",
+            "address",
+            conf.max_connects_per_minute,
+            MINUTE,
             "Too many new connections from your network. Wait a moment.",
         ),
         Limit("connections", "caller", conf.max_connections_per_user, AT_ONCE, connections),
         Limit(
-            *("connections", "address", conf.max_connections_per_address, AT_ONCE),
+            "connections",
+            "address",
+            conf.max_connections_per_address,
+            AT_ONCE,
             "Too many connections from your network. Close another one first.",
         ),
         Limit(
-            *("requests under way", "caller", conf.max_requests_per_user, AT_ONCE, unfinished),
+            "requests under way",
+            "caller",
+            conf.max_requests_per_user,
+            AT_ONCE,
+            unfinished,
             shared=False,
         ),
         Limit(
-            *("requests under way", "address", conf.max_requests_per_address, AT_ONCE, unfinished),
+            "requests under way",
+            "address",
+            conf.max_requests_per_address,
+            AT_ONCE,
+            unfinished,
             shared=False,
         ),
         Limit(
-            *("bad tokens", "address", conf.max_connects_per_minute, MINUTE),
+            "bad tokens",
+            "address",
+            conf.max_connects_per_minute,
+            MINUTE,
             "Too many bad tokens from your network. Wait a moment.",
         ),
         Limit("sign-ins", "address", conf.max_sign_ins_per_minute, MINUTE, sign_ins),
         Limit(
-            *("wrong passwords", "user name", conf.max_wrong_passwords_per_minute, MINUTE),
+            "wrong passwords",
+            "user name",
+            conf.max_wrong_passwords_per_minute,
+            MINUTE,
             sign_ins,
         ),
     )

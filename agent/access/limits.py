@@ -291,4 +291,4 @@ def _anonymous(caller: str, shared_bucket: str) -> str:
 def _refused(limit: Limit, seconds: float) -> RateLimited:
     seconds = max(math.ceil(seconds * 10) / 10, 0.1)
     when = f" Try again in {math.ceil(seconds)} s." if limit.seconds >= MINUTE else ""
-    return RateLimited(limit.words + when, retry_after=seconds)
+    return RateLimited(limit.message + when, retry_after=seconds)

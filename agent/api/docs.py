@@ -52,7 +52,7 @@ class Operation:
     method: str
     path: str
     summary: str
-    words: SafeString
+    description: SafeString
     parameters: list[Row]
     body: str
     answers: list[Row]
@@ -87,7 +87,7 @@ class Docs(DocsBase):
         schemas = document["components"]["schemas"]
         context = {
             "info": document["info"],
-            "words": to_html(document["info"]["description"]),
+            "description": to_html(document["info"]["description"]),
             "operations": list(_operations(document["paths"])),
             "objects": [(name, _fields(schema)) for name, schema in schemas.items()],
         }
@@ -102,7 +102,7 @@ def _operations(paths: Schema) -> Iterator[Operation]:
                 method=method.upper(),
                 path=path,
                 summary=operation["summary"],
-                words=to_html(operation.get("description", "")),
+                description=to_html(operation.get("description", "")),
                 parameters=[_parameter(each) for each in operation["parameters"]],
                 body=_content(operation.get("requestBody", {})),
                 answers=[
@@ -138,7 +138,7 @@ def _content(message: Schema) -> str:
 
 
 def _kind(schema: Schema) -> str:
-    """A JSON schema in words."""
+    """A JSON schema as a phrase."""
     if "$ref" in schema:
         return str(schema["$ref"].rsplit("/", 1)[-1])
     if "anyOf" in schema:
@@ -147,6 +147,6 @@ def _kind(schema: Schema) -> str:
         return " | ".join(schema["enum"])
     if schema.get("type") == "array":
         return f"list of {_kind(schema['items'])}"
-    bounds = [f"{words} {schema[name]}" for name, words in _BOUNDS.items() if name in schema]
+    bounds = [f"{phrase} {schema[name]}" for name, phrase in _BOUNDS.items() if name in schema]
     default = [f"default {schema['default']}"] if schema.get("default") not in (None, "") else []
     return ", ".join([str(schema.get("type", "anything")), *bounds, *default])

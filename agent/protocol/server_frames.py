@@ -307,7 +307,7 @@ _NO_TEXT = {
 }
 
 
-def words(finish_reason: str, text: str) -> str:
+def shown_text(finish_reason: str, text: str) -> str:
     """Return the text that people read as an answer; an explanation if the model gave no text.
 
     A turn that was stopped before its first text needs no explanation. White space stays before the

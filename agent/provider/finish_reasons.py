@@ -23,14 +23,42 @@ class Ending(Enum):
 
 
 _NO_REASON = {
-    *("", "null", "none", "nil", "undefined", "false", "unspecified", "finish_reason_unspecified"),
-    *("in_progress", "not_finished", "unfinished", "streaming", "generating", "continue"),
+    "",
+    "null",
+    "none",
+    "nil",
+    "undefined",
+    "false",
+    "unspecified",
+    "finish_reason_unspecified",
+    "in_progress",
+    "not_finished",
+    "unfinished",
+    "streaming",
+    "generating",
+    "continue",
 }
 _WORDS = {
     Ending.STOP: {
-        *("stop", "stopped", "stop_sequence", "stop_token", "end_turn", "end", "end_of_text"),
-        *("eos", "eos_token", "eos_found", "eot", "complete", "completed", "done", "finish"),
-        *("finished", "success", "normal", "ok"),
+        "stop",
+        "stopped",
+        "stop_sequence",
+        "stop_token",
+        "end_turn",
+        "end",
+        "end_of_text",
+        "eos",
+        "eos_token",
+        "eos_found",
+        "eot",
+        "complete",
+        "completed",
+        "done",
+        "finish",
+        "finished",
+        "success",
+        "normal",
+        "ok",
     },
     Ending.LENGTH: {
         "limit",
@@ -75,8 +103,8 @@ def ending_of(reason: object) -> Ending | None:
     word = re.sub(r"[^a-z0-9]+", "_", reason.strip().lower()).strip("_")
     if word in _NO_REASON:
         return None
-    for ending, words in _WORDS.items():
-        if word in words:
+    for ending, names in _WORDS.items():
+        if word in names:
             return ending
     for ending, parts in _PARTS:
         if re.search(parts, word):

@@ -13,8 +13,17 @@ from agent.errors import AnswerUnreadable
 
 #: Parts of a message that contain no text of the answer.
 _NOT_TEXT = {
-    *("image_url", "image", "input_audio", "audio", "file", "reference", "tool_use", "tool_result"),
-    *("redacted_thinking", "server_tool_use", "document"),
+    "image_url",
+    "image",
+    "input_audio",
+    "audio",
+    "file",
+    "reference",
+    "tool_use",
+    "tool_result",
+    "redacted_thinking",
+    "server_tool_use",
+    "document",
 }
 _THOUGHT = {"thinking", "reasoning", "thought", "reasoning.text", "reasoning.summary"}
 _REASONING = ("reasoning", "reasoning_content", "reasoning_text", "thinking", "reasoning_details")

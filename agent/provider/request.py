@@ -28,7 +28,12 @@ _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 #: Parameters that may be left out, in the order in which an error's message is searched for them.
 _OPTIONAL = (
     *_TOKEN_LIMITS,
-    *("temperature", "stream_options", "reasoning_effort", "reasoning", "models", "stream"),
+    "temperature",
+    "stream_options",
+    "reasoning_effort",
+    "reasoning",
+    "models",
+    "stream",
 )
 _SYSTEM_ROLE = re.compile(
     r"system|developer instruction|roles must alternate|only user\b.{0,40}\broles are supported"

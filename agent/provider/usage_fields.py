@@ -11,12 +11,16 @@ _COUNTS = {
     "prompt_tokens": ("prompt_tokens", "input_tokens"),
     "completion_tokens": ("completion_tokens", "output_tokens"),
     "reasoning_tokens": (
-        *("completion_tokens_details.reasoning_tokens", "reasoning_tokens"),
+        "completion_tokens_details.reasoning_tokens",
+        "reasoning_tokens",
         "output_tokens_details.reasoning_tokens",
     ),
     "cached_tokens": (
-        *("prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens"),
-        *("prompt_cache_hit_tokens", "cache_read_input_tokens", "cached_tokens"),
+        "prompt_tokens_details.cached_tokens",
+        "input_tokens_details.cached_tokens",
+        "prompt_cache_hit_tokens",
+        "cache_read_input_tokens",
+        "cached_tokens",
     ),
 }
 

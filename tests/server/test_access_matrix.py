@@ -29,7 +29,12 @@ REACHES = {
 }
 #: Callers with sessions of their own, who reach no other.
 STRANGERS = [
-    *("bob", "bob's token", "other visitor", "nobody", "other resume token", "other program"),
+    "bob",
+    "bob's token",
+    "other visitor",
+    "nobody",
+    "other resume token",
+    "other program",
     "staff without permission",
 ]
 REFUSED = {

@@ -252,7 +252,9 @@ class Server:
         """Nothing that nobody expected stands in its log after the first `since` characters."""
         log = self.log[since:]
         for trouble in (
-            *("Traceback (most recent call last)", "never retrieved", "never awaited"),
+            "Traceback (most recent call last)",
+            "never retrieved",
+            "never awaited",
             "could not be written",
         ):
             assert trouble not in log, f"{trouble!r} in the log of {self.command}\n{log}"
