@@ -1,1 +1,1 @@
-"""What templates ask for. The pages of errors are rendered without a request and without a context."""
+"""What the templates ask for; pages of errors are rendered without a context."""
