@@ -19,11 +19,15 @@ from . import db
 #: How much of the first query stands for a session without a title.
 PREVIEW_CHARS = 120
 
+_TALK = [Message.Type.QUERY, Message.Type.RESPONSE, Message.Type.ERROR]
+
 
 async def page(
     actor: Actor, *, cursor: str | None, limit: int, text: str
 ) -> tuple[list[Any], str | None]:
-    """Sessions of a caller, the one with the newest message first.
+    """Sessions of a caller, the one that was talked in last first.
+
+    A new title, a rating and a notification are no talk.
 
     Where a page ends is a place in that order and not a number of rows: sessions that are new or
     get a message meanwhile come before it and push nothing onto the next page.
@@ -40,10 +44,10 @@ async def page(
     Raises:
         InvalidMessage: the cursor is none of ours.
     """
-    rows = Session.objects.reachable_by(actor).order_by("-changed_at", "-id")
+    rows = _with_talk(Session.objects.reachable_by(actor)).order_by("-talked_at", "-id")
     if cursor:
         moment, session_id = _place(cursor)
-        rows = rows.filter(Q(changed_at__lt=moment) | Q(changed_at=moment, id__lt=session_id))
+        rows = rows.filter(Q(talked_at__lt=moment) | Q(talked_at=moment, id__lt=session_id))
     if text:
         rows = rows.filter(Q(title__icontains=text) | Exists(_said(text)))
     look = db.search if text else db.read
@@ -67,14 +71,21 @@ def with_preview(rows: Any) -> Any:
     return rows.annotate(preview=Coalesce(Subquery(first), Value("")))
 
 
+def _with_talk(rows: Any) -> Any:
+    """With the time of the newest question or answer."""
+    talk = Message.objects.filter(session=OuterRef("pk"), type__in=_TALK)
+    newest = talk.order_by("-seq").values("created_at")[:1]
+    return rows.annotate(talked_at=Coalesce(Subquery(newest), "created_at"))
+
+
 def _said(text: str) -> Any:
     """Messages with this text, but for those that only the server wrote."""
     rows = Message.objects.containing(text).filter(session=OuterRef("pk"))
     return rows.exclude(type=Message.Type.NOTIFICATION, connections=None)
 
 
-def _cursor(session: Session) -> str:
-    place = f"{session.changed_at.isoformat()} {session.id.hex}"
+def _cursor(session: Any) -> str:
+    place = f"{session.talked_at.isoformat()} {session.id.hex}"
     return urlsafe_b64encode(place.encode()).decode().rstrip("=")
 
 

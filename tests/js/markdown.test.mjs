@@ -92,7 +92,9 @@ test("emphasis stands beside punctuation of every script", () => {
 
 test("a bare address ends before punctuation of full width", () => {
   const links = (source) => [...html(source).matchAll(/href="([^"]*)"/g)].map((m) => m[1]);
-  assert.deepEqual(links("访问 https://example.com/docs（说明）。后面"), ["https://example.com/docs"]);
+  assert.deepEqual(links("访问 https://example.com/docs（说明）。后面"), [
+    "https://example.com/docs",
+  ]);
   assert.deepEqual(links("看https://example.com/a?b=c。又"), ["https://example.com/a?b=c"]);
   assert.deepEqual(links("https://zh.wikipedia.org/wiki/中文"), [
     "https://zh.wikipedia.org/wiki/%E4%B8%AD%E6%96%87",
@@ -100,9 +102,16 @@ test("a bare address ends before punctuation of full width", () => {
 });
 
 test("footnotes, foldable parts and harmless tags are shown as such", () => {
-  assert.equal(html("a[^1]\n\n[^1]: see **b**"), "<p>a<sup>1</sup></p>\n<p><sup>1</sup> see <strong>b</strong></p>");
-  const folded = "<details>\n<summary>More</summary>\n\n- a\n\n<details>\n\nx\n\n</details>\n\n</details>\n\nafter";
-  assert.match(html(folded), /^<details><summary>More<\/summary><ul>[\s\S]*<details><p>x<\/p>\n<\/details><\/details><p>after/);
+  assert.equal(
+    html("a[^1]\n\n[^1]: see **b**"),
+    "<p>a<sup>1</sup></p>\n<p><sup>1</sup> see <strong>b</strong></p>",
+  );
+  const folded =
+    "<details>\n<summary>More</summary>\n\n- a\n\n<details>\n\nx\n\n</details>\n\n</details>\n\nafter";
+  assert.match(
+    html(folded),
+    /^<details><summary>More<\/summary><ul>[\s\S]*<details><p>x<\/p>\n<\/details><\/details><p>after/,
+  );
   assert.match(html("<u>a</u> <mark>b</mark> <b>c</b>"), /<u>a<\/u> <mark>b<\/mark> <b>c<\/b>/);
   assert.doesNotMatch(html("<u onclick=x>a</u> <script>y</script>"), /<u |<script/);
 });

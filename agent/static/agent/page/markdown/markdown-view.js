@@ -7,8 +7,8 @@
 // complete text is parsed once more as a whole, for references between distant blocks.
 
 import { colourCode, extendCode, frameCode } from "./code-block.js";
-import { blocksOf, htmlOf, tokensOf } from "./parser.js";
 import { typesetFormulas } from "./formulas.js";
+import { blocksOf, htmlOf, tokensOf } from "./parser.js";
 import { patchChildren } from "./patch.js";
 import { sanitized } from "./sanitizer.js";
 

@@ -16,20 +16,21 @@ const OPENING = /^[\p{Ps}\p{Pi}"'¿¡]$/u;
 const CLOSING = /^[\p{Pe}\p{Pf}"'.,:;!?%…、。，：；！？·～]$/u;
 
 export class ModelTokenizer extends Tokenizer {
-  /** @param {string} source @returns {Token | false | undefined} */
+  /** @override @param {string} source @returns {Token | false | undefined} */
   escape(source) {
     if (source.startsWith("\\\\")) return written("\\\\");
     if (ESCAPED.test(source)) return super.escape(source);
     return source.startsWith("\\") && source.length > 1 ? written("\\") : undefined;
   }
 
-  /** A bare address ends before punctuation of full width. @param {string} source */
+  /** A bare address ends before punctuation of full width. @override @param {string} source */
   url(source) {
     const end = source.search(FULL_WIDTH);
     return super.url(end > 0 ? source.slice(0, end) : source);
   }
 
   /**
+   * @override
    * @param {string} source
    * @param {string} masked the whole text, where code and links are masked
    * @param {string} [before] the character before
@@ -46,6 +47,7 @@ export class ModelTokenizer extends Tokenizer {
   }
 
   /**
+   * @override
    * @param {string} source
    * @param {string} masked
    * @param {string} [before]
@@ -80,7 +82,9 @@ function endOfEmphasis(text, run, before) {
   if (!next || BLANK.test(next)) return 0;
   const isFree = BLANK.test(before) || PUNCTUATION.test(before);
   if (PUNCTUATION.test(next) && !isFree && !OPENING.test(next)) return 0;
-  for (const { 0: end, index } of text.slice(run.length).matchAll(run[0] === "*" ? /\*+/g : /~+/g)) {
+  for (const { 0: end, index } of text
+    .slice(run.length)
+    .matchAll(run[0] === "*" ? /\*+/g : /~+/g)) {
     const at = run.length + index;
     if (end.length !== run.length) {
       if (end.length > 2) return 0;

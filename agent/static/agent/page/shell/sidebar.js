@@ -1,6 +1,8 @@
 // @ts-check
 // The sidebar of the page: beside the conversation where there is room, otherwise a drawer above it.
 
+import { isTouch } from "../ui/pointer.js";
+
 /** @typedef {import("../../client/storage.js").Store} Store */
 
 const KEY = "agent.sidebar";
@@ -31,7 +33,7 @@ export function sidebar({ side, toggle, veil }, store) {
 
   toggle.addEventListener("click", () => {
     set(!isOpen);
-    if (isOpen && narrow.matches) side.querySelector("input")?.focus();
+    if (isOpen && narrow.matches && !isTouch()) side.querySelector("input")?.focus();
   });
   veil.addEventListener("click", closeDrawer);
   side.addEventListener("keydown", (event) => {
