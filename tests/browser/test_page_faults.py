@@ -33,10 +33,11 @@ async def test_text_of_people_and_models_has_its_own_direction(
 ) -> None:
     chat = await (await visitor(site.url)).chat()
     arabic = "مرحبا، موعد الاجتماع 10:30 في room-42."
-    await chat.ask(f"{arabic} say: {arabic}\n\n- {arabic}\n\n> {arabic}\n\n```\ncode\n```")
+    await chat.ask(f"say: {arabic}\n\n- {arabic}\n\n> {arabic}\n\n```\ncode\n```")
     await chat.answer_is("done")
     text = chat.text()
-    for place in (chat.questions.locator(".bubble"), text.locator("p").first, text.locator("li")):
+    await expect(chat.questions.locator(".bubble")).to_have_attribute("dir", "auto")
+    for place in (text.locator("p").first, text.locator("li"), text.locator("blockquote")):
         assert await place.evaluate(DIRECTION) == "rtl"
     assert await text.locator("pre").evaluate(DIRECTION) == "ltr"
     await chat.composer.fill(arabic)
