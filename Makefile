@@ -54,6 +54,10 @@ chaos: packages dev ## break everything for SECONDS=180 and judge; SEED= repeats
 soak: packages dev ## the long runs of chaos and fuzz, about an hour: see docs/reliability.md
 	@.ci/soak $(IN_VENV)
 
+.PHONY: bench
+bench: packages dev ## the server beside baselines, a few minutes; CASES="spread burst" for some, ARGS= see --help
+	@$(IN_VENV) -m bench --json bench.json $(ARGS) $(CASES)
+
 .PHONY: lint
 lint: dev browser-tools ## ruff, mypy, import-linter; biome and tsc for the browser modules
 	@$(call step,ruff)

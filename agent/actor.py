@@ -1,4 +1,4 @@
-"""Who is calling, as plain values. No I/O: `auth` makes them, `models` filters by an `Actor`."""
+"""Callers as plain values. No I/O: `authentication` creates them, `models` filters by `Actor`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Literal, TypeAlias
 from uuid import UUID
 
 Scope: TypeAlias = Literal["chat", "notify"]
-#: What a caller may show: an API token, Django's login cookie, the visitor cookie, a resume token;
-#: or nothing.
+#: The kind of a credential: an API token, Django's login cookie, the visitor cookie, or a resume
+#: token; empty: none.
 Credential: TypeAlias = Literal["token", "login", "visitor", "resume", ""]
 
 CHAT: Scope = "chat"
@@ -19,14 +19,14 @@ NOTIFY: Scope = "notify"
 class Actor:
     """A caller of the agent.
 
-    At most one of the four is set; none of them means nobody, who reaches no stored session
-    and can only start a new one.
+    At most one of the four is set. Without any, it is an anonymous client, which reaches no stored
+    session and can only start a new one.
 
     Args:
-        user_id: primary key of a user: one who signed in, or the one that an API token acts for.
-        token_id: primary key of an API token that acts for no user, but for itself.
-        visitor: random id out of a browser's signed visitor cookie.
-        session_id: the one session that a resume token is good for.
+        user_id: primary key of a user that signed in, or that an API token acts for.
+        token_id: primary key of an API token that acts for itself and not for a user.
+        visitor: random id from a browser's signed visitor cookie.
+        session_id: the only session that a resume token gives access to.
     """
 
     user_id: int | None = None
@@ -40,7 +40,7 @@ class Actor:
 
     @property
     def key(self) -> str:
-        """A name for this caller, the same on each of its connections; empty for nobody."""
+        """A name for this caller, the same on all of its connections; empty if anonymous."""
         if self.user_id is not None:
             return f"user:{self.user_id}"
         if self.token_id is not None:
@@ -52,15 +52,15 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A caller together with what it showed.
+    """A caller together with the credential that it showed.
 
     Args:
-        actor: who it is.
-        credential: what kind of thing it showed.
-        scopes: what that is good for.
-        token_id: of an API token, its primary key.
-        login: of a login, the key of its Django session.
-        login_hash: of a login, Django's session auth hash, which changes with the password.
+        actor: the caller.
+        credential: the kind of credential.
+        scopes: what the credential allows.
+        token_id: the primary key of an API token.
+        login: the key of a login's Django session.
+        login_hash: a login's session auth hash, which changes with the password.
     """
 
     actor: Actor = Actor()
@@ -72,10 +72,10 @@ class Access:
 
     @property
     def revocable(self) -> bool:
-        """Whether it can stop counting while a connection stands; see `credentials`."""
+        """Whether the credential can end while a connection is open; see `revocation`."""
         return self.credential in ("token", "login")
 
     @property
     def by_cookie(self) -> bool:
-        """Whether a browser sent it by itself, so that a page of another site may have asked."""
+        """Whether a browser attached the credential, so a page of another site may have asked."""
         return self.credential in ("login", "visitor")

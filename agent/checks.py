@@ -1,4 +1,4 @@
-"""System checks: what is wrong with a set-up, said before it hurts.
+"""System checks: report faults of a set-up before they cause failures.
 
 `deployment` runs with `check --deploy`, and `manage.py serve` runs it when DEBUG is off.
 """
@@ -12,12 +12,12 @@ from django.db import connection
 
 from .conf import conf, django_setting
 
-#: A random key has many more; so many has a word.
+#: A random key has many more distinct characters; a word may have as many as this.
 _DISTINCT_CHARS = 5
 
 
 def everywhere(**_: Any) -> list[CheckMessage]:
-    """What is wrong on every machine."""
+    """Return the faults that matter on every machine."""
     settings = conf()
     found: list[CheckMessage] = []
     if settings.provider_first_token_timeout > settings.provider_total_timeout:
@@ -30,17 +30,17 @@ def everywhere(**_: Any) -> list[CheckMessage]:
         )
     found += [
         Warning(
-            f"{place}: {name} is not a variable of ours, and has no effect.",
+            f"{location}: {name} is not a variable of ours, and has no effect.",
             hint=f"Did you mean {meant}?",
             id="agent.W005",
         )
-        for place, name, meant in django_setting("MISSPELT_VARIABLES")
+        for location, name, meant in django_setting("MISSPELT_VARIABLES")
     ]
     return found
 
 
 def deployment(**_: Any) -> list[CheckMessage]:
-    """What is wrong on a server that others reach."""
+    """Return the faults that matter on a public server."""
     settings = conf()
     found: list[CheckMessage] = []
     if "*" in django_setting("ALLOWED_HOSTS"):
@@ -104,7 +104,7 @@ def deployment(**_: Any) -> list[CheckMessage]:
 
 
 def cookies(**_: Any) -> list[CheckMessage]:
-    """What HTTPS_ONLY=0 leaves open, which Django would repeat as four warnings."""
+    """Return one message about HTTPS_ONLY=0, in place of four warnings of Django."""
     if django_setting("SECURE_COOKIES") or django_setting("HTTPS_ONLY"):
         return []
     return [

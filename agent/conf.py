@@ -26,7 +26,7 @@ class Conf:
     system_prompt: str  # empty: none is sent
     temperature: float | None  # None: not sent
     max_tokens: int | None  # None: not sent
-    reasoning: str  # what people see of it: show, hide (its time alone) or off
+    reasoning: str  # how much of it people see: show, hide (only its duration) or off
     reasoning_effort: str  # empty: not sent
     max_history: int  # messages sent to the model, without the system prompt
     provider_connect_timeout: float  # seconds
@@ -59,11 +59,11 @@ class Conf:
     allow_anonymous: bool
     allowed_origins: tuple[str, ...]
     metrics_token: str  # empty: only loopback may read the metrics
-    # facts about the deployment that the app only looks at
+    # facts about the deployment, which the app only reads
     demo: bool  # the offline demo model answers
     trusted_proxies: tuple[str, ...]
     redis_url: str
-    generated_key: bool  # SECRET_KEY was made and kept in a file
+    generated_key: bool  # SECRET_KEY was generated, and is stored in a file
 
     @property
     def model_name(self) -> str:
@@ -72,12 +72,12 @@ class Conf:
 
 @cache
 def conf() -> Conf:
-    """The settings of this process."""
+    """Return the settings of this process."""
     return Conf(**settings.AGENT)
 
 
 def django_setting(name: str) -> Any:
-    """A setting beside AGENT, for the system checks, the launcher and the commands."""
+    """Return a setting outside of AGENT."""
     return getattr(settings, name)
 
 

@@ -1,8 +1,8 @@
-"""One WebSocket connection: bytes to frames, frames to the core, the core's errors to the client.
+"""One WebSocket connection: parses frames, routes them to actions, and answers with errors.
 
-Translates only. Every frame to the client goes through its `Writer`; turns belong to the worker.
-The consumer takes no channel of the channel layer: the broker joins the session's group once per
-process. So a connection works, and its messages cost no thread hop, whatever state the layer is in.
+It only translates. Every frame to the client goes through its `Writer`; turns belong to the worker.
+The consumer uses no channel of the channel layer: the broker joins the session's group once per
+process. So a connection works even when the layer fails, and its messages cost no thread hop.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .access.connection_slots import Slot
 from .access.limits import address_of, caller_of
 from .actions import handles, queries, sessions
 from .actions.handles import SessionHandle
+from .actions.incidents import incident_of
 from .actor import CHAT, Access
 from .conf import conf
 from .connection import transport
@@ -36,7 +37,6 @@ from .errors import (
     RateLimited,
     Restarting,
     SessionGone,
-    StorageUnavailable,
     TooLarge,
     Unauthenticated,
     UnknownCommand,
@@ -45,7 +45,7 @@ from .errors import (
 from .live.hub import Frame
 from .live.publish import comeback_seconds
 from .protocol import client_frames, server_frames
-from .protocol.client_frames import CloseCode
+from .protocol.close_codes import CloseCode
 from .protocol.server_frames import Status
 from .protocol.strict_json import parse_object, refuse_nul
 from .store import db
@@ -54,9 +54,9 @@ from .worker import runtime
 
 log = structlog.get_logger(__name__)
 
-#: Ends that wait for no client that does not read.
+#: Closes that do not wait for a client that does not read.
 _AT_ONCE = (CloseCode.TOO_SLOW, CloseCode.UNAUTHENTICATED)
-#: How long an end waits for the client to read what comes before it; of those above.
+#: How long a close waits for the client to read the frames before it; the same for `_AT_ONCE`.
 _CLOSE_SECONDS, _AT_ONCE_SECONDS = 30.0, 1.0
 _BAD_FRAMES = (InvalidJson, InvalidMessage, UnknownType, UnknownCommand)
 
@@ -79,7 +79,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         try:
             with metrics.connections.track_inprogress():
                 await super().__call__(scope, receive, send)
-        finally:  # disconnect() is not called after every kind of end
+        finally:  # Channels does not always call disconnect()
             if self._writing:
                 self._writing.cancel()
             if self._slot:
@@ -114,7 +114,9 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             await self._refuse(error)
             return
         except Exception as error:
-            await self._refuse(_internal(error, retry_after=comeback_seconds()))
+            await self._refuse(
+                incident_of(error, subject="a frame", retry_after=comeback_seconds())
+            )
             return
         structlog.contextvars.bind_contextvars(session=str(self.handle.id), actor=self.actor.key)
         self.writer = Writer(
@@ -143,14 +145,14 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             metrics.closes.labels(int(closed.code)).inc()
             self._abort_in(_AT_ONCE_SECONDS if closed.code in _AT_ONCE else _CLOSE_SECONDS)
             await self.close(int(closed.code), closed.reason)  # daphne: no IntEnum
-        except Exception as error:  # the socket is gone, or we are wrong
+        except Exception as error:  # the socket broke, or there is a bug
             log.info("connection broke off", error=type(error).__name__)
             self._abort_in(_CLOSE_SECONDS)
-            with suppress(Exception):  # there may be nothing left to close
+            with suppress(Exception):  # the socket may be closed already
                 await self.close(1011)
 
     def _abort_in(self, seconds: float) -> None:
-        """Drop the connection then if its client has not taken the close frame."""
+        """Drop the connection after `seconds`, if its client has not read the close frame."""
         asyncio.get_running_loop().call_later(seconds, transport.abort, self.base_send)
 
     async def _send_text(self, text: str) -> None:
@@ -186,7 +188,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if self.writer is None or self.writer.ending:
-            return  # refused, or sent away: further frames cost nothing
+            return  # the connection is refused or closing: further frames are not parsed
         fields: dict[str, Any] = {}
         try:
             self.limits.frame(self.caller)
@@ -204,10 +206,12 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         except AgentError as error:
             self._answer_error(self.writer, error, client_frames.frame_id(fields))
         except Exception as error:
-            self._answer_error(self.writer, _internal(error), client_frames.frame_id(fields))
+            self._answer_error(
+                self.writer, incident_of(error, subject="a frame"), client_frames.frame_id(fields)
+            )
 
     async def receive_json(self, content: client_frames.ClientFrame) -> None:
-        """Route one frame to its action, if its sender's access still stands."""
+        """Route one frame to its action, if its sender's access has not ended."""
         if self.access.revocable and not isinstance(
             content, client_frames.Ping | client_frames.Pong
         ):
@@ -244,7 +248,7 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     def _run(self, accepted: queries.Accepted) -> None:
         if accepted.change is None:
-            return  # it was known
+            return  # the query was known already
         self.runtime.live.publish(accepted.change)
         if accepted.claimed:
             self.worker.start(accepted.claimed, accepted.change.seq, self.handle.actor.key)
@@ -333,20 +337,20 @@ class AgentConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
 
 async def _finish_despite_disconnect(work: Coroutine[Any, Any, None]) -> None:
-    """Do all of the work, even if the connection ends meanwhile; then its errors reach nobody."""
+    """Finish the work even if the connection ends meanwhile; its errors are then dropped."""
     task = asyncio.create_task(work)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     await asyncio.shield(task)
 
 
 def _options(scope: dict[str, Any]) -> dict[str, str]:
-    """The parameters of the address; of a repeated one the last."""
+    """Return the query parameters of the address; of a repeated one, the last value."""
     parameters = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
     return {name: values[-1] for name, values in parameters.items()}
 
 
 def _number(text: str) -> int:
-    """A number of the address; -1, which is out of range everywhere, for another text."""
+    """Parse a number of the address; -1, which is out of range everywhere, for any other text."""
     try:
         return int(text)
     except ValueError:
@@ -354,7 +358,7 @@ def _number(text: str) -> int:
 
 
 def _implied(actor: Any) -> str:
-    """The session that a resume token stands for."""
+    """Return the session that a resume token gives access to; empty for other callers."""
     return str(actor.session_id) if actor.session_id else ""
 
 
@@ -369,7 +373,7 @@ def _fields(text: str | None) -> dict[str, Any]:
 
 
 def _if_any(text: str | None) -> dict[str, Any]:
-    """The fields of a frame that was refused unread, for its id."""
+    """Parse a frame that was refused before it was parsed, for its id."""
     try:
         return _fields(text)
     except AgentError:
@@ -378,26 +382,6 @@ def _if_any(text: str | None) -> dict[str, Any]:
 
 def _done(command: client_frames.Command, content: str = "Done", **fields: Any) -> Status:
     return Status(status="done", content=content, ref=command.id, **fields)
-
-
-def _internal(error: Exception, *, retry_after: float | None = None) -> InternalError:
-    if isinstance(error, db.DATABASE_ERRORS):
-        unavailable = StorageUnavailable(retry_after=retry_after or comeback_seconds())
-        log.info(
-            "a frame was refused",
-            incident=unavailable.incident,
-            error=type(error).__name__,
-            reason=db.reason(error),
-        )
-        return unavailable
-    internal = InternalError(retry_after=retry_after)
-    log.error(
-        "a frame could not be handled",
-        incident=internal.incident,
-        error=type(error).__name__,
-        exc_info=error,
-    )
-    return internal
 
 
 def _restarting() -> Restarting:

@@ -1,7 +1,7 @@
-"""What this process counts of itself, for Prometheus. No label names a session or a person.
+"""Defines all metrics of a process, for Prometheus. No label names a session or a person.
 
-The one place where metrics are defined; whoever counts does it in one line. A process knows only of
-itself: scrape each, and add up.
+Other modules update a metric in one line. A process counts only its own work: scrape every process,
+and add up.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ Info("agent_build", "What runs", registry=registry).info(
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
-def _counter(name: str, words: str, *labels: str) -> Counter:
-    return Counter(f"agent_{name}", words, labels, registry=registry)
+def _counter(name: str, description: str, *labels: str) -> Counter:
+    return Counter(f"agent_{name}", description, labels, registry=registry)
 
 
-def _gauge(name: str, words: str, *labels: str) -> Gauge:
-    return Gauge(f"agent_{name}", words, labels, registry=registry)
+def _gauge(name: str, description: str, *labels: str) -> Gauge:
+    return Gauge(f"agent_{name}", description, labels, registry=registry)
 
 
 # connections
@@ -96,5 +96,5 @@ def committed(frames: list[dict[str, Any]]) -> None:
 
 
 def page() -> bytes:
-    """All of it, as Prometheus reads it."""
+    """Return all metrics in Prometheus's format."""
     return generate_latest(registry)

@@ -1,42 +1,46 @@
-"""What is kept: sessions, their numbered messages, the turns that answer queries, API tokens.
+"""The tables: sessions, their numbered messages, the turns that answer queries, API tokens.
 
-The schema holds the invariants: one `seq` per message of a session, one turn per client id, one
+The schema enforces the invariants: one `seq` per message of a session, one turn per client id, one
 running turn per session, one terminal message per turn. A race ends in an integrity error on one
-side. Rules of when and how rows change live in `turns` and `sessions`, not here.
+side. `store` and `actions` decide when and how rows change, not this module.
 """
 
 from __future__ import annotations
 
 import uuid
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from .actor import CHAT, NOTIFY, Actor
 from .conf import conf, django_setting
-from .protocol.server_frames import ServerFrame, current, rfc3339, words
+from .protocol.server_frames import TERMINAL_TYPES, ServerFrame, current, rfc3339, shown_text
 
 
 def leave_deleted(collector: Any, field: Any, rows: Any, using: str) -> None:
-    """`on_delete` of a session's owner and token: its sessions are deleted ones from then on.
+    """Mark the sessions of a deleted owner or token as deleted: `on_delete` of both.
 
-    Their rows go later, in small transactions (see `removal`); with CASCADE they would all be
-    loaded, and go in one.
+    `removal` removes their rows later, in small transactions. CASCADE would load all of them, and
+    remove them in one.
     """
     collector.add_field_update(Session._meta.get_field("deleted_at"), Now(), rows)
-    collector.add_field_update(field, None, rows)  # last: by it the rows are found
+    collector.add_field_update(field, None, rows)  # last: the rows are found by this field
 
 
 leave_deleted.lazy_sub_objs = True  # type: ignore[attr-defined]  # Django then loads none of them
 
 
+#: Which sessions are open. A caller that came back after the closing opened the session again.
+OPEN = Q(closed_at=None) | Q(closed_at__lt=F("last_activity_at"))
+
+
 class SessionQuerySet(models.QuerySet["Session"]):
     def reachable_by(self, actor: Actor) -> SessionQuerySet:
-        """The sessions that this caller may use; every lookup for a caller goes through here."""
+        """Return the sessions that a caller may use; every lookup for a caller uses this."""
         if actor.user_id is not None:
             return self.filter(owner_id=actor.user_id)
         if actor.token_id is not None:
@@ -48,12 +52,12 @@ class SessionQuerySet(models.QuerySet["Session"]):
         return self.none()
 
     def changed_within(self, seconds: float) -> SessionQuerySet:
-        """The sessions that got a message lately, by the database's clock."""
+        """Return the sessions with a message in the last `seconds`, by the database's clock."""
         return self.filter(changed_at__gt=Now() - timedelta(seconds=seconds))
 
 
 class _SessionManager(models.Manager["Session"]):
-    """The sessions that there are; a deleted one whose rows are not removed yet is none."""
+    """Sessions without the deleted ones whose rows are not removed yet."""
 
     def get_queryset(self) -> SessionQuerySet:
         return SessionQuerySet(self.model, using=self._db).filter(deleted_at=None)
@@ -103,7 +107,7 @@ class Session(models.Model):
     )
 
     objects: ClassVar[Any] = _SessionManager()
-    #: With the deleted ones; only for what removes them.
+    #: Includes deleted sessions; only for their removal.
     with_deleted: ClassVar[Any] = models.Manager()
 
     class Meta:
@@ -124,10 +128,18 @@ class Session(models.Model):
     def __str__(self) -> str:
         return self.title or str(self.id)
 
+    @property
+    def state(self) -> Literal["open", "closing", "closed"]:
+        """Open, closing when its turns have ended, or closed; see `OPEN`."""
+        if self.closing:
+            return "closing"
+        closed = self.closed_at and self.closed_at >= self.last_activity_at
+        return "closed" if closed else "open"
+
 
 class MessageQuerySet(models.QuerySet["Message"]):
     def containing(self, text: str) -> MessageQuerySet:
-        """The messages in which people can read this text; an expired one shows none."""
+        """Return the messages that show this text to people; an expired one shows none."""
         readable = Q(expires_at=None) | Q(expires_at__gt=Now())
         return self.filter(readable, Q(content__icontains=text) | Q(partial__icontains=text))
 
@@ -183,7 +195,7 @@ class Message(models.Model):
             ),
             models.UniqueConstraint(
                 fields=("turn",),
-                condition=Q(type__in=("response", "error")),
+                condition=Q(type__in=TERMINAL_TYPES),
                 name="message_one_end_per_turn",
             ),
         )
@@ -200,12 +212,12 @@ class Message(models.Model):
         frame: ServerFrame,
         **columns: Any,
     ) -> dict[str, Any]:
-        """Write a durable frame at a number drawn with `lock_and_number`; returns it as it is sent.
+        """Write a durable frame at a number from `lock_and_number`; returns it as it is sent.
 
         Args:
-            session_id, seq: its place.
-            frame: what to write; its `timestamp` is replaced by the row's.
-            columns: what belongs to it and is not in the frame, such as its `turn_id`.
+            session_id, seq: the session, and the frame's number in it.
+            frame: the frame; its `timestamp` is replaced by the row's.
+            columns: columns that are not in the frame, such as its `turn_id`.
         """
         fields = frame.frame()
         kind, content = fields.pop("type"), fields.pop("content", "")
@@ -220,29 +232,29 @@ class Message(models.Model):
         )
         if "id" not in fields:
             fields["id"] = str(message.id)
-        elif kind != cls.Type.NOTIFICATION:  # whose id belongs to its sender
+        elif kind != cls.Type.NOTIFICATION:  # a notification's id is its sender's
             message.id = uuid.UUID(fields["id"])
         message.save(force_insert=True)
         return message.frame()
 
     @property
-    def words(self) -> str:
-        """What people read: the content, or what is to be said of an answer without text."""
-        return words(self.data.get("finish_reason", ""), self.content)
+    def shown_text(self) -> str:
+        """The text that people read: the content, or an explanation of an answer without text."""
+        return shown_text(self.data.get("finish_reason", ""), self.content)
 
     @property
     def is_expired(self) -> bool:
-        """Whether it is a notification whose text nobody is to see any more."""
+        """Whether this is an expired notification, whose text is not shown any more."""
         return self.frame().get("event") == "expired"
 
     def frame(self) -> dict[str, Any]:
-        """The durable frame, the same each time that it is sent, until it expires.
+        """Return the durable frame, which is the same each time until it expires.
 
-        What is told of the model's reasoning is as the setting REASONING is now.
+        The setting REASONING, as it is now, decides what it contains of the model's reasoning.
         """
         partial = {"partial": self.partial} if self.type == self.Type.ERROR else {}
         expiry = {"expires_at": rfc3339(self.expires_at)} if self.expires_at else {}
-        empty = {} if self.words == self.content else {"empty": True}
+        empty = {} if self.shown_text == self.content else {"empty": True}
         frame = current(
             {
                 "type": self.type,
@@ -251,7 +263,7 @@ class Message(models.Model):
                 **partial,
                 **expiry,
                 **empty,
-                "content": self.words,
+                "content": self.shown_text,
                 "timestamp": rfc3339(self.created_at),
             }
         )
@@ -345,7 +357,7 @@ class Turn(models.Model):
 
 
 class Feedback(models.Model):
-    """What a caller thinks of a response now; each change of it is a message too."""
+    """A caller's current feedback on a response; each change of it is a message too."""
 
     class Rating(models.TextChoices):
         UP = "up"
@@ -368,7 +380,7 @@ class Feedback(models.Model):
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def in_force(self) -> ApiTokenQuerySet:
-        """The tokens that may be used now, by the database's clock."""
+        """Return the tokens that are valid now, by the database's clock."""
         return self.filter(
             Q(expires_at=None) | Q(expires_at__gt=Now()),
             Q(user=None) | Q(user__is_active=True),
@@ -377,7 +389,7 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
 
 
 class ApiToken(models.Model):
-    """A program's credential. The token itself is shown once and is not kept; see `tokens`."""
+    """A program's credential. The token itself is shown once and not stored; see `api_tokens`."""
 
     class Scope(models.TextChoices):
         CHAT = CHAT, "chat: hold conversations"
@@ -416,7 +428,7 @@ class ApiToken(models.Model):
 
 
 class WriteCheck(models.Model):
-    """What a process writes to see whether the database takes writes; means nothing else."""
+    """A row that a process writes to test whether the database accepts writes."""
 
     id = models.PositiveSmallIntegerField(primary_key=True)
     checked_at = models.DateTimeField()

@@ -1,8 +1,8 @@
-"""Where WebSockets come in: our path, and the original's, each with and without a slash."""
+"""The paths of WebSockets: ours, and the original's, each with and without a slash."""
 
 from django.urls import re_path
 
-from .access.authentication import deny
+from .access.origin import deny
 from .consumers import AgentConsumer
 
 SOCKET_PATHS = r"^(?:ws/agent|functions/v1/agent_websocket)/?$"

@@ -25,10 +25,11 @@ from django.views.decorators.http import require_safe
 from . import metrics
 from .access import authentication
 from .actor import Actor
-from .api import http
+from .api.errors import PATHS, error_response
 from .conf import conf, django_setting
 from .errors import InternalError
-from .store import db, turn_queue
+from .store import db, outage, turn_queue
+from .store.outage import DATABASE_ERRORS
 from .worker import runtime
 
 log = structlog.get_logger(__name__)
@@ -36,17 +37,26 @@ log = structlog.get_logger(__name__)
 #: Below the site: where the page opens its WebSocket, and where it finds the visitor's sessions.
 SOCKET_PATH = "ws/agent/"
 SESSIONS_PATH = "api/sessions/"
-#: Of the page, in the order in which they build on each other.
+#: The page's, in the order in which they build on each other.
 STYLE_SHEETS = [
     f"agent/css/{name}.css"
     for name in (
-        *("theme", "base", "header", "side", "conversation", "message", "reasoning"),
-        *("markdown", "composer", "dialog", "small"),
+        "theme",
+        "base",
+        "header",
+        "side",
+        "conversation",
+        "message",
+        "reasoning",
+        "markdown",
+        "composer",
+        "dialog",
+        "small",
     )
 ]
 
 _FORWARDED = ("X-Forwarded-For", "X-Real-IP", "Forwarded")
-#: How long each look at the database may take.
+#: How long each query of the database may take.
 _COUNT_SECONDS = _CHECK_SECONDS = 3.0
 
 not_kept = cache_control(private=True, no_store=True)
@@ -55,7 +65,7 @@ not_kept = cache_control(private=True, no_store=True)
 @require_safe
 @not_kept
 def chat(request: HttpRequest) -> HttpResponse:
-    """The chat page; its scripts read the session from `?session=` and connect."""
+    """Return the chat page, whose scripts read the session from `?session=` and connect."""
     if not (conf().allow_anonymous or request.user.is_authenticated):
         return redirect_to_login(request.get_full_path())
     response = HttpResponse()
@@ -77,7 +87,7 @@ def chat(request: HttpRequest) -> HttpResponse:
 
 @method_decorator(not_kept, name="dispatch")
 class SignIn(LoginView):
-    """The sign-in page; afterwards back to `?next=`, a path of this site."""
+    """The sign-in page, which redirects to `?next=`, a path of this site."""
 
     template_name = "agent/sign_in.html"
     redirect_authenticated_user = True
@@ -86,26 +96,26 @@ class SignIn(LoginView):
 
 @csrf_exempt
 def expected_websocket(request: HttpRequest) -> HttpResponse:
-    """A plain request of any method on a socket's path."""
+    """Refuse a plain request, of any method, to a WebSocket's path."""
     return HttpResponse("Expected WebSocket request", status=400, content_type="text/plain")
 
 
 @require_safe
 @not_kept
 def healthz(request: HttpRequest) -> HttpResponse:
-    """The process is up."""
+    """Answer that the process is up."""
     return JsonResponse({"status": "ok"})
 
 
 @not_kept
 async def readyz(request: HttpRequest) -> HttpResponse:
-    """Whether the parts that a session needs are fine; 503 names the failing ones."""
-    mine = runtime.current()
+    """Answer whether all parts that a session needs work; 503 names the failing parts."""
+    process = runtime.current()
     parts = {
-        "database": not mine.live.is_degraded("database") and await _works(db.answers),
+        "database": not process.live.is_degraded("database") and await _works(outage.answers),
         "migrations": await _works(_is_migrated),
-        "channel_layer": not mine.live.broker.degraded,
-        "server": mine.is_ready,  # not while it starts, nor while it drains
+        "channel_layer": not process.live.broker.degraded,
+        "server": process.is_ready,  # not while it starts or drains
     }
     failing = [name for name, fine in parts.items() if not fine]
     return JsonResponse(
@@ -117,7 +127,7 @@ async def readyz(request: HttpRequest) -> HttpResponse:
 @require_safe
 @not_kept
 async def metrics_page(request: HttpRequest) -> HttpResponse:
-    """What this process counts; for who has METRICS_TOKEN, or without one for this machine."""
+    """Return the metrics, to clients with METRICS_TOKEN, or without such a setting to loopback."""
     if not _may_scrape(request):
         return HttpResponse("Not allowed", status=403, content_type="text/plain")
     await _count_unfinished()
@@ -129,10 +139,10 @@ def _may_scrape(request: HttpRequest) -> bool:
         given = request.headers.get("Authorization", "")
         return compare_digest(given.encode(), f"Bearer {expected}".encode())
     if any(name in request.headers for name in _FORWARDED):
-        return False  # by a proxy of this machine, trusted or not
+        return False  # through a proxy on this machine, trusted or not
     try:
         request.get_host()
-    except DisallowedHost:  # a browser here, by a page whose name was made to lead to this machine
+    except DisallowedHost:  # DNS rebinding: a page in a browser on this machine
         return False
     return _is_loopback(request.META.get("REMOTE_ADDR", ""))
 
@@ -145,11 +155,11 @@ def _is_loopback(address: str) -> bool:
 
 
 async def _count_unfinished() -> None:
-    """The queue, of all processes; while the database is away, what was found last."""
+    """Update the metrics of the queue; they keep their values while the database is unreachable."""
     try:
         async with asyncio.timeout(_COUNT_SECONDS):
             found = await db.read(turn_queue.count_unfinished)
-    except (TimeoutError, *db.DATABASE_ERRORS):
+    except (TimeoutError, *DATABASE_ERRORS):
         return
     for state, number in found.items():
         metrics.unfinished.labels(state).set(number)
@@ -157,7 +167,7 @@ async def _count_unfinished() -> None:
 
 @csrf_exempt
 def nothing_here(request: HttpRequest) -> HttpResponse:
-    """An address below /api/ that there is not."""
+    """Answer 404 for an unknown address below /api/."""
     return HttpResponseNotFound()
 
 
@@ -165,7 +175,7 @@ async def _works(check: Callable[[], bool]) -> bool:
     try:
         async with asyncio.timeout(_CHECK_SECONDS):
             return await db.read(check)
-    except (TimeoutError, *db.DATABASE_ERRORS):
+    except (TimeoutError, *DATABASE_ERRORS):
         return False
 
 
@@ -175,11 +185,11 @@ def _is_migrated() -> bool:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """The answer to an unexpected exception: its incident, which the log has with the traceback."""
+    """Answer an unexpected exception with its incident, which the log has with the traceback."""
     error = InternalError()
     log.error("request failed", incident=error.incident, exc_info=sys.exc_info()[1])
-    if request.path_info.startswith(http.PATHS):
-        response: HttpResponse = http.error_response(error)
+    if request.path_info.startswith(PATHS):
+        response: HttpResponse = error_response(error)
     else:
         response = render(request, "500.html", {"message": error.message}, status=500)
     response._has_been_logged = True  # type: ignore[attr-defined]  # or Django logs it once more

@@ -1,4 +1,4 @@
-"""A site below a path of its host, whether the proxy in front takes the path away or not."""
+"""Serves the site below a path of its host, whether or not the proxy in front removes the path."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from urllib.parse import quote
 
 
 def below(application: Any, base_path: str) -> Any:
-    """An ASGI application whose requests all have the paths that browsers see.
+    """Wrap an ASGI application, so that all of its requests have the paths that browsers see.
 
-    Django gets the whole path, and takes away what FORCE_SCRIPT_NAME says; WebSockets are routed by
-    what comes after it. Addresses without the path, of probes and proxies, work as well.
+    Django gets the whole path, and removes FORCE_SCRIPT_NAME from it; WebSockets are routed by the
+    rest of the path. Requests without the base path, of probes and proxies, work as well.
 
     Args:
-        application: HTTP and WebSockets.
+        application: for HTTP and WebSockets.
         base_path: without a slash at its end; empty for a site at the root.
     """
     if not base_path:

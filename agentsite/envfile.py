@@ -1,8 +1,8 @@
-"""Reads files of variables (`.env`), strictly: a line is understood, or the file is refused.
+"""Reads files of variables (`.env`), strictly: a file with an invalid line is refused.
 
-The syntax is what docker compose, systemd and people agree on: `NAME=value`, with blanks around the
+The syntax is common to docker compose, systemd and people: `NAME=value`, with blanks around the
 sign, `export ` before the name, comments, quotes, CRLF and a byte order mark. `$` is an ordinary
-character. Errors name the file and the line, never what stands there: it may be a secret.
+character. Errors name the file and the line, never its content, which may be a secret.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Variable:
 
 
 def read(path: Path) -> list[Variable]:
-    """The variables of a file, in their order.
+    """Read the variables of a file, in their order.
 
     Raises:
-        ImproperlyConfigured: the file cannot be read, or a line of it.
+        ImproperlyConfigured: the file cannot be read, or a line is invalid.
     """
     try:
         content = path.read_bytes()
@@ -44,7 +44,7 @@ def read(path: Path) -> list[Variable]:
 
 
 def parse(content: bytes, path: str) -> list[Variable]:
-    """The variables of a file with this content; see `read`."""
+    """Parse the content of a file; see `read`."""
     text = _END_OF_LINE.sub("\n", _decoded(content, path))
     found: dict[str, Variable] = {}
     position, line = 0, 1
@@ -64,7 +64,7 @@ def parse(content: bytes, path: str) -> list[Variable]:
             raise _unreadable(path, line, str(error)) from None
         name = assignment[1]
         if name in found:
-            raise _unreadable(path, line, f"{name} is set in line {found[name].line} already")
+            raise _unreadable(path, line, f"{name} was set in line {found[name].line} already")
         found[name] = Variable(name, value, line)
         line += text.count("\n", position, after) + 1
         position = after + 1
@@ -84,7 +84,7 @@ def _decoded(content: bytes, path: str) -> str:
     except UnicodeDecodeError as error:
         raise _unreadable(path, _line_of(content, error.start), "expected UTF-8") from None
     if (nul := content.find(b"\0")) >= 0:
-        raise _unreadable(path, _line_of(content, nul), "there is a NUL character in it")
+        raise _unreadable(path, _line_of(content, nul), "the line contains a NUL character")
     return text
 
 
@@ -94,7 +94,7 @@ def _line_of(content: bytes, position: int) -> int:
 
 
 def _value(text: str, position: int) -> tuple[str, int]:
-    """The value that begins after the sign, and the end of its (last) line."""
+    """Return the value that begins after the sign, and the end of its last line."""
     end = _end_of_line(text, position)
     rest = text[position:end]
     begin = position + len(rest) - len(rest.lstrip(_BLANKS))
@@ -116,11 +116,11 @@ def _quoted(text: str, begin: int) -> tuple[str, int]:
         value.append(char)
         position += 1
     if position >= len(text):
-        raise _BadValue("the quote that begins here does not end")
+        raise _BadValue("the quote that begins here is not closed")
     end = _end_of_line(text, position + 1)
     rest = text[position + 1 : end]
     if rest.strip(_BLANKS) and not rest.lstrip(_BLANKS).startswith("#"):
-        raise _BadValue("there is something after the closing quote")
+        raise _BadValue("there is text after the closing quote")
     return "".join(value), end
 
 

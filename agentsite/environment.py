@@ -1,8 +1,7 @@
-"""Variables of the environment and of `.env`, each read as what it shall be.
+"""Reads variables of the environment and of `.env`, and parses each to its type.
 
-The only reader of the environment. A value that cannot be read stops the start with the variable's
-name and what was expected, never with the value: it may be a secret. An empty variable counts as
-absent.
+The only reader of the environment. An invalid value stops the start with the variable's name and
+the expected form, never with the value, which may be a secret. An empty variable counts as absent.
 """
 
 from __future__ import annotations
@@ -21,23 +20,23 @@ from . import envfile
 
 T = TypeVar("T")
 
-#: Variables that others read: the loader itself, and docker compose.
-_OF_OTHERS = {"ENV_FILE", "POSTGRES_PASSWORD"}
-#: How alike two names are, of 1, that are one name and a slip of the pen.
-_ALIKE = 0.8
+#: Variables that are read elsewhere: by the loader itself, and by docker compose.
+_READ_ELSEWHERE = {"ENV_FILE", "POSTGRES_PASSWORD"}
+#: The similarity, of 1, from which on a name counts as a misspelling of another one.
+_SIMILARITY = 0.8
 
-_places: dict[str, str] = {}  # of a variable that a file gave: the file and the line
+_locations: dict[str, str] = {}  # variable to the file and line that set it
 _read: set[str] = set()
 
 
 class Unusable(ValueError):
-    """A value that cannot work. The words say why, without the value."""
+    """A value that cannot work. Its message says why, without the value."""
 
 
 def load(default: Path) -> None:
-    """Read the file that ENV_FILE names, or the default one if there is one.
+    """Read the file that ENV_FILE names, or the default file if it exists.
 
-    Variables of the environment win. An empty ENV_FILE means no file.
+    Variables of the environment take precedence. An empty ENV_FILE means no file.
 
     Raises:
         ImproperlyConfigured: the file that ENV_FILE names is missing, or a file cannot be read.
@@ -49,21 +48,21 @@ def load(default: Path) -> None:
     for variable in envfile.read(path):
         if variable.name not in os.environ:
             os.environ[variable.name] = variable.value
-            _places[variable.name] = f"{path}, line {variable.line}"
+            _locations[variable.name] = f"{path}, line {variable.line}"
 
 
 def misspelt() -> list[tuple[str, str, str]]:
-    """Variables of the file that nobody reads and that look like one that is read.
+    """Return variables of the file that are not read and resemble one that is.
 
     Returns:
-        for each its place (file and line), its name, and the name that was probably meant.
+        for each its location (file and line), its name, and the name that was probably meant.
     """
-    known = _read | _OF_OTHERS
+    known = _read | _READ_ELSEWHERE
     plain = {_plain(name): name for name in sorted(known)}
     found = []
-    for name, place in _places.items():
-        if name not in known and (meant := get_close_matches(_plain(name), plain, 1, _ALIKE)):
-            found.append((place, name, plain[meant[0]]))
+    for name, location in _locations.items():
+        if name not in known and (meant := get_close_matches(_plain(name), plain, 1, _SIMILARITY)):
+            found.append((location, name, plain[meant[0]]))
     return found
 
 
@@ -72,7 +71,11 @@ def _plain(name: str) -> str:
 
 
 def env(name: str, default: T, expected: str, parse: Callable[[str], T]) -> T:
-    """The variable `name` read by `parse`, or `default` when it is absent or empty."""
+    """Parse the variable `name` with `parse`; return `default` when it is absent or empty.
+
+    Raises:
+        ImproperlyConfigured: the value is invalid.
+    """
     _read.add(name)
     raw = os.environ.get(name, "").strip()
     if not raw:
@@ -81,13 +84,13 @@ def env(name: str, default: T, expected: str, parse: Callable[[str], T]) -> T:
         return parse(raw)
     except (ValueError, KeyError, ImproperlyConfigured) as error:
         why = f"; {error}" if isinstance(error, Unusable) else ""
-    place = f" ({_places[name]})" if name in _places else ""
-    # outside of the handler: the first error may hold the value
-    raise ImproperlyConfigured(f"{name}: expected {expected}{why}{place}")
+    location = f" ({_locations[name]})" if name in _locations else ""
+    # outside of the handler: the first error may contain the value
+    raise ImproperlyConfigured(f"{name}: expected {expected}{why}{location}")
 
 
 def unless_empty(name: str, value: T) -> T | None:
-    """The value of a variable, or None when it is there and empty: then nothing of it is sent."""
+    """Return the value of a variable, or None when it is set and empty: then it is not sent."""
     return None if os.environ.get(name, "unset").strip() == "" else value
 
 
@@ -101,7 +104,7 @@ def text(name: str, default: str) -> str:
 
 
 def header(name: str) -> str:
-    """A secret that is sent in a header, or compared with one."""
+    """Read a secret that is sent in a header, or compared with one."""
 
     def parse(raw: str) -> str:
         if not (raw.isascii() and raw.isprintable()):
@@ -112,9 +115,9 @@ def header(name: str) -> str:
 
 
 def flag(name: str, default: bool) -> bool:
-    words = {"1": True, "true": True, "yes": True, "on": True}
-    words |= {"0": False, "false": False, "no": False, "off": False}
-    return env(name, default, "1 or 0", lambda raw: words[raw.lower()])
+    values = {"1": True, "true": True, "yes": True, "on": True}
+    values |= {"0": False, "false": False, "no": False, "off": False}
+    return env(name, default, "1 or 0", lambda raw: values[raw.lower()])
 
 
 def number(name: str, default: float, *, zero: bool = False, most: float = 1e9) -> float:
@@ -137,7 +140,7 @@ def integer(name: str, default: int, *, least: int = 1, most: int = 2**31 - 1) -
     return env(name, default, f"a whole number from {least} to {most}", parse)
 
 
-def words(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+def word_list(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
     return env(
         name,
         default,

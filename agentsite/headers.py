@@ -1,7 +1,7 @@
-"""Headers of every response: pages, the API, static files, errors, and hosts that are not ours.
+"""Adds headers to every response: pages, the API, static files, errors, and for unknown hosts.
 
-It is the outermost middleware, so nothing answers without it. What Django's own middleware sets
-stays as it is.
+It is the outermost middleware, so no response is without them. Headers that Django's own middleware
+sets are kept.
 """
 
 from __future__ import annotations
@@ -14,8 +14,18 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
 _NOT_NEEDED = (
-    *("accelerometer", "camera", "display-capture", "geolocation", "gyroscope", "magnetometer"),
-    *("microphone", "midi", "payment", "publickey-credentials-get", "screen-wake-lock", "usb"),
+    "accelerometer",
+    "camera",
+    "display-capture",
+    "geolocation",
+    "gyroscope",
+    "magnetometer",
+    "microphone",
+    "midi",
+    "payment",
+    "publickey-credentials-get",
+    "screen-wake-lock",
+    "usb",
 )
 HEADERS = {
     "X-Content-Type-Options": "nosniff",

@@ -1,9 +1,9 @@
-"""Logging: structlog renders every line, also those of libraries, to stderr.
+"""Configures logging: structlog renders every line to stderr, even those of libraries.
 
-Log lines carry ids and sizes, never texts, keys or tokens; `redaction` masks what gets in anyway.
-What a client chose (a path, a header, the words of an exception) is of any length and may hold
-anything: a line about a request names its route in place of its path, and every value of every
-line is cut to a length and holds no control character.
+Log lines contain ids and sizes, never texts, keys or tokens; `redaction` masks those that are
+logged by mistake. A value that a client chose (a path, a header, the message of an exception) can
+have any length and content. So a line about a request has its route in place of its path, and every
+value of every line is cut to a length and contains no control character.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from .redaction import Redaction
 
 Event = MutableMapping[str, Any]
 
-#: Of a value, and of a line of a traceback, in characters.
+#: The longest value, and the longest line of a traceback, in characters.
 MOST_CHARS = 500
-#: Of a longer value, this much is looked through for secrets.
-_LOOKED_AT = 8 * MOST_CHARS
-#: Lines of a traceback that are kept: of its beginning, and of its end, which names the exception.
+#: This much of a longer value is searched for secrets.
+_SEARCHED_CHARS = 8 * MOST_CHARS
+#: Lines of a traceback that are kept: from its beginning, and its end, which names the exception.
 FIRST_LINES, LAST_LINES = 20, 80
-#: What a client may have said in a header that is repeated.
+#: The longest reason, which may repeat a client's header.
 REASON_CHARS = 200
 
-#: Control characters, ends of lines, changes of direction, halves of characters.
+#: Control characters, line ends, changes of text direction, lone surrogates.
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -92,7 +92,7 @@ def configure(options: dict[str, Any]) -> None:
                 "uvicorn": {"handlers": [], "propagate": True},
                 # There is no access log: the proxy's is better.
                 "uvicorn.access": {"handlers": [], "propagate": False},
-                # These name addresses with their query strings, or provider URLs, at INFO.
+                # These log addresses with their query strings, or provider URLs, at INFO.
                 "httpx": {"level": "WARNING"},
                 "httpcore": {"level": "WARNING"},
                 "uvicorn.error": {"level": "WARNING"},
@@ -115,39 +115,39 @@ def configure(options: dict[str, Any]) -> None:
 
 
 class Stderr(logging.StreamHandler[Any]):
-    """To stderr. A line that cannot be rendered is named; `logging` would print its values."""
+    """Writes to stderr. For a line that fails to render, `logging` would print its values."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[0] or Exception
-        place = f"{record.filename}:{record.lineno}"
-        self.stream.write(f"a log line of {place} could not be written: {error.__name__}\n")
+        source = f"{record.filename}:{record.lineno}"
+        self.stream.write(f"a log line of {source} could not be written: {error.__name__}\n")
 
 
 def by_route(_: Any, __: str, event: Event) -> Event:
-    """What Django says of a request: its method, route and status, not what the client wrote.
+    """Reduce Django's line about a request to method, route and status, without a client's text.
 
-    `route` is the pattern that its path fits, or absent. What fails Django's security checks also
-    has a `reason`, which may repeat the beginning of a header.
+    `route` is the pattern that matches its path, or absent. A request that fails Django's security
+    checks also has a `reason`, which may repeat the beginning of a header.
     """
     record, status = event["_record"], event.get("status_code")
     if not isinstance(status, int):
         return event
     request = getattr(record, "request", None)
-    said, event["event"] = str(event["event"]), HTTPStatus(status).phrase
+    message, event["event"] = str(event["event"]), HTTPStatus(status).phrase
     if isinstance(request, HttpRequest):
-        said = said.removesuffix(": " + _escaped(request.path))  # as Django does
+        message = message.removesuffix(": " + _escaped(request.path))  # which Django appends
         event["method"] = request.method
         if request.resolver_match:
             event["route"] = request.resolver_match.route
     if record.name.startswith("django.security"):
-        event["reason"] = _ADDRESS_QUERY.sub("?...", said)[:REASON_CHARS]
+        event["reason"] = _ADDRESS_QUERY.sub("?...", message)[:REASON_CHARS]
     if status < HTTPStatus.INTERNAL_SERVER_ERROR and (error := event.pop("exc_info", None)):
         event["error"] = error[0].__name__
     return event
 
 
 class Bounds:
-    """A processor of structlog's: no value is long, and none can look like another line."""
+    """A structlog processor: bounds every value, so that none can look like another line."""
 
     def __init__(self, redaction: Redaction) -> None:
         self._redaction = redaction
@@ -161,18 +161,18 @@ class Bounds:
         return event
 
     def _bounded(self, value: Any) -> Any:
-        """The value itself if it is harmless, else its text."""
+        """Return a harmless value itself, else its text, bounded."""
         text = value if isinstance(value, str) else repr(value)
         if len(text) > MOST_CHARS:
-            # masked before it is cut: half a secret looks like none
-            masked = self._redaction.line(None, "", text[:_LOOKED_AT])
+            # masked before it is cut: half a secret is not recognised
+            masked = self._redaction.line(None, "", text[:_SEARCHED_CHARS])
             text = f"{masked[:MOST_CHARS]}... ({len(text)} characters)"
         elif not isinstance(value, str):
             return value
         return _visible(text)
 
     def _traceback(self, text: str) -> str:
-        """Its lines are indented: none begins as a line of the log does."""
+        """Bound and indent the lines of a traceback: none looks like the start of a log line."""
         lines = text.split("\n")
         if (left_out := len(lines) - FIRST_LINES - LAST_LINES) > 0:
             lines[FIRST_LINES:-LAST_LINES] = [f"({left_out} lines)"]

@@ -1,9 +1,9 @@
-"""The client's address and scheme, as trusted proxies say.
+"""Takes the client's address and scheme from the headers of trusted proxies.
 
-Each proxy of a row adds what it saw to `X-Forwarded-For`, behind what it was sent. So that is read
-from the end, up to the word of the last trusted proxy: what stands before it is what a client says
-of itself. The scheme is the first of `X-Forwarded-Proto`, the client's own: who makes that up
-deceives only himself. `Forwarded` (RFC 7239) and `X-Forwarded-Host` are not read.
+Each proxy of a chain appends the address that it saw to `X-Forwarded-For`. So the header is read
+from the end, up to the first address that is not a trusted proxy's: the client wrote the entries
+before it. The scheme is the first of `X-Forwarded-Proto`, which a client can forge: that deceives
+only the client. `Forwarded` (RFC 7239) and `X-Forwarded-Host` are not read.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
 def behind_proxies(application: Any, trusted: Iterable[str]) -> Any:
-    """An ASGI application that gets the client's address and scheme from trusted proxies.
+    """Wrap an ASGI application, so that it gets the client's address and scheme from proxies.
 
     Args:
         application: HTTP and WebSockets are treated alike.
-        trusted: addresses and networks of proxies.
+        trusted: addresses and networks of trusted proxies.
     """
     networks = [ip_network(network) for network in trusted]
 
@@ -49,8 +49,8 @@ def _as_forwarded(scope: Any, is_trusted: Any) -> Any:
         if not is_trusted(client):
             break
     scope = {**scope, "client": (client, port)}
-    said = _entries(scope, b"x-forwarded-proto")
-    if scheme := _SCHEMES.get(said[0].lower()) if said else None:
+    schemes = _entries(scope, b"x-forwarded-proto")
+    if scheme := _SCHEMES.get(schemes[0].lower()) if schemes else None:
         is_socket = scope["type"] == "websocket"
         scope["scheme"] = scheme.replace("http", "ws") if is_socket else scheme
     return scope
@@ -62,7 +62,7 @@ def _entries(scope: Any, name: bytes) -> list[str]:
 
 
 def _plain(entry: str) -> str:
-    """An address without port, brackets and zone, and IPv4 as such; other texts as they are."""
+    """Return an address without port, brackets, zone and IPv6 mapping; other texts unchanged."""
     text = entry
     if text.startswith("["):
         text = text[1:].partition("]")[0]

@@ -1,7 +1,7 @@
-"""Masks secrets in log lines: a second line of defence, for what should not have been logged.
+"""Masks secrets in log lines: a second line of defence, if a secret is logged by mistake.
 
-Works on fields by their names and on the finished line by what secrets look like, so that it also
-covers tracebacks and lines of libraries. Knows the secrets of this deployment by value.
+It masks fields by name, and patterns of secrets in the finished line, so that it also covers
+tracebacks and the lines of libraries. It knows the secrets of this deployment by value.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _NAMES = (
 _COUNTS = r"(?!(?:prompt|completion|max|total)_tokens)"
 _NAME = re.compile(rf"{_COUNTS}(?:\w*_)?(?:{_NAMES})", re.IGNORECASE)
 
-# No pattern takes a quote or a backslash, so that a line of JSON stays one. Each takes time in
-# proportion to the line, whose length strangers choose: it begins once in a run of what it looks
-# through.
+# No pattern matches a quote or a backslash, so that a line of JSON stays valid. Each takes time in
+# proportion to the line, whose length clients choose: it starts only once in a run of characters
+# that it can match.
 _RULES = [
     # headers, in every kind of repr: to the end of the value
     (
@@ -39,7 +39,7 @@ _RULES = [
     ),
     (r"\b(bearer|basic)([ .+])(?=[\w.~+/=-]{0,200}\d)[\w.~+/=-]{6,}", rf"\1\2{MASK}"),
     (r"\bsk-[\w-]{8,}", f"sk-{MASK}"),
-    # what we sign: resume tokens and visitor cookies
+    # values that we sign: resume tokens and visitor cookies
     (r"\b[0-9a-f]{32}[.:][\w-]{20,}", MASK),
     # a password within an address
     (r"""(?<![a-z0-9+.-])([a-z][a-z0-9+.-]*://[^\s/:@'"\\]*):([^\s/@'"\\]+)@""", rf"\1:{MASK}@"),
@@ -49,7 +49,7 @@ _RULES = [
 
 
 def secrets_of(*values: str) -> tuple[str, ...]:
-    """The secret parts of settings: of an address its passwords, else all of it."""
+    """Return the secret parts of settings: the passwords of an address, else the whole value."""
     found = set()
     for value in values:
         for secret in _passwords(value) if "://" in value else [value]:
@@ -64,7 +64,7 @@ def _passwords(address: str) -> list[str]:
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether what has this name (a field, a header, a setting, a cookie) is secret."""
+    """Whether a field, header, setting or cookie with this name is secret."""
     return _NAME.fullmatch(name) is not None
 
 
@@ -72,7 +72,7 @@ class Redaction:
     """Two steps of a chain of structlog processors.
 
     Args:
-        secrets: texts to mask wherever they stand.
+        secrets: texts to mask wherever they occur.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
@@ -80,14 +80,14 @@ class Redaction:
         self._rules[:0] = [(re.compile(re.escape(secret)), MASK) for secret in secrets]
 
     def fields(self, _: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        """Mask fields whose name says that they are secret."""
+        """Mask fields with the name of a secret."""
         for name in event:
             if isinstance(name, str) and is_secret_name(name):
                 event[name] = MASK
         return event
 
     def line(self, _: Any, __: str, text: str) -> str:
-        """Mask what looks like a secret in a finished line."""
+        """Mask texts that look like secrets in a finished line."""
         for rule, mask in self._rules:
             text = rule.sub(mask, text)
         return text

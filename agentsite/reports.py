@@ -1,4 +1,4 @@
-"""The page about an unexpected exception that DEBUG shows, without the secrets of settings."""
+"""DEBUG's page about an unexpected exception, without the secrets of settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .redaction import MASK, Redaction, is_secret_name
 
 
 class ExceptionReporterFilter(DjangosFilter):
-    """Hides settings, headers and cookies whose name says that they are secret."""
+    """Hides settings, headers and cookies with the name of a secret."""
 
     def cleanse_setting(self, key: Any, value: Any) -> Any:
         if isinstance(key, str) and is_secret_name(key):
@@ -26,8 +26,10 @@ class ExceptionReporterFilter(DjangosFilter):
 
 
 class ExceptionReporter(DjangosReporter):
-    """Masks the secrets of this deployment by their value too, wherever they stand: in addresses
-    among the settings, in variables of the traceback, in the message of the exception.
+    """Masks the secrets of this deployment by value, wherever they occur.
+
+    That is in addresses among the settings, in variables of the traceback, and in the message of
+    the exception.
     """
 
     def get_traceback_html(self) -> SafeString:

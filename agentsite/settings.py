@@ -18,22 +18,22 @@ from django.core.exceptions import ImproperlyConfigured
 from agent.provider.request import REASONING_EFFORTS, endpoint
 
 from . import addresses, databases, environment
-from .environment import choice, env, flag, header, integer, number, text, unless_empty, words
+from .environment import choice, env, flag, header, integer, number, text, unless_empty, word_list
 from .redaction import secrets_of
 
-#: Longer than anybody keeps something, and short enough for the arithmetic of dates.
+#: The longest retention that is accepted; short enough for the arithmetic of dates.
 MOST_DAYS = 36500
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-#: The shortest SECRET_KEY of a server; Django wants as many.
+#: The shortest SECRET_KEY of a server; Django's check requires as many.
 KEY_CHARS = 50
 
 environment.load(BASE_DIR / ".env")
 
 
 def _generated_key(path: Path) -> str:
-    """A key made once and kept in a file that only its owner can read."""
+    """Return a key that is generated once, and stored in a file that only its owner can read."""
     try:
         with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(48))
@@ -100,12 +100,12 @@ ROOT_URLCONF = "agentsite.urls"
 ASGI_APPLICATION = "agentsite.asgi.application"
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "agentsite.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "agent",  # its runserver counts, not that of the apps below
+    "agent",  # before the apps below, so that its runserver is used
     "servestatic.runserver_nostatic",
     "django.contrib.staticfiles",
     "channels",
@@ -113,13 +113,13 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "agentsite.headers.middleware",  # first: headers of whatever the others answer
+    "agentsite.headers.middleware",  # first: it adds headers to the responses of all others
     "csp.middleware.CSPMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "agent.api.http.ErrorsAsJson",
+    "agent.api.errors.ErrorsAsJson",
     "servestatic.middleware.ServeStaticMiddleware",
-    "agent.api.gate.Gate",  # before all that looks into the database
+    "agent.api.gate.Gate",  # before every middleware that reads the database
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "agentsite.common.CommonMiddleware",
@@ -169,8 +169,8 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 }
 if REDIS_URL:
-    # Pub/sub: the core layer drops what a channel has not read at 100 messages, and shares that
-    # bound between sessions. What pub/sub loses in a restart is read from the database.
+    # Pub/sub: the core layer drops messages when a channel has 100 unread ones, and sessions share
+    # that bound. Messages that pub/sub loses in a restart are read from the database.
     CHANNEL_LAYERS["default"] = {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
         "CONFIG": {
@@ -200,7 +200,7 @@ STORAGES = {
 
 SECURE_SSL_REDIRECT = HTTPS_ONLY
 _PATH = re.escape(f"{BASE_PATH}/".removeprefix("/"))
-#: Probes, and sockets: a redirect in place of a handshake is an error without words.
+#: Probes, and sockets: a redirect in place of a handshake is an error without a message.
 SECURE_REDIRECT_EXEMPT = [
     rf"^{_PATH}(?:ws/|functions/v1/agent_websocket/?$|healthz$|readyz$|metrics$)"
 ]
@@ -212,15 +212,15 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_ENGINE = "agent.access.logins"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"{BASE_PATH}/"
-# A cookie with such a name comes from this very host over HTTPS: no other subdomain can plant one.
+# A cookie with such a prefix was set by this host over HTTPS: no other subdomain can plant one.
 _COOKIE = "" if not SECURE_COOKIES else "__Secure-" if BASE_PATH else "__Host-"
 SESSION_COOKIE_NAME = f"{_COOKIE}sessionid"
 CSRF_COOKIE_NAME = f"{_COOKIE}csrftoken"
 VISITOR_COOKIE_NAME = f"{_COOKIE}agent_visitor"
-# Words for staff between two pages: in the session, since their cookie would have another name.
+# Django's messages for staff: in the session, since their cookie's name has no such prefix.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
-# HTTPS_ONLY=0 says that the proxy redirects and sends HSTS, or that there is no HTTPS; what is left
-# to say then, agent.checks says.
+# HTTPS_ONLY=0 means that the proxy redirects and sends HSTS, or that there is no HTTPS.
+# agent.checks warns where that is unsafe.
 SILENCED_SYSTEM_CHECKS = (
     [] if HTTPS_ONLY else [f"security.{name}" for name in ("W004", "W008", "W012", "W016")]
 )
@@ -255,7 +255,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 
-# Words and time
+# Language and time
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English")]  # more: agent/locale/, agent/static/agent/page/i18n/labels/
@@ -287,7 +287,7 @@ _metrics_token = header("METRICS_TOKEN")
 
 
 def _provider_url(raw: str) -> str:
-    endpoint(raw)  # raises for what cannot work
+    endpoint(raw)  # raises for an invalid address
     return raw.rstrip("/")
 
 
@@ -299,7 +299,11 @@ _base_url = env(
 )
 
 LOGGING["secrets"] = secrets_of(
-    *(SECRET_KEY, *SECRET_KEY_FALLBACKS, _api_key, REDIS_URL, _metrics_token),
+    SECRET_KEY,
+    *SECRET_KEY_FALLBACKS,
+    _api_key,
+    REDIS_URL,
+    _metrics_token,
     *(str(base.get("PASSWORD", "")) for base in DATABASES.values()),
     *endpoint(_base_url).secrets,
 )
@@ -309,7 +313,7 @@ AGENT: dict[str, Any] = {
     "openrouter_base_url": _base_url,
     "demo": not _api_key and _base_url == _DEFAULT_BASE_URL,
     "model": text("MODEL", "openai/gpt-4-turbo"),
-    "fallback_models": words("FALLBACK_MODELS"),
+    "fallback_models": word_list("FALLBACK_MODELS"),
     "agent_name": text("AGENT_NAME", "agent_websocket"),
     "system_prompt": unless_empty(
         "SYSTEM_PROMPT",
@@ -357,8 +361,8 @@ AGENT: dict[str, Any] = {
     "generated_key": _key_is_generated,
 }
 
-# A body that is larger is refused before it is kept. The API takes up to MAX_FRAME_BYTES.
+# A larger body is refused before it is buffered. The API accepts up to MAX_FRAME_BYTES.
 DATA_UPLOAD_MAX_MEMORY_SIZE: int = max(2621440, AGENT["max_frame_bytes"])
 
-#: Of `.env`: place, name and probable meaning of variables that nobody reads.
+#: Unread variables of `.env` that look misspelt: location, name, and the name that was meant.
 MISSPELT_VARIABLES = environment.misspelt()

@@ -22,7 +22,7 @@ hypothesis.settings.register_profile(
 )  # a busy machine is no defect of ours
 hypothesis.settings.load_profile("untimed")
 # What a test of a view would spend most of its time on: finding every static file, for each client
-# that is made, and hashing passwords. Servers that tests start do both as in production.
+# that is made, and hashing passwords. Servers that tests start find files as in production.
 settings.SERVESTATIC_USE_FINDERS = False
 Pbkdf2.iterations = 1000
 

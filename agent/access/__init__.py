@@ -1,4 +1,4 @@
-"""Who a caller is, what they are allowed to do, and how much of it.
+"""Authentication of callers, their permissions, and limits on what they do.
 
-Does not know what the callers then do.
+Does not know the actions of the callers.
 """

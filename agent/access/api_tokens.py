@@ -1,7 +1,7 @@
-"""API tokens: made, found and revoked. The database keeps a digest, never a token.
+"""Creates, finds and revokes API tokens. The database stores a digest, never a token.
 
-A token is `awt_`, a public prefix by which its row is found, and 32 random bytes. Those cannot be
-guessed, so a plain SHA-256 is enough; the digests are compared in constant time.
+A token is `awt_`, a public prefix that identifies its row, and 32 random bytes. Random bytes cannot
+be guessed, so a plain SHA-256 is enough. The digests are compared in constant time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 from agent.actor import Scope
 from agent.models import ApiToken
 
-#: How every token begins: tells it from a resume token, and lets scanners for secrets find it.
+#: How every token begins: distinguishes it from a resume token, and lets secret scanners find it.
 MARK = "awt_"
 _FORM = re.compile(MARK + r"([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 _NO_DIGEST = "0" * 64
@@ -31,13 +31,13 @@ _USE_SECONDS = 60
 def create(
     name: str, scopes: Iterable[Scope], *, user: Any = None, expires_at: datetime | None = None
 ) -> tuple[ApiToken, str]:
-    """Make a token; returns its row, and the token itself, which nobody can see again.
+    """Create a token; returns its row, and the token itself, which cannot be shown again.
 
     Args:
-        name: by which people know it; only one token in force may have it.
-        scopes: what it is good for.
-        user: for whom it acts; None: for itself.
-        expires_at: when it ends; None: never.
+        name: the name that staff see; unique among the tokens that were not revoked.
+        scopes: what the token allows.
+        user: the user that it acts for; None: it acts for itself.
+        expires_at: when it expires; None: never.
 
     Raises:
         IntegrityError: a token that was not revoked has this name.
@@ -47,7 +47,7 @@ def create(
 
 
 def issue(row: ApiToken) -> str:
-    """Save a new row together with a token for it; returns the token."""
+    """Generate a token for a new row and save the row; returns the token."""
     row.prefix = secrets.token_hex(6)
     token = f"{MARK}{row.prefix}_{secrets.token_urlsafe(32)}"
     row.digest = _digest(token)
@@ -56,24 +56,24 @@ def issue(row: ApiToken) -> str:
 
 
 def find(token: str) -> ApiToken | None:
-    """The row of a token in force; None for every other text. Notes that it was used."""
-    form = _FORM.fullmatch(token)
-    rows = ApiToken.objects.in_force().filter(prefix=form[1] if form else "")
+    """Return the row of a valid token, or None for any other text; records the use."""
+    match = _FORM.fullmatch(token)
+    rows = ApiToken.objects.in_force().filter(prefix=match[1] if match else "")
     row: ApiToken | None = rows.first()
     if not compare_digest(_digest(token), row.digest if row else _NO_DIGEST):
         return None
     if row:
-        _note_use(row)
+        _record_use(row)
     return row
 
 
-def _note_use(row: ApiToken) -> None:
+def _record_use(row: ApiToken) -> None:
     stale = Q(last_used_at=None) | Q(last_used_at__lt=Now() - timedelta(seconds=_USE_SECONDS))
     ApiToken.objects.filter(stale, id=row.pk).update(last_used_at=Now())
 
 
 def revoke(name: str) -> int:
-    """End the token of this name for good; returns how many there were."""
+    """Revoke the token with this name for good; returns how many were revoked: 0 or 1."""
     rows = ApiToken.objects.filter(name=name, revoked_at=None)
     return int(rows.update(revoked_at=Now()))
 

@@ -1,9 +1,9 @@
-"""How many of something a caller or an address has at once: a place for each, here and in Redis.
+"""Counts what a caller or an address has at once: one slot for each, here and in Redis.
 
 Connections are counted over all processes. Redis has a sorted set for each caller and address, with
-a member per connection, its score the end of its lease by Redis's clock. A process renews the
-leases of its connections; those of one that died end by themselves, so nothing leaks, and what
-Redis forgot comes back with the next renewal.
+a member per connection; its score is the end of its lease by Redis's clock. A process renews the
+leases of its connections. The leases of a dead process expire, so no slot leaks, and slots that
+Redis lost come back with the next renewal.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 LEASE_SECONDS = 15
 RENEW_SECONDS = 5
-#: Places renewed with one command, so that neither Redis nor the event loop is held up.
+#: Slots that one command renews, so that it blocks neither Redis nor the event loop.
 _PART = 200
 
 _NOW = "local t = redis.call('TIME') local now = t[1] + t[2] / 1000000 "
@@ -46,13 +46,13 @@ end
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slot:
-    """One connection or request.
+    """The slot of one connection or request.
 
     Args:
-        caller: whose it is; or an address.
-        most: how many of them there may be.
-        member: tells it from the others.
-        beside: the place that it takes among those of its address.
+        caller: the caller or address that has it.
+        most: how many slots the caller may have.
+        beside: the slot of its address, which is taken and released with it.
+        member: its identity in Redis.
     """
 
     caller: str
@@ -66,10 +66,10 @@ class Slot:
 
 
 class Slots:
-    """The places that are taken in this process.
+    """The slots that are taken in this process.
 
     Args:
-        redis: counts over all processes, or None.
+        redis: where they are counted over all processes, or None.
     """
 
     def __init__(self, redis: Redis | None = None) -> None:
@@ -80,31 +80,31 @@ class Slots:
             self._renew: Any = redis.register_script(_RENEW)
 
     def take(self, caller: str, most: int, beside: Slot | None = None) -> Slot | None:
-        """A place in this process, or None when the caller has all of its `most` places here."""
-        held = self._here.setdefault(caller, set())
-        if len(held) >= most:
+        """Take a slot in this process; returns None when the caller has `most` here already."""
+        taken = self._here.setdefault(caller, set())
+        if len(taken) >= most:
             return None
         slot = Slot(caller, most, beside)
-        held.add(slot)
+        taken.add(slot)
         return slot
 
     def forget(self, slot: Slot) -> None:
-        """Give a place in this process back; harmless when repeated."""
-        held = self._here.get(slot.caller, set())
-        held.discard(slot)
-        if not held:
+        """Release a slot in this process; may be repeated."""
+        taken = self._here.get(slot.caller, set())
+        taken.discard(slot)
+        if not taken:
             self._here.pop(slot.caller, None)
 
     def parts(self) -> Iterator[list[Slot]]:
-        """All places, in parts for `renew`."""
-        everything = iter([slot for held in self._here.values() for slot in held])
-        while some := list(islice(everything, _PART)):
-            yield some
+        """Yield all slots, in parts for `renew`."""
+        everything = iter([slot for taken in self._here.values() for slot in taken])
+        while part := list(islice(everything, _PART)):
+            yield part
 
     # in Redis
 
     async def share(self, slot: Slot) -> bool:
-        """Take the place over all processes; whether there was one."""
+        """Take the slot over all processes; returns whether one was free."""
         return bool(
             await self._share(keys=[slot.key], args=[slot.most, LEASE_SECONDS, slot.member])
         )
@@ -114,7 +114,7 @@ class Slots:
             await self._redis.zrem(slot.key, slot.member)
 
     async def renew(self, slots: list[Slot]) -> None:
-        """Prolong leases, and restore those that Redis lost."""
+        """Renew leases, and restore those that Redis lost."""
         still = [slot for slot in slots if slot in self._here.get(slot.caller, ())]
         await self._renew(
             keys=[slot.key for slot in still],

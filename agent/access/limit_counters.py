@@ -1,4 +1,4 @@
-"""Rates, counted in this process first and then in Redis, as far as that answers."""
+"""Counts rates in this process first, and then in Redis while it answers."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-#: The longest wait for Redis, and how long it is left alone after a failure.
+#: The longest wait for Redis, and for how long it is not asked after a failure.
 SHARED_SECONDS = 0.25
-_LEFT_ALONE_SECONDS = 5.0
+_PAUSE_SECONDS = 5.0
 _REDIS_CONNECTIONS = 8
 _MOST = 2**31 - 1
 
 
 class Shared:
-    """Redis, as far as it answers."""
+    """The counts in Redis, with bounded waits; without a URL there are none."""
 
     def __init__(self, url: str) -> None:
         self._left_alone_until = 0.0
@@ -54,28 +54,29 @@ class Shared:
             )
 
     async def ask(self, question: Callable[[], Awaitable[T]]) -> T | None:
-        """The answer, or None when there is none in time."""
+        """Return Redis's answer, or None when it does not answer in time."""
         if not self.redis or time.monotonic() < self._left_alone_until:
             return None
         try:
             async with asyncio.timeout(SHARED_SECONDS):
                 return await question()
-        except Exception as error:  # whatever Redis' client raises, RuntimeError of uvloop too
-            log.warning("limits are counted here alone", error=type(error).__name__)
-            self._left_alone_until = time.monotonic() + _LEFT_ALONE_SECONDS
+        except Exception as error:  # from Redis's client, even uvloop's RuntimeError
+            log.warning("limits are counted per process", error=type(error).__name__)
+            self._left_alone_until = time.monotonic() + _PAUSE_SECONDS
             return None
 
     async def add(self, caller: str, number: int) -> int:
-        """Count frames of a caller; returns those of all processes in the present window."""
+        """Count a caller's frames; returns the total of all processes in the current window."""
         if self.storage is None:
             return 0
         return await self.storage.incr(f"frames:{caller}", WINDOW_SECONDS, number)
 
 
 class Rate:
-    """So many in any minute, or in an hour of the clock, here and over all processes.
+    """Hits of a limit in any minute, or in an hour of the clock, here and over all processes.
 
-    A minute is a moving window: it remembers each hit, and an hour's would be too many.
+    A minute is a moving window, which remembers each hit. An hour is a fixed window, because its
+    hits would be too many to remember.
     """
 
     def __init__(self, limit: Limit, shared: Shared) -> None:
@@ -91,7 +92,7 @@ class Rate:
         self._everywhere = strategy(shared.storage) if shared.storage and limit.shared else None
 
     async def hit(self, key: str) -> float:
-        """Count one; returns 0, or the seconds to wait when it was refused and not counted."""
+        """Count a hit; returns 0, or the seconds to wait when it was refused and not counted."""
         if not await self._here.test(self._item, self._name, key):
             return await self._wait(self._here, key)
         if everywhere := self._everywhere:
@@ -101,7 +102,7 @@ class Rate:
         return await self._hit(self._here, key)
 
     async def full(self, key: str) -> float:
-        """The seconds to wait until one would be taken, which is not counted; 0: none."""
+        """Return the seconds until a hit would be accepted, 0 for now, without counting one."""
         if not await self._here.test(self._item, self._name, key):
             return await self._wait(self._here, key)
         if everywhere := self._everywhere:
@@ -109,7 +110,7 @@ class Rate:
         return 0.0
 
     async def forget(self, key: str) -> None:
-        """Count anew."""
+        """Set the count of a key back to 0."""
         await self._here.clear(self._item, self._name, key)
         if everywhere := self._everywhere:
             await self._shared.ask(lambda: everywhere.clear(self._item, self._name, key))

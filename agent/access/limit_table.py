@@ -1,7 +1,7 @@
-"""Every limit on callers and addresses: what, who, how many, how long, counted where. Pure.
+"""Every limit on callers and addresses: what is counted, for whom, how many, how long. Pure.
 
-There are two kinds of count: a rate is so many within a window, a place is so many at once.
-Counting and refusing is the work of `limits`; docs/decisions/0022-limits.md has the reasons.
+There are two kinds of limit: a rate bounds events within a window, slots bound things that exist
+at once. `limits` counts and refuses; docs/decisions/0022-limits.md has the reasons.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Literal
 
 from agent.conf import Conf
 
-#: How many times as much as one caller all callers of an address may do together: a visitor is a
-#: cookie, of which anybody can have as many as they like.
-_CROWD = 10
+#: All callers of an address together may do this many times as much as one: a visitor is a cookie,
+#: and a client can get as many cookies as it likes.
+_PER_ADDRESS = 10
 
 Who = Literal["caller", "address", "anonymous address", "visitors' address", "user name"]
 What = Literal[
@@ -28,7 +28,7 @@ What = Literal[
     "sign-ins",
     "wrong passwords",
 ]
-#: 0: at once.
+#: The seconds of a limit; 0: on things that exist at once.
 AT_ONCE, SECOND, MINUTE, HOUR = 0, 1, 60, 3600
 
 
@@ -37,24 +37,24 @@ class Limit:
     """One limit.
 
     Args:
-        what: is counted.
-        who: has a count of its own.
-        most: how many there may be.
-        seconds: within which; 0: at once.
-        shared: whether it counts over all processes where Redis answers.
-        words: of the refusal, for a person.
+        what: the event or thing that is counted.
+        who: the party that has a count of its own.
+        most: how many are allowed.
+        seconds: the window; 0: at once.
+        message: the message of the refusal, for a person.
+        shared: whether it counts over all processes while Redis answers.
     """
 
     what: What
     who: Who
     most: int
     seconds: int
-    words: str
+    message: str
     shared: bool = True
 
 
 def table(conf: Conf) -> tuple[Limit, ...]:
-    """Every limit with its number."""
+    """Return every limit, with the numbers of the settings."""
     many = "Too many questions in a minute."
     writes = "Too many changes in a minute."
     unfinished = "Too many requests at once. Wait for an answer first."
@@ -62,42 +62,70 @@ def table(conf: Conf) -> tuple[Limit, ...]:
     sign_ins = "Too many tries to sign in."
     return (
         Limit(
-            *("frames", "caller", conf.max_frames_per_second, SECOND),
+            "frames",
+            "caller",
+            conf.max_frames_per_second,
+            SECOND,
             "Too many messages at once. Wait a moment and try again.",
         ),
         Limit("queries", "caller", conf.max_queries_per_minute, MINUTE, many),
-        Limit("queries", "visitors' address", _CROWD * conf.max_queries_per_minute, MINUTE, many),
-        Limit("writes", "caller", conf.max_writes_per_minute, MINUTE, writes),
-        Limit("writes", "address", _CROWD * conf.max_writes_per_minute, MINUTE, writes),
         Limit(
-            *("writes", "anonymous address", conf.max_anonymous_writes_per_hour, HOUR),
-            "Too much was said without signing in from your network. Sign in, or come back later.",
+            "queries", "visitors' address", _PER_ADDRESS * conf.max_queries_per_minute, MINUTE, many
         ),
-        Limit("notifications", "caller", _CROWD * conf.max_writes_per_minute, MINUTE, writes),
+        Limit("writes", "caller", conf.max_writes_per_minute, MINUTE, writes),
+        Limit("writes", "address", _PER_ADDRESS * conf.max_writes_per_minute, MINUTE, writes),
         Limit(
-            *("connects", "address", conf.max_connects_per_minute, MINUTE),
+            "writes",
+            "anonymous address",
+            conf.max_anonymous_writes_per_hour,
+            HOUR,
+            "Too many messages without signing in from your network. Sign in, or come back later.",
+        ),
+        Limit("notifications", "caller", _PER_ADDRESS * conf.max_writes_per_minute, MINUTE, writes),
+        Limit(
+            "connects",
+            "address",
+            conf.max_connects_per_minute,
+            MINUTE,
             "Too many new connections from your network. Wait a moment.",
         ),
         Limit("connections", "caller", conf.max_connections_per_user, AT_ONCE, connections),
         Limit(
-            *("connections", "address", conf.max_connections_per_address, AT_ONCE),
+            "connections",
+            "address",
+            conf.max_connections_per_address,
+            AT_ONCE,
             "Too many connections from your network. Close another one first.",
         ),
         Limit(
-            *("requests under way", "caller", conf.max_requests_per_user, AT_ONCE, unfinished),
+            "requests under way",
+            "caller",
+            conf.max_requests_per_user,
+            AT_ONCE,
+            unfinished,
             shared=False,
         ),
         Limit(
-            *("requests under way", "address", conf.max_requests_per_address, AT_ONCE, unfinished),
+            "requests under way",
+            "address",
+            conf.max_requests_per_address,
+            AT_ONCE,
+            unfinished,
             shared=False,
         ),
         Limit(
-            *("bad tokens", "address", conf.max_connects_per_minute, MINUTE),
+            "bad tokens",
+            "address",
+            conf.max_connects_per_minute,
+            MINUTE,
             "Too many bad tokens from your network. Wait a moment.",
         ),
         Limit("sign-ins", "address", conf.max_sign_ins_per_minute, MINUTE, sign_ins),
         Limit(
-            *("wrong passwords", "user name", conf.max_wrong_passwords_per_minute, MINUTE),
+            "wrong passwords",
+            "user name",
+            conf.max_wrong_passwords_per_minute,
+            MINUTE,
             sign_ins,
         ),
     )

@@ -1,10 +1,11 @@
-"""What a caller or an address may do: counts against the limits of `limit_table`.
+"""Counts what callers and addresses do against the limits of `limit_table`.
 
-What counts over processes is counted here first, then in Redis where it is there. Redis is never
-waited for longer than `SHARED_SECONDS`, and left alone for a while after a failure: then, and
-without Redis, this process's own counts hold, so that a caller may do as much again in each process
-(open on purpose: an outage of Redis must not be one of the service). What is refused is
-`RateLimited`, always with `retry_after`, and a caller that stays below a limit is never refused.
+A limit over all processes is counted in this process first, and then in Redis if there is one. A
+call to Redis takes `SHARED_SECONDS` at most, and after a failure Redis is not asked for a while.
+During that time, and without Redis, only this process's counts apply, so a caller can do as much
+again in each process. That is deliberate: an outage of Redis must not become an outage of the
+service. A refusal is `RateLimited`, always with `retry_after`. A caller below its limits is never
+refused.
 """
 
 from __future__ import annotations
@@ -26,18 +27,22 @@ from .limit_table import HOUR, MINUTE, Limit, What, Who, table
 
 __all__ = ["SHARED_SECONDS", "Limits", "address_of", "caller_of"]
 
+#: The key in a plain HTTP request's scope of the slots that it holds.
+REQUEST_SLOTS = "agent.slots"
+#: How long an unfinished request waits until its address or caller has finished another.
+WAIT_SECONDS = 10.0
 _IPV6_SUBSCRIBER_BITS = 64
 _LONGEST_ADDRESS = 64
 
 
 def address_of(scope: dict[str, Any]) -> str:
-    """The client's address as it is counted: of IPv6 the /64, which one subscriber has."""
+    """Return the address under which a client is counted: for IPv6 its /64, one subscriber's."""
     client = scope.get("client")
     text = str(client[0])[:_LONGEST_ADDRESS] if client else ""
     try:
         address = ip_address(text)
     except ValueError:
-        return text  # a Unix socket, or what a trusted proxy says
+        return text  # a Unix socket, or a name that a trusted proxy forwards
     if not isinstance(address, IPv6Address):
         return str(address)
     if address.ipv4_mapped:
@@ -47,16 +52,16 @@ def address_of(scope: dict[str, Any]) -> str:
 
 
 def caller_of(actor: Actor, address: str) -> str:
-    """Under which name a caller is counted.
+    """Return the key under which a caller is counted.
 
-    A program of nobody is its address, also when it comes back with the resume token of one of its
-    sessions: it can have as many of those as it likes.
+    An anonymous client is counted by its address, even when it shows the resume token of one of
+    its sessions: it can create as many of those as it likes.
     """
     is_anonymous = actor.is_anonymous or actor.session_id is not None
     return f"address:{address}" if is_anonymous else actor.key
 
 
-#: Not a limit: one hit says that a user name signed in from an address within the hour.
+#: Not a limit: one hit records that a user name signed in from an address within the hour.
 _KNOWN = Limit("sign-ins", "user name", 1, HOUR, "")
 
 
@@ -74,7 +79,7 @@ class Limits:
         self._frames = Frames(conf.max_frames_per_second, conf.max_connections_per_user)
         self._slots = Slots(self._shared.redis)
         self._requests = Slots()
-        self._left = asyncio.Condition()
+        self._request_ended = asyncio.Condition()
         self._known = Rate(_KNOWN, self._shared)
 
     # connections
@@ -83,17 +88,17 @@ class Limits:
         """Count a new connection from an address.
 
         Raises:
-            RateLimited: there were MAX_CONNECTS_PERMINUTE already.
+            RateLimited: the address reached MAX_CONNECTS_PERMINUTE.
         """
         await self._count("connects", "address", address)
 
     async def open(self, caller: str, address: str = "") -> Slot:
-        """Take one of the caller's MAX_CONNECTIONS_PER_USER, and one of its address's.
+        """Take one of the caller's MAX_CONNECTIONS_PER_USER slots, and one of its address's.
 
-        Give both back with `close`.
+        The caller of this function releases both with `close`.
 
         Raises:
-            RateLimited: all are taken.
+            RateLimited: all slots are taken.
         """
         of_address = await self._open("address", f"from:{address}") if address else None
         try:
@@ -113,98 +118,99 @@ class Limits:
         raise _refused(limit, LEASE_SECONDS)
 
     async def close(self, slot: Slot) -> None:
-        """Give a connection's places back."""
-        for one in filter(None, (slot, slot.beside)):
-            self._slots.forget(one)
-            await self._shared.ask(lambda one=one: self._slots.unshare(one))  # type: ignore[misc]
+        """Release a connection's slots: the caller's and the address's."""
+        for taken in filter(None, (slot, slot.beside)):
+            self._slots.forget(taken)
+            await self._shared.ask(lambda taken=taken: self._slots.unshare(taken))  # type: ignore[misc]
 
-    # what is sent on them
+    # frames and commands
 
     def frame(self, caller: str) -> None:
-        """Count a frame; waits for nothing.
+        """Count a frame, without waiting for Redis.
 
         Raises:
-            RateLimited: there were MAX_FRAMES_PER_SECOND already.
+            RateLimited: the caller reached MAX_FRAMES_PER_SECOND.
         """
         if wait := self._frames.hit(caller, time.monotonic()):
             raise _refused(self._limits["frames", "caller"], wait)
 
     async def query(self, caller: str, shared_bucket: str = "") -> None:
-        """Count something that asks the model.
+        """Count a request for an answer of the model.
 
         Args:
-            caller: who asks.
-            shared_bucket: of a visitor the address; together its visitors may ask ten times as
-                often as one.
+            caller: the key of `caller_of`.
+            shared_bucket: for a visitor its address, else empty; all visitors of an address
+                together may ask ten times as often as one.
 
         Raises:
-            RateLimited: there were MAX_QUERIES_PERMINUTE already.
+            RateLimited: the caller reached MAX_QUERIES_PERMINUTE, or its address ten times that.
         """
         await self._count("queries", "caller", caller)
         await self._count("queries", "visitors' address", shared_bucket)
         await self._count("writes", "anonymous address", _anonymous(caller, shared_bucket))
 
     async def write(self, caller: str, address: str = "", shared_bucket: str = "") -> None:
-        """Count something else that writes a row: a title, a judgement, a deletion.
+        """Count any other request that writes a row: a title, feedback, a deletion.
 
         Args:
-            caller: who does it.
-            address: where it comes from.
+            caller: the key of `caller_of`.
+            address: the client's address.
             shared_bucket: as for `query`.
 
         Raises:
-            RateLimited: there were MAX_WRITES_PERMINUTE already, or ten times as many from there.
+            RateLimited: the caller reached MAX_WRITES_PERMINUTE, or its address ten times that.
         """
         await self._count("writes", "caller", caller)
         await self._count("writes", "address", address)
         await self._count("writes", "anonymous address", _anonymous(caller, shared_bucket))
 
     async def notification(self, caller: str) -> None:
-        """Count a notification from outside.
+        """Count a notification that an API client sends.
 
         Raises:
-            RateLimited: there were ten times MAX_WRITES_PERMINUTE already.
+            RateLimited: the caller reached ten times MAX_WRITES_PERMINUTE.
         """
         await self._count("notifications", "caller", caller)
 
     # plain HTTP
 
     async def request(self, who: Who, key: str, wait_seconds: float) -> Slot:
-        """Wait for a place for an unfinished request; give it back with `end_request`.
+        """Wait for a slot for an unfinished request; `end_request` releases it.
 
         Raises:
-            RateLimited: nobody gave one back in time.
+            RateLimited: no slot was released within `wait_seconds`.
         """
         limit = self._limits["requests under way", who]
         name = f"{who}:{key}"
         if slot := self._requests.take(name, limit.most):
             return slot
         try:
-            async with asyncio.timeout(wait_seconds), self._left:
+            async with asyncio.timeout(wait_seconds), self._request_ended:
                 while True:
                     if slot := self._requests.take(name, limit.most):
                         return slot
-                    await self._left.wait()
+                    await self._request_ended.wait()
         except TimeoutError:
             raise _refused(limit, wait_seconds) from None
 
     async def end_request(self, slot: Slot) -> None:
+        """Release the slot of a request, and wake the requests that wait for one."""
         self._requests.forget(slot)
-        async with self._left:
-            self._left.notify_all()
+        async with self._request_ended:
+            self._request_ended.notify_all()
 
     async def trying_token(self, address: str) -> None:
-        """Refuse to look a token up for an address that sent too many bad ones, good or not.
+        """Refuse any token, valid or not, of an address that sent too many invalid ones.
 
         Raises:
-            RateLimited: there were MAX_CONNECTS_PERMINUTE bad ones.
+            RateLimited: the address sent MAX_CONNECTS_PERMINUTE invalid tokens.
         """
         limit, rate = self._of("bad tokens", "address")
         if wait := await rate.full(address):
             raise _refused(limit, wait)
 
     async def bad_token(self, address: str) -> None:
-        """Count a bad token.
+        """Count an invalid token.
 
         Raises:
             RateLimited: as `trying_token`.
@@ -214,26 +220,26 @@ class Limits:
     # signing in
 
     async def signing_in(self, address: str) -> None:
-        """Count a try to sign in.
+        """Count an attempt to sign in.
 
         Raises:
-            RateLimited: there were MAX_SIGN_INS_PERMINUTE from there already.
+            RateLimited: the address reached MAX_SIGN_INS_PERMINUTE.
         """
         await self._count("sign-ins", "address", address)
 
     async def guessing(self, address: str, name: str) -> None:
-        """Count a try for a user name, which `signed_in` takes back.
+        """Count a password for a user name as wrong, until `signed_in` resets the count.
 
-        An address from which this name signed in within the last hour has a count of its own:
-        somebody who guesses elsewhere locks nobody out of the place where they work.
+        An address from which this name signed in within the last hour has a count of its own: an
+        attacker who guesses from elsewhere does not lock the user out where they work.
 
         Raises:
-            RateLimited: there were MAX_WRONG_PASSWORDS_PERMINUTE wrong ones already.
+            RateLimited: there were MAX_WRONG_PASSWORDS_PERMINUTE wrong passwords for the name.
         """
         await self._count("wrong passwords", "user name", await self._name_here(address, name))
 
     async def signed_in(self, address: str, name: str) -> None:
-        """The password was right."""
+        """Reset the count of a user name whose password was right."""
         _, rate = self._of("wrong passwords", "user name")
         await rate.forget(await self._name_here(address, name))
         await self._known.hit(f"{name}:{address}")
@@ -242,32 +248,32 @@ class Limits:
         here = f"{name}:{address}"
         return here if await self._known.full(here) else name
 
-    # how
+    # counting
 
     def _of(self, what: What, who: Who) -> tuple[Limit, Rate]:
         return self._limits[what, who], self._rates[what, who]
 
     async def _count(self, what: What, who: Who, key: str) -> None:
-        """Count one, unless there is nobody to count it for."""
+        """Count one for a key; an empty key has no count."""
         limit, rate = self._of(what, who)
         if key and (wait := await rate.hit(key)):
             raise _refused(limit, wait)
 
     async def aclose(self) -> None:
-        """Let go of Redis."""
+        """Close the connections to Redis."""
         if self._shared.redis:
             await self._shared.redis.aclose(close_connection_pool=True)
 
     # steps of the process, for `maintenance.forever`
 
     async def renew(self) -> None:
-        """Keep the places of this process; those of a dead process end by themselves."""
+        """Renew the slots of this process; the slots of a dead process expire."""
         await asyncio.sleep(RENEW_SECONDS)
-        for some in self._slots.parts():
-            await self._shared.ask(lambda some=some: self._slots.renew(some))  # type: ignore[misc]
+        for part in self._slots.parts():
+            await self._shared.ask(lambda part=part: self._slots.renew(part))  # type: ignore[misc]
 
     async def share_frames(self) -> None:
-        """Add up what busy callers send to all processes, and refuse those above the limit."""
+        """Add up the frames of busy callers over all processes; refuse callers above the limit."""
         await asyncio.sleep(SHARE_SECONDS)
         for caller, number in self._frames.to_share(time.monotonic()):
             if total := await self._shared.ask(
@@ -277,7 +283,7 @@ class Limits:
 
 
 def _anonymous(caller: str, shared_bucket: str) -> str:
-    """The address of a caller that did not sign in; empty for all others."""
+    """Return the address of a caller that did not sign in; empty for other callers."""
     kind, _, address = caller.partition(":")
     return shared_bucket or (address if kind == "address" else "")
 
@@ -285,4 +291,4 @@ def _anonymous(caller: str, shared_bucket: str) -> str:
 def _refused(limit: Limit, seconds: float) -> RateLimited:
     seconds = max(math.ceil(seconds * 10) / 10, 0.1)
     when = f" Try again in {math.ceil(seconds)} s." if limit.seconds >= MINUTE else ""
-    return RateLimited(limit.words + when, retry_after=seconds)
+    return RateLimited(limit.message + when, retry_after=seconds)

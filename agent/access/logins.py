@@ -1,7 +1,7 @@
-"""Django's logins, found by keys that Django could have made.
+"""Django's login sessions, looked up only by keys that Django could have made.
 
-A cookie may hold anything, a NUL too, which PostgreSQL refuses with an error instead of finding
-nothing: such a key is no key.
+A cookie may contain anything, even a NUL, for which PostgreSQL raises an error instead of finding
+no row. Such a key counts as absent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _CHARS = frozenset(VALID_KEY_CHARS)
 
 
 class SessionStore(DjangosSessionStore):
-    """What `SESSION_ENGINE` is to have, and `auth` looks into."""
+    """The store that `SESSION_ENGINE` names and authentication reads."""
 
     def _validate_session_key(self, key: Any) -> bool:
         return isinstance(key, str) and len(key) >= 8 and _CHARS.issuperset(key)

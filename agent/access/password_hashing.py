@@ -1,7 +1,7 @@
-"""Hashing passwords: slow on purpose, so it is bounded, and nobody else waits for a connection.
+"""Bounds password hashing, which is slow on purpose, and frees the database connection meanwhile.
 
-It is done where every hash is made, whoever makes it: signing in at either page, the hash of an
-unknown user that hides that there is none, another password, another number of iterations.
+The bound is in the hasher, so it applies to every hash: signing in at either page, the hash for an
+unknown user that hides that there is none, a new password, a new number of iterations.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
 from agent import metrics
 from agent.errors import Overloaded
-from agent.store import db
+from agent.store import slots
 
-#: Hashes at once. Each takes a core for about half a second; the others are for those who chat.
+#: Hashes at once. Each takes a core for about half a second; the other cores serve conversations.
 _AT_ONCE = max((os.cpu_count() or 1) // 2, 1)
-#: How long one waits for its turn.
+#: How long a hash waits for a slot.
 _WAIT_SECONDS = 30.0
 
 _places = threading.BoundedSemaphore(_AT_ONCE)
 
 
 class Pbkdf2(PBKDF2PasswordHasher):
-    """Django's own, with the same hashes."""
+    """Django's hasher with a bound; the hashes are the same."""
 
     def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
-        """The hash of a password.
+        """Return the hash of a password.
 
         Raises:
-            Overloaded: too many wait for theirs.
+            Overloaded: no slot was free within `_WAIT_SECONDS`.
         """
-        with db.without_connection(), _place():
+        with slots.without_connection(), _slot():
             return super().encode(password, salt, iterations)
 
 
 @contextmanager
-def _place() -> Iterator[None]:
+def _slot() -> Iterator[None]:
     if not _places.acquire(timeout=_WAIT_SECONDS):
         metrics.overloads.inc()
         raise Overloaded(retry_after=_WAIT_SECONDS)

@@ -1,7 +1,7 @@
-"""Whether what a caller showed still counts; a connection outlives the look at it.
+"""Whether a caller's credential is still valid: a connection can outlive the check at its start.
 
-The rows are asked, whichever process or tool changed them; nothing has to be told. A visitor's
-cookie and a resume token have no row, so they cannot end.
+The rows are read again, so a revocation counts whichever process or tool wrote it, and no message
+is needed. A visitor's cookie and a resume token have no row, so they cannot be revoked.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BATCH = 500
 
 
 def check(access: Access) -> None:
-    """Let only those go on whose credential still counts.
+    """Check that a caller's credential is still valid.
 
     Raises:
         Unauthenticated: it was revoked or has expired, or its user signed out, changed the
@@ -33,15 +33,15 @@ def check(access: Access) -> None:
 
 
 def ended(accesses: Collection[Access]) -> set[Access]:
-    """Those whose credential has ended; three indexed queries for each `_BATCH` of them."""
-    tokens = _found(_tokens, {one.token_id for one in accesses if one.token_id})
-    logins = _found(_logins, {one.login for one in accesses if one.login})
-    users = _found(_users, {one.actor.user_id for one in accesses if one.login})
+    """Return the accesses whose credential has ended, with three indexed queries per `_BATCH`."""
+    tokens = _found(_tokens, {access.token_id for access in accesses if access.token_id})
+    logins = _found(_logins, {access.login for access in accesses if access.login})
+    users = _found(_users, {access.actor.user_id for access in accesses if access.login})
     hashes = {user.pk: user.get_session_auth_hash() for user in users}
-    return {one for one in accesses if not _counts(one, tokens, logins, hashes)}
+    return {access for access in accesses if not _is_valid(access, tokens, logins, hashes)}
 
 
-def _counts(access: Access, tokens: set[int], logins: set[str], hashes: dict[Any, str]) -> bool:
+def _is_valid(access: Access, tokens: set[int], logins: set[str], hashes: dict[Any, str]) -> bool:
     if access.credential == "token":
         return access.token_id in tokens
     if access.credential == "login":

@@ -1,4 +1,4 @@
-"""The TCP connections of a process by their address: how many there may be, and which one goes."""
+"""Bounds the TCP connections of a process by address, and decides which one is dropped."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from agent.conf import Conf
 
 from .limits import address_of
 
-#: TCP connections of an address for each WebSocket that it may have: browsers have several.
+#: TCP connections of an address for each WebSocket that it may have: browsers open several.
 _FOR_EACH_SOCKET = 2
 _DESCRIPTORS_OF_OUR_OWN = 64
 
 
 def most_descriptors(max_concurrent_turns: int) -> int:
-    """The number of a file descriptor from which on connections are dropped.
+    """Return the lowest file descriptor number at which a new connection causes a drop.
 
-    The lowest free number is always taken, so a connection with this one means that so many are
-    open. What is above is for the database, Redis and the provider: a server that spends its last
-    descriptor on a client can serve nobody.
+    The kernel always assigns the lowest free number, so a connection with this number means that
+    this many descriptors are open. The descriptors above are for the database, Redis and the
+    provider: a server that spends its last descriptor on a client can serve no client.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(limit - _DESCRIPTORS_OF_OUR_OWN - max_concurrent_turns, limit // 2)
@@ -29,19 +29,19 @@ def most_descriptors(max_concurrent_turns: int) -> int:
 class AddressConnections:
     """Counts connections, and decides which one is dropped.
 
-    One address may have so many connections. When descriptors become scarce, the newest connection
-    of the address that has most of them is dropped, so that others still get in. A trusted proxy's
-    address stands for all of its clients, so it has no bound of its own.
+    An address may have `most` connections. When descriptors become scarce, the newest connection
+    of the address with the most connections is dropped, so that other clients can still connect. A
+    trusted proxy's address stands for all of its clients, so it has no bound of its own.
 
     Args:
-        most: of an address.
-        scarce_from: the number of a descriptor; see `most_descriptors`.
+        most: how many connections an address may have.
+        scarce_from: a descriptor's number; see `most_descriptors`.
         proxies: addresses and networks of trusted proxies.
     """
 
     @classmethod
     def of(cls, conf: Conf) -> AddressConnections:
-        """Those of a process with these settings."""
+        """Build the bounds of a process with these settings."""
         return cls(
             _FOR_EACH_SOCKET * conf.max_connections_per_address,
             most_descriptors(conf.max_concurrent_turns),
@@ -56,43 +56,43 @@ class AddressConnections:
     def arrive(
         self, host: str, descriptor: int, connection: object, drop: Callable[[], object]
     ) -> None:
-        """A connection came.
+        """Count a new connection, and drop one if there are too many.
 
         Args:
-            host: its client's address, as TCP has it.
-            descriptor: its number.
-            connection: tells it from the others; hashable.
-            drop: ends it at once.
+            host: the peer's address, as TCP knows it.
+            descriptor: the number of its file descriptor.
+            connection: its identity; hashable.
+            drop: ends the connection at once.
         """
         address = address_of({"client": (host, 0)})
-        mine = self._here.setdefault(address, {})
-        mine[connection] = drop
-        if len(mine) > self._most and not self.is_proxy(host):
+        siblings = self._here.setdefault(address, {})
+        siblings[connection] = drop
+        if len(siblings) > self._most and not self.is_proxy(host):
             self._drop_newest(address)
         elif descriptor >= self._scarce_from:
-            largest = max(self._here, key=lambda one: len(self._here[one]))
-            more = len(self._here[largest]) > len(mine)
-            self._drop_newest(largest if more else address)
+            largest = max(self._here, key=lambda other: len(self._here[other]))
+            has_more = len(self._here[largest]) > len(siblings)
+            self._drop_newest(largest if has_more else address)
 
     def leave(self, host: str, connection: object) -> None:
-        """A connection ended; harmless when repeated."""
+        """Forget a connection that ended; may be repeated."""
         self._forget(address_of({"client": (host, 0)}), connection)
 
     def is_proxy(self, host: str) -> bool:
-        """Whether it is a trusted proxy's address, which stands for all of its clients."""
+        """Whether this is a trusted proxy's address, which stands for all of its clients."""
         if not host:
-            return True  # a Unix socket, on which only a proxy connects
+            return True  # a Unix socket: only a proxy connects to it
         try:
             address = ip_address(host.partition("/")[0])
         except ValueError:
-            return False  # what a trusted proxy says of a client
+            return False  # a name that a trusted proxy forwards for a client
         address = getattr(address, "ipv4_mapped", None) or address
         return any(address in network for network in self._proxies)
 
     def _forget(self, address: str, connection: object) -> None:
-        mine = self._here.get(address, {})
-        mine.pop(connection, None)
-        if not mine:
+        siblings = self._here.get(address, {})
+        siblings.pop(connection, None)
+        if not siblings:
             self._here.pop(address, None)
 
     def _drop_newest(self, address: str) -> None:

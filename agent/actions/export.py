@@ -1,4 +1,4 @@
-"""A session as a file to keep: Markdown for people, JSON for programs. Pages of rows, never all."""
+"""Exports a session as a file: Markdown for people, JSON for programs. Reads it page by page."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ CONTENT_TYPES: dict[Format, str] = {
 
 
 class Ended(Exception):
-    """The export is not to be finished: what was sent of it must not pass for all of it."""
+    """The export cannot be finished: its file must be recognisable as incomplete."""
 
 
 async def export(
     session: Any, facts: dict[str, Any], form: Format, access: Access
 ) -> AsyncIterator[str]:
-    """The file in pieces; what is said while it is made may be in it or not.
+    """Yield the file in pieces; messages that are written meanwhile may be in it or not.
 
     Args:
         session: its row.
-        facts: what is known of it beside its messages, for JSON.
-        form: of the file.
-        access: by what it was asked for; looked at again before each page.
+        facts: the session's fields beside its messages, for JSON.
+        form: the file's format.
+        access: the access of the caller, checked again before each page.
 
     Raises:
-        Ended: that access has ended, or the session was deleted.
+        Ended: the access has ended, or the session was deleted.
     """
     write = _markdown if form == "md" else _json
     yield _beginning(session, facts, form)
@@ -51,13 +51,13 @@ async def export(
 
 
 def _page(session: Any, seq: int, access: Access) -> list[Frame]:
-    """The next page, if the caller still may have it."""
+    """Read the next page, if the caller still has access."""
     if revocation.ended([access]):
         raise Ended("the access ended")
     page = replay.after(session.id, seq)
     has_row = not session._state.adding
     if not page and has_row and not Session.objects.filter(id=session.id).exists():
-        raise Ended("the session was deleted")  # and not: this is the end of it
+        raise Ended("the session was deleted")  # an empty page would mean the end of the session
     return page
 
 

@@ -1,7 +1,7 @@
-"""A session's frames as Markdown for people: what the pieces of an exported file look like.
+"""Writes a session's frames as Markdown for people, for the pieces of an exported file.
 
-Headings of the first two levels, and the quotations that tell of errors, ratings and notifications,
-are this module's alone: `markdown.source` keeps what people and the model wrote in its place.
+Headings of the first two levels, and the quotations for errors, ratings and notifications, belong
+to this module. `markdown.source` keeps the texts of users and the model from imitating them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _OURS = re.compile(
 
 
 def head(session: Any) -> str:
-    """How the file of a session begins."""
+    """Return the beginning of a session's file."""
     title = line(session.title or session.preview or "Conversation")
     return f"# {title}\n\nSession {session.id}, begun {_moment(rfc3339(session.created_at))}.\n"
 
 
 def written(frame: Frame) -> str:
-    """A durable frame, with an empty line before it."""
+    """Return a durable frame as Markdown, with an empty line before it."""
     return f"\n{_WRITERS[frame['type']](frame)}\n"
 
 
@@ -37,7 +37,7 @@ def _heading(who: str, frame: Frame) -> str:
 
 def _query(frame: Frame) -> str:
     edited = "\n\n*(edits an earlier question)*" if frame.get("replaces") else ""
-    return f"{_heading('Question', frame)}{edited}\n\n{_whole(frame['content'])}"
+    return f"{_heading('Question', frame)}{edited}\n\n{_contained(frame['content'])}"
 
 
 def _response(frame: Frame) -> str:
@@ -45,11 +45,11 @@ def _response(frame: Frame) -> str:
     reason = frame["finish_reason"]
     ended = "" if reason == "stop" else f"\n\n*({reason.replace('_', ' ')})*"
     head = f"{_heading(who, frame)}{_reasoned(frame)}"
-    return f"{head}\n\n{_whole(frame['content'])}{ended}{_sources(frame)}"
+    return f"{head}\n\n{_contained(frame['content'])}{ended}{_sources(frame)}"
 
 
 def _reasoned(frame: Frame) -> str:
-    """How long the model reasoned; what it thought is in the JSON alone."""
+    """Return how long the model reasoned; only the JSON file has the text of its reasoning."""
     ms = frame.get("reasoning", {}).get("ms")
     return "" if ms is None else f"\n\n*(reasoned for {ms / 1000:.1f} s)*"
 
@@ -60,7 +60,7 @@ def _sources(frame: Frame) -> str:
 
 
 def _error(frame: Frame) -> str:
-    partial = f"{_whole(frame['partial'])}\n\n" if frame["partial"] else ""
+    partial = f"{_contained(frame['partial'])}\n\n" if frame["partial"] else ""
     head = f"{_heading('Answer', frame)}{_reasoned(frame)}"
     return f"{head}\n\n{partial}> **Error** ({frame['code']}): {line(frame['content'])}"
 
@@ -71,8 +71,8 @@ def _feedback(frame: Frame) -> str:
 
 
 def _notification(frame: Frame) -> str:
-    words = "(expired)" if frame["event"] == "expired" else line(frame["content"])
-    return f"> **{frame['level']}** · {_moment(frame['timestamp'])}: {words}"
+    text = "(expired)" if frame["event"] == "expired" else line(frame["content"])
+    return f"> **{frame['level']}** · {_moment(frame['timestamp'])}: {text}"
 
 
 _WRITERS: dict[str, Callable[[Frame], str]] = {
@@ -84,8 +84,8 @@ _WRITERS: dict[str, Callable[[Frame], str]] = {
 }
 
 
-def _whole(text: str) -> str:
-    return block(text, lambda words: _OURS.match(words) is not None)
+def _contained(text: str) -> str:
+    return block(text, lambda start: _OURS.match(start) is not None)
 
 
 def _moment(timestamp: str) -> str:

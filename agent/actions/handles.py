@@ -1,4 +1,4 @@
-"""A session as a caller holds it: found, opened, marked as active, and locked to be written."""
+"""Handles of sessions: finds or opens a session, marks it as active, and locks it for writing."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from agent.errors import NotFound, SessionGone, TooLarge
 from agent.live.publish import Live
 from agent.models import Session
 from agent.store import db
-from agent.store.db import Now
+from agent.store.clock import Now
 from agent.store.sequence import Numbers, lock_and_number
 
-#: Activity without a message is noted no more often than this, nor 20 times within the timeout.
-_TOUCH_SECONDS = 15.0
+#: Activity without a message is written at most this often, or 20 times within a short timeout.
+_ACTIVITY_SECONDS = 15.0
 
 
 class SessionHandle:
-    """A session as a connection, or a request, holds it.
+    """The session of a connection or a request.
 
     Args:
-        live: of this process.
-        session_id: of the session.
-        actor: its owner.
+        live: this process's.
+        session_id: the session's.
+        actor: the session's owner.
         stored: whether it has a row. Its first durable frame writes one.
     """
 
@@ -43,10 +43,10 @@ class SessionHandle:
 
 
 async def open_session(live: Live, actor: Actor, session_id: str) -> SessionHandle:
-    """The session that a connection asked for, or with an empty id a new one.
+    """Open the session that a connection asked for; with an empty id, a new one.
 
     Raises:
-        NotFound: there is none of this id, or it is another caller's.
+        NotFound: there is no such session, or it is another caller's.
     """
     if not session_id:
         return _new(live, actor)
@@ -57,20 +57,20 @@ async def open_session(live: Live, actor: Actor, session_id: str) -> SessionHand
 
 
 async def find(live: Live, actor: Actor, session_id: str) -> SessionHandle:
-    """A session for one operation without a connection; looking at it is no activity.
+    """Find a session for one request, without marking it as active.
 
     Raises:
-        NotFound: there is none of this id, or it is another caller's.
+        NotFound: there is no such session, or it is another caller's.
     """
     found = as_uuid(session_id)
-    mine = Session.objects.reachable_by(actor).filter(id=found)
-    if await db.read(mine.exists):
+    rows = Session.objects.reachable_by(actor).filter(id=found)
+    if await db.read(rows.exists):
         return SessionHandle(live, found, actor, stored=True)
     return await _without_row(live, actor, found)
 
 
 async def _without_row(live: Live, actor: Actor, session_id: UUID) -> SessionHandle:
-    """A session without a row that this caller's connections hold, here or in other processes."""
+    """Find a session without a row that this caller has connections to, in any process."""
     owner = live.hub.presence(session_id).owner or (await live.presence(session_id)).owner
     handle = SessionHandle(live, session_id, actor, stored=False)
     if owner != actor or handle.stored:
@@ -86,30 +86,30 @@ def _new(live: Live, actor: Actor) -> SessionHandle:
 
 
 def _mark_active(actor: Actor, session_id: UUID) -> bool:
-    """Note that the caller is here; whether the session is one of its own."""
-    mine = Session.objects.reachable_by(actor).filter(id=session_id)
-    return bool(mine.update(last_activity_at=Now()))
+    """Mark a session as active; returns whether the caller may use it."""
+    rows = Session.objects.reachable_by(actor).filter(id=session_id)
+    return bool(rows.update(last_activity_at=Now()))
 
 
 async def mark_active(handle: SessionHandle) -> None:
-    """Note that the session's user did something, so that it is not idle."""
+    """Record that the session's user did something, so that it is not idle."""
     handle.topic.mark_active()
     if handle.stored:
-        await db.transact(_note_activity, handle.id)
+        await db.transact(_write_activity, handle.id)
 
 
-def _note_activity(session_id: UUID) -> None:
-    seconds = min(_TOUCH_SECONDS, conf().session_timeout * 60 / 20)
+def _write_activity(session_id: UUID) -> None:
+    seconds = min(_ACTIVITY_SECONDS, conf().session_timeout * 60 / 20)
     Session.objects.filter(
         id=session_id, last_activity_at__lt=Now() - timedelta(seconds=seconds)
     ).update(last_activity_at=Now())
 
 
 def lock_or_create(handle: SessionHandle, **numbers: Any) -> Numbers:
-    """`lock_and_number`, and write the session's row first when this is its first durable frame.
+    """`lock_and_number`, after writing the session's row if this is its first durable frame.
 
     Raises:
-        SessionGone: it had a row, which was deleted.
+        SessionGone: the session had a row, which was deleted.
     """
     try:
         return lock_stored(handle, **numbers)
@@ -125,13 +125,13 @@ def lock_or_create(handle: SessionHandle, **numbers: Any) -> Numbers:
 
 
 def lock_stored(handle: SessionHandle, **numbers: Any) -> Numbers:
-    """`lock_and_number`, for what makes no sense in a session without a row.
+    """`lock_and_number`, for actions that need a session with a row.
 
     Raises:
-        NotFound: it has none yet.
-        SessionGone: it had one, which was deleted.
+        NotFound: the session has no row yet.
+        SessionGone: the session had a row, which was deleted.
     """
-    stored = handle.stored  # before the look: another connection may write the row meanwhile
+    stored = handle.stored  # before the read: another connection may write the row meanwhile
     try:
         return lock_and_number(handle.id, **numbers)
     except SessionGone:
@@ -141,17 +141,21 @@ def lock_stored(handle: SessionHandle, **numbers: Any) -> Numbers:
 
 
 def require_room(numbers: Numbers) -> None:
-    """Let a caller add no more to a session than it may hold; what the server adds always fits.
+    """Check that a caller may add a message to a session; the server's own messages always fit.
 
     Raises:
-        TooLarge: with its newest message it has more than MAX_SESSION_MESSAGES.
+        TooLarge: with the new message, the session has more than MAX_SESSION_MESSAGES.
     """
     if numbers.seq > conf().max_session_messages:
         raise TooLarge("This conversation has become too long. Start a new chat.")
 
 
 def as_uuid(text: str) -> UUID:
-    """The id in a text of a client; what is not one names nothing."""
+    """Parse an id that a client sent.
+
+    Raises:
+        NotFound: the text is no id, so nothing has it.
+    """
     try:
         return UUID(text)
     except ValueError:

@@ -1,7 +1,8 @@
-"""Notifications from outside: a program tells something to whoever has a session open.
+"""Sends notifications of API clients and commands into sessions.
 
 Each is a durable frame, written once per session and id, and published after the commit. It is no
-activity of the session's user and opens no closed session. Who may send one is the edge's question.
+activity of the session's user, and does not open a closed session. The caller of this module checks
+who may send one.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .handles import SessionHandle, as_uuid, lock_or_create, require_room
 
 
 class Notice(BaseModel):
-    """What is to be told; None is absent."""
+    """A notification to be sent; None is absent."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -52,13 +53,13 @@ class Notice(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What became of a notification when it came.
+    """The result of sending a notification.
 
     Args:
-        id: the sender's, or the one that was made.
+        id: the sender's id, or a generated one.
         connections: how many the session had, in all processes that answered in time.
-        seq: its number in the session.
-        repeated: whether this notification was known; the rest is then as it was the first time.
+        seq: the notification's number in the session.
+        repeated: whether it was sent before; the other fields are then those of the first time.
     """
 
     id: str
@@ -72,14 +73,14 @@ class Receipt:
 
 
 async def notify(live: Live, session_id: str, notice: Notice, *, of_user: int | None) -> Receipt:
-    """Tell a session something.
+    """Send a notification into a session.
 
     Args:
-        live: of this process.
-        session_id: of a stored session, or of one that a connection holds without a row: then the
-            row is written now.
-        notice: what to tell.
-        of_user: the only user whose sessions may be told; None: everybody's.
+        live: this process's.
+        session_id: the id of a stored session, or of a connected one without a row: its row is then
+            written now.
+        notice: the notification.
+        of_user: the user whose sessions may be notified; None: every user's.
 
     Raises:
         TooLarge: the text is longer than a query may be.
@@ -103,7 +104,7 @@ def _write(
     numbers = lock_or_create(handle, messages=1)
     change = Change(session_id, numbers.seq)
     if notice.id and (known := _known(session_id, notice.id)):
-        transaction.set_rollback(True)  # gives the number back
+        transaction.set_rollback(True)  # frees the number
         return _repeated(known, notice), Change(session_id)
     require_room(numbers)
     frame = server_frames.Pushed(level=notice.level, id=notice.id, content=notice.content)
@@ -122,7 +123,7 @@ def _write(
 def _target(
     live: Live, session_id: UUID, owner: Actor | None, of_user: int | None
 ) -> SessionHandle:
-    """The session of its row, or the one that connections of this owner hold without a row."""
+    """Find the session by its row, or without a row as a session of this owner's connections."""
     row: Any = Session.objects.filter(id=session_id).values_list("owner_id").first()
     actor = Actor(user_id=row[0]) if row else owner
     if actor is None or of_user not in (None, actor.user_id):

@@ -1,7 +1,7 @@
-"""Asking and stopping: accept a query, answer it once more, cancel turns, close a session.
+"""Accepts queries and retries, cancels turns, and closes sessions.
 
-Each is one transaction that starts by locking the session's row. Its caller publishes the change
-that it returns when the sender has its reply. A frame with an id that was used before runs nothing.
+Each action is one transaction that starts by locking the session's row. It returns a change, which
+its caller publishes after the reply to the sender. A frame whose id was used before starts no turn.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Accepted:
     """An accepted query or retry.
 
     Args:
-        turn_id: of its turn.
-        seq: of the query's frame.
-        state: of the turn.
-        change: to be published when the sender has its reply; None: the query was known.
-        claimed: the turn, if it is to run here at once.
+        turn_id: the id of its turn.
+        seq: the number of the query's frame.
+        state: the turn's.
+        change: to be published after the reply to the sender; None: the query was known already.
+        claimed: the turn, if this process runs it at once.
     """
 
     turn_id: UUID
@@ -50,18 +50,18 @@ class Accepted:
 async def accept_query(
     handle: SessionHandle, query: client_frames.Query, *, max_queue: int, lease: Lease | None
 ) -> Accepted:
-    """Take a query into the database; it is answered from now on, whatever happens.
+    """Write a query and its turn; from then on it will be answered, whatever happens.
 
     Args:
-        handle: the session, as the connection holds it.
+        handle: the connection's session.
         query: the client's frame.
-        max_queue: how many may wait in a session.
-        lease: under which this process runs the turn at once if none is before it; None when
-            it has no room.
+        max_queue: how many turns may wait in a session.
+        lease: the lease under which this process runs the turn at once if no other is before it;
+            None: the process has no room.
 
     Raises:
-        Conflict: its id was used for something else.
-        Busy, QueueFull, NotFound, TooLarge: as the protocol says; its id stays free.
+        Conflict: the query's id was used for something else.
+        Busy, QueueFull, NotFound, TooLarge: as the protocol says; the id stays free.
     """
     return await db.transact(_accept, handle, query, max_queue, lease)
 
@@ -74,21 +74,21 @@ async def retry(
     max_queue: int,
     lease: Lease | None,
 ) -> Accepted:
-    """A new turn for the query of a turn that has ended; the same arguments and errors."""
+    """Write a new turn for the query of an ended turn; arguments and errors as `accept_query`."""
     return await db.transact(_retry, handle, command, client_id, max_queue, lease)
 
 
 async def cancel(handle: SessionHandle, command: client_frames.Cancel) -> Change:
-    """End turns with the text that there is; a turn that has ended is no error.
+    """Cancel turns, which keep the text so far; a turn that has ended already is no error.
 
     Raises:
-        NotFound: the turn or ref is not of this session.
+        NotFound: the session has no such turn or ref.
     """
     return await db.transact(_cancel, handle, command)
 
 
 async def close(handle: SessionHandle) -> Change:
-    """Cancel every turn of a session and close it when they have ended."""
+    """Cancel every turn of a session, and close it when they have ended."""
     return await db.transact(_close, handle)
 
 
@@ -97,7 +97,7 @@ def _accept(
 ) -> Accepted:
     numbers = lock_or_create(handle, messages=1, enqueued=1, active=True, reopen=True)
     if query.id and (known := _known(handle.id, query.id)):
-        transaction.set_rollback(True)  # gives the numbers back
+        transaction.set_rollback(True)  # frees the numbers
         return _same_query(known, query)
     require_room(numbers)
     queue = Queue.of(handle.id, numbers.started)
@@ -150,7 +150,7 @@ def _check_room(queue: Queue, max_queue: int, *, reject: bool) -> None:
 
 
 def _drop_from(session_id: UUID, target: str, seq: int) -> None:
-    """Let an edit take the place of its target and of what followed it."""
+    """Drop the query that an edit replaces, and all queries after it."""
     queries = Message.objects.filter(session_id=session_id, type=Message.Type.QUERY)
     edited = queries.filter(id=as_uuid(target)).first()
     if edited is None:
@@ -233,7 +233,7 @@ def _targets(session_id: UUID, queue: Queue, command: client_frames.Cancel) -> s
 
 
 def _stop_turns(change: Change, queue: Queue, targets: set[UUID]) -> None:
-    """End the waiting ones among the targets, and ask the running one to stop."""
+    """End the waiting turns among the targets, and ask the running one to stop."""
     if queue.running and queue.running.id in targets:
         _ask_to_stop(change, queue.running, "cancelled")
     ended = [turn for turn in queue.waiting if turn.id in targets]
@@ -253,7 +253,7 @@ def _close(handle: SessionHandle) -> Change:
         numbers = lock_stored(handle)
     except SessionGone:
         raise
-    except NotFound:  # nothing was said in it, so nothing is kept of it
+    except NotFound:  # the session has no row, so there is nothing to write
         return Change(handle.id, statuses=[server_frames.Closed.requested().frame()])
     queue = Queue.of(handle.id, numbers.started)
     running = {queue.running.id} if queue.running else set()

@@ -1,8 +1,8 @@
-"""When sessions end: idle ones are closed; old ones, unwanted ones and a user's are deleted.
+"""Closes idle sessions, and deletes expired sessions, single sessions and those of a user.
 
-By the server for its own connections, by `clear_expired_sessions` for all, and when somebody asks.
-Each change that nobody asked for checks once more, under the session's lock, that nothing happened
-meanwhile.
+The server does it for the sessions of its connections, `clear_expired_sessions` for all, and a
+caller or staff for the sessions that they name. Before an automatic change, it checks again, under
+the session's lock, that the session is still idle or expired.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from agent.errors import NotFound
 from agent.live.cancellation import LEASE_LOST
 from agent.live.publish import Live, publish_on_commit
-from agent.models import ApiToken, Session, Turn
+from agent.models import OPEN, ApiToken, Session, Turn
 from agent.protocol import server_frames
 from agent.store import db, removal, turn_queue
 from agent.store.sequence import Change, Stop, lock_and_number
@@ -30,20 +30,20 @@ _AT_ONCE = 200
 
 
 def idle(timeout_minutes: float, among: Collection[UUID] | None = None) -> Any:
-    """Open sessions in which nothing happened for a while and no turn is unfinished."""
+    """Return the open sessions without activity for a while and without an unfinished turn."""
     unfinished = Turn.objects.filter(session=OuterRef("pk")).exclude(state=Turn.State.ENDED)
     rows = Session.objects.filter(
-        Q(closed_at=None) | Q(closed_at__lt=F("last_activity_at")),
+        OPEN,
         last_activity_at__lt=Now() - timedelta(minutes=timeout_minutes),
     ).exclude(Exists(unfinished))
     return rows if among is None else rows.filter(id__in=among)
 
 
 def close_idle(session_id: UUID, timeout_minutes: float) -> Change | None:
-    """Close one session if it is idle still; in a transaction."""
+    """Close one session if it is still idle; call it in a transaction."""
     change = Change(session_id)
     try:
-        lock_and_number(session_id)  # the lock: no query comes in between
+        lock_and_number(session_id)  # the lock keeps queries out until the commit
     except NotFound:
         return None
     if not idle(timeout_minutes, [session_id]).exists():
@@ -53,7 +53,7 @@ def close_idle(session_id: UUID, timeout_minutes: float) -> Change | None:
 
 
 async def close_idle_here(live: Live, timeout_minutes: float) -> None:
-    """Close the idle ones among the sessions of this process's connections."""
+    """Close the idle sessions among those of this process's connections."""
     _close_idle_without_row(live, timeout_minutes)
     here = [topic.session_id for topic in live.hub.topics()]
     ids = await db.read(lambda: list(idle(timeout_minutes, here).values_list("id", flat=True)))
@@ -71,7 +71,7 @@ def _close_idle_without_row(live: Live, timeout_minutes: float) -> None:
 
 
 def expired(retention_days: float) -> Any:
-    """Sessions whose transcript is not kept any longer."""
+    """Return the sessions whose transcript is older than the retention period."""
     unfinished = Turn.objects.filter(session=OuterRef("pk")).exclude(state=Turn.State.ENDED)
     return Session.objects.filter(
         last_activity_at__lt=Now() - timedelta(days=retention_days)
@@ -79,7 +79,7 @@ def expired(retention_days: float) -> Any:
 
 
 def delete_expired(ids: list[UUID], retention_days: float) -> int:
-    """Delete those of the sessions that are still expired; returns how many."""
+    """Delete the sessions that are still expired; returns how many it deleted."""
     changes = delete(expired(retention_days).filter(id__in=ids))
     publish_on_commit(changes)
     return len(changes)
@@ -87,14 +87,14 @@ def delete_expired(ids: list[UUID], retention_days: float) -> int:
 
 @transaction.atomic
 def delete(rows: Any) -> list[Change]:
-    """Delete sessions: after the commit nobody finds them, and their turns have ended.
+    """Delete sessions: after the commit no caller finds them, and their turns have ended.
 
-    That takes a moment however long the sessions are: it marks them and takes them from their
-    owners; `removal` removes their rows. Each session is locked before its turns, as everywhere, so
-    that nothing is added meanwhile.
+    That is fast however long the sessions are: it marks them and clears their owners; `removal`
+    removes their rows. Each session is locked before its turns, as everywhere, so that nothing is
+    added meanwhile.
 
     Args:
-        rows: not more sessions than one transaction shall lock; see `delete_all`.
+        rows: no more sessions than one transaction should lock; see `delete_all`.
 
     Returns:
         a change for each session, to be published.
@@ -114,15 +114,15 @@ def delete(rows: Any) -> list[Change]:
 
 
 def delete_all(rows: Any, *, with_owner: bool = False) -> int:
-    """Delete however many sessions, some at a time.
+    """Delete any number of sessions, `_AT_ONCE` per transaction.
 
     Args:
         rows: the sessions.
-        with_owner: their owner is deleted too, and connections are to be closed for that reason:
-            only turns are stopped here.
+        with_owner: their owner is deleted too. Connections are then closed for that reason, so only
+            turns are stopped here.
 
     Returns:
-        how many there were.
+        how many sessions were deleted.
     """
     total = 0
     while ids := list(rows.values_list("id", flat=True)[:_AT_ONCE]):
@@ -137,9 +137,9 @@ def delete_all(rows: Any, *, with_owner: bool = False) -> int:
 
 
 def delete_account(user: Any) -> None:
-    """Delete a user with all of their sessions; from the first statement on they have no access.
+    """Delete a user with all of their sessions; after the first statement they have no access.
 
-    Their connections are closed as those of a deactivated user.
+    Their connections are closed like those of a deactivated user.
     """
     type(user)._default_manager.filter(pk=user.pk).update(is_active=False)
     for token in ApiToken.objects.filter(user=user):
@@ -149,21 +149,21 @@ def delete_account(user: Any) -> None:
 
 
 def delete_with_owner(instance: Any, **_: object) -> None:
-    """Delete the sessions of a user or token that is deleted; Django would not stop their turns."""
-    who = "token" if isinstance(instance, ApiToken) else "owner"
-    delete_all(Session.objects.filter(**{who: instance}), with_owner=True)
+    """Delete the sessions of a deleted user or token; Django alone would not stop their turns."""
+    owner_field = "token" if isinstance(instance, ApiToken) else "owner"
+    delete_all(Session.objects.filter(**{owner_field: instance}), with_owner=True)
 
 
 async def delete_now(live: Live, session_id: UUID) -> None:
     """Delete a session, stop its running turn, and close its connections."""
     changes = await db.transact(delete, Session.objects.filter(id=session_id))
-    for change in changes or [Change(session_id, deleted=True)]:  # it may have no row yet
+    for change in changes or [Change(session_id, deleted=True)]:  # the session may have no row yet
         live.publish(change)
     await db.apart(removal.begin)
 
 
 def batches(rows: Any, size: int) -> Iterator[list[UUID]]:
-    """The ids of a queryset in batches of `size`, oldest activity first, each id once."""
+    """Yield the ids of a queryset in batches of `size`, oldest activity first, each id once."""
     last = None
     while True:
         page = rows.order_by("last_activity_at", "id")

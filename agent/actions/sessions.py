@@ -1,4 +1,4 @@
-"""Sessions as their connections use them: look, replay, rename, clear, rate an answer."""
+"""A connection's actions on its session: snapshot, replay, rename, clear, feedback."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .handles import SessionHandle, as_uuid, lock_or_create, lock_stored, requir
 
 
 async def snapshot(handle: SessionHandle) -> SessionSnapshot:
-    """The newest seq and the unfinished turns of a session, at one moment.
+    """Return the newest seq and the unfinished turns of a session, at one moment.
 
     Raises:
         SessionGone: the session was deleted.
     """
-    stored = handle.stored  # before the look: the first query may write the row meanwhile
+    stored = handle.stored  # before the read: the first query may write the row meanwhile
     found = await db.read(replay.snapshot, handle.id)
     if found is None and stored:
         raise SessionGone
@@ -31,27 +31,27 @@ async def snapshot(handle: SessionHandle) -> SessionSnapshot:
 
 
 async def is_closed(session_id: UUID) -> bool:
-    """Whether a session was closed and no query opened it again."""
+    """Whether a session was closed and not opened again by a query."""
     rows = Session.objects.filter(id=session_id, closed_at__isnull=False)
     return await db.read(rows.exists)
 
 
 async def frames_after(session_id: UUID, seq: int) -> list[dict[str, Any]]:
-    """The next durable frames after `seq`, oldest first, one page; empty at the end."""
+    """Return the next page of durable frames after `seq`, oldest first; empty at the end."""
     return await db.read(replay.after, session_id, seq)
 
 
 async def history(handle: SessionHandle, before: int | None, limit: int) -> tuple[list[Any], bool]:
-    """Up to `limit` durable frames before the seq `before`, oldest first; if there are more."""
+    """Return up to `limit` durable frames before `before`, oldest first; whether there are more."""
     return await db.read(replay.before, handle.id, before, limit)
 
 
 async def rename(handle: SessionHandle, title: str) -> None:
-    """Give the session a title; nothing is written when it has that title.
+    """Set the session's title; writes nothing when it has that title already.
 
     Raises:
         SessionGone: the session was deleted.
-        TooLarge: it is full.
+        TooLarge: the session is full.
     """
 
     def write() -> Change:
@@ -65,13 +65,13 @@ async def rename(handle: SessionHandle, title: str) -> None:
 
 
 async def clear(handle: SessionHandle) -> None:
-    """Let the model forget what came before; the transcript stays.
+    """Hide all earlier messages from the model; the transcript keeps them.
 
-    Nothing is written when nothing came since it last forgot.
+    Writes nothing when there are no messages since the last `clear`.
 
     Raises:
         SessionGone: the session was deleted.
-        TooLarge: it is full.
+        TooLarge: the session is full.
     """
 
     def write() -> Change:
@@ -88,11 +88,11 @@ async def clear(handle: SessionHandle) -> None:
 async def give_feedback(
     handle: SessionHandle, feedback: client_frames.HumanFeedback
 ) -> server_frames.Feedback | None:
-    """Keep what this caller thinks of a response; a rating of None withdraws it.
+    """Store a caller's feedback on a response; a rating of None withdraws it.
 
     Returns:
-        an answer for the sender alone when this is what the caller thought already: then nothing is
-        written, and nobody else is told.
+        a reply for the sender alone when the feedback changes nothing, so that nothing is written
+        or published; else None.
 
     Raises:
         NotFound: the target is no response of this session.
@@ -119,11 +119,11 @@ async def give_feedback(
 
 
 def _changes(target: Message, caller: str, rating: str | None, comment: str) -> bool:
-    """Keep an opinion; whether it is another one than before."""
-    opinions = Feedback.objects.filter(message=target, caller=caller)
+    """Write a caller's feedback; returns whether it differs from the feedback before."""
+    rows = Feedback.objects.filter(message=target, caller=caller)
     if rating is None:
-        return bool(opinions.delete()[0])
-    if opinions.filter(rating=rating, comment=comment).exists():
+        return bool(rows.delete()[0])
+    if rows.filter(rating=rating, comment=comment).exists():
         return False
     Feedback.objects.update_or_create(
         {"rating": rating, "comment": comment}, message=target, caller=caller
@@ -132,13 +132,13 @@ def _changes(target: Message, caller: str, rating: str | None, comment: str) -> 
 
 
 def _nothing(handle: SessionHandle) -> Change:
-    """End a transaction in which nothing had to be written; gives its numbers back."""
+    """Roll back a transaction that has nothing to write, so that its numbers are free again."""
     transaction.set_rollback(True)
     return Change(handle.id)
 
 
 def _response(session_id: UUID, target: str | None) -> Message:
-    """The response of this id, or the latest."""
+    """Return the response with this id, or the latest one."""
     rows = Message.objects.filter(session_id=session_id, type=Message.Type.RESPONSE)
     if target is not None:
         rows = rows.filter(id=as_uuid(target))

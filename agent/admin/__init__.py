@@ -4,6 +4,6 @@ Reads rows; what staff change goes through the same actions as everything else. 
 package when it looks for admin classes, which is why it imports its modules.
 """
 
-from . import accounts, sessions
+from . import accounts, sessions, turns
 
-__all__ = ["accounts", "sessions"]
+__all__ = ["accounts", "sessions", "turns"]

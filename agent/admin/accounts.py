@@ -1,4 +1,4 @@
-"""Who may come, as staff see it: API tokens, which are made and revoked here, users and groups.
+"""Access as staff manage it: API tokens, which are created and revoked here, users and groups.
 
 A token is shown in the answer to the form that made it, and nowhere else: not in the list, not in
 a message that a cookie would carry, not in the log of changes.
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 else:
     _UserAdmin, _TokenForm = DjangosUserAdmin, forms.ModelForm
 
-#: Of an account: what superusers alone give.
+#: The fields of an account that only superusers change.
 _RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 class TokenForm(_TokenForm):
-    """What is said of a new token."""
+    """The form of a new token."""
 
     scopes = forms.MultipleChoiceField(
         choices=ApiToken.Scope.choices, widget=forms.CheckboxSelectMultiple
@@ -57,7 +57,7 @@ class TokenForm(_TokenForm):
 
 
 class ApiTokenAdmin(ReadOnlyAdmin):
-    """API tokens. They are made with the permission to add and revoked with that to change."""
+    """API tokens: created with the permission to add, revoked with the permission to change."""
 
     list_display = ("name", "token", "scopes_", "acts_for", "state", "expires_at", "last_used_at")
     sortable_by = ()
@@ -72,7 +72,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
     @admin.display
     def token(self, row: ApiToken) -> str:
-        """As much of it as tells it from others."""
+        """The beginning of the token, by which people tell it from others."""
         return f"{api_tokens.MARK}{row.prefix}..."
 
     @admin.display(description="scopes")
@@ -91,7 +91,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
             return "expired"
         return "in force" if row.user is None or row.user.is_active else "user is not active"
 
-    # making one
+    # creating
 
     form = TokenForm
     raw_id_fields = ("user",)
@@ -105,7 +105,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     def formfield_for_foreignkey(
         self, db_field: ForeignKey[Any], request: HttpRequest, **kwargs: Any
     ) -> Any:
-        """Only who may do everything makes tokens that act for somebody else."""
+        """Only superusers create tokens that act for other users."""
         if not request.user.is_superuser:
             kwargs["queryset"] = User.objects.filter(pk=request.user.pk or 0)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
@@ -116,7 +116,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """The one time that a token is seen."""
+        """Show the token, for the only time."""
         context = {
             **self.admin_site.each_context(request),
             "title": f"API token {obj}",
@@ -125,7 +125,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         }
         return TemplateResponse(request, "admin/agent/apitoken/issued.html", context)
 
-    # ending one
+    # revoking
 
     @admin.action(description="Revoke selected API tokens", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
@@ -134,7 +134,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
             self.log_change(request, row, "Revoked.")
         self.message_user(request, f"Revoked: {len(rows)}. Their connections end within seconds.")
 
-    # who may
+    # permissions
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return self._may(request, "add")
@@ -143,14 +143,14 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         return self._may(request, "change")
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False  # its sessions would go with it, and the record of who could come
+        return False  # its sessions would go with it, and the record of past access
 
     def _may(self, request: HttpRequest, action: str) -> bool:
         return request.user.has_perm(f"agent.{get_permission_codename(action, self.opts)}")
 
 
 class UserAdmin(_UserAdmin):
-    """Django's, in which nobody but a superuser gives rights, or takes over who has more.
+    """Django's page, on which only superusers grant rights or change accounts that have more.
 
     With Django's own, `change user` is every right there is: one makes oneself a superuser, or
     gives a superuser another password.
@@ -166,7 +166,7 @@ class UserAdmin(_UserAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_delete_permission(request, obj) and not _has_more(obj, request.user)
 
-    # Django's page that asks before deleting would load, and name, every message.
+    # Django's confirmation page would load and list every message.
 
     def get_deleted_objects(
         self, objs: Iterable[User], request: HttpRequest
@@ -202,7 +202,7 @@ class UserAdmin(_UserAdmin):
 
 
 class GroupAdmin(DjangosGroupAdmin):
-    """Django's, in which superusers alone give rights to those who are in a group."""
+    """Django's page, on which only superusers grant rights to the members of a group."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return super().has_add_permission(request) and request.user.is_superuser

@@ -31,7 +31,7 @@ MAX_ROWS = 5000
 
 
 def log_deletions(request: HttpRequest, rows: Sequence[Model]) -> list[LogEntry]:
-    """Log who deleted what by its id alone: names and titles are what somebody wanted gone."""
+    """Log a deletion with the ids alone: names and titles are what was to be deleted."""
     return LogEntry.objects.bulk_create(
         LogEntry(
             user_id=request.user.pk or 0,
@@ -58,7 +58,7 @@ class BoundedPaginator(_Paginator):
 
     @property
     def is_cut(self) -> bool:
-        """Whether there are more rows than can be reached."""
+        """Whether there are more rows than the list shows."""
         return len(self.keys) > MAX_ROWS
 
     def keys_of(self, page: int) -> list[Any]:
@@ -77,14 +77,14 @@ class PageList(ChangeList):
 
 
 class PageActionForm(ActionForm):
-    """Actions are for ticked rows; "all that match" could be more than the list knows of."""
+    """Actions work on ticked rows; "all that match" could be more rows than the list loads."""
 
     def clean_select_across(self) -> bool:
         return False
 
 
 class ReadOnlyAdmin(_ModelAdmin):
-    """Rows that staff look at. Whoever may not view them gets a 403."""
+    """Rows that staff only view. Staff without the permission get a 403."""
 
     list_per_page = 50
     list_max_show_all = 0

@@ -1,14 +1,12 @@
-"""Staff read sessions, their transcripts and turns here. Nothing can be changed.
+"""The list of sessions and their transcripts. Staff read them here, and change nothing.
 
-A session can be deleted, by those with that permission, when somebody wants their words gone.
+A session can be deleted, by staff with that permission, when its user wants it gone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
@@ -20,46 +18,28 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.formats import date_format
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import smart_split, unescape_string_literal
-from django.utils.timezone import localtime
 
-from agent import errors
 from agent.actions import retention
-from agent.models import ApiToken, Feedback, Message, Session, Turn
+from agent.models import OPEN, ApiToken, Feedback, Message, Session, Turn
 
 from . import transcript, turn_summary
 from .accounts import ApiTokenAdmin, GroupAdmin, UserAdmin
+from .links import as_uuid, link, message_address, moment, short
 from .read_only import ReadOnlyAdmin, log_deletions
 
 #: Words of a search that count; each is looked for in every message.
 MAX_WORDS = 5
-#: What a turn can end with.
-_ERRORS = (
-    errors.ProviderUnavailable,
-    errors.ProviderTimeout,
-    errors.ProviderRateLimited,
-    errors.ProviderRejected,
-    errors.ContextTooLong,
-    errors.InternalError,
-)
-#: Columns that a list of turns has no use for.
-_WORDS_OF_QUERY = ("query__content", "query__partial", "query__data")
-#: Django takes functions for fields, which its types do not know.
-_SPANS: Any = (turn_summary.waited, turn_summary.first_token, turn_summary.duration)
-_DETAILS: Any = (turn_summary.provider_status, turn_summary.cached_tokens, turn_summary.reasoning)
-_MODEL: Any = (turn_summary.model, turn_summary.tokens, turn_summary.cost)
 
 
 class _Filter(admin.SimpleListFilter):
-    """A filter whose choices are fixed: value, words, and what each keeps."""
+    """A filter with fixed choices: value, label, and the rows that each keeps."""
 
     kinds: tuple[tuple[str, str, Any], ...]
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, words) for value, words, _ in self.kinds]
+        return [(value, label) for value, label, _ in self.kinds]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         kept = [kept for value, _, kept in self.kinds if value == self.value()]
@@ -68,7 +48,7 @@ class _Filter(admin.SimpleListFilter):
 
 class OpenFilter(_Filter):
     title, parameter_name = "state", "state"
-    kinds = (("open", "Open", transcript.OPEN), ("closed", "Closed", ~transcript.OPEN))
+    kinds = (("open", "Open", OPEN), ("closed", "Closed", ~OPEN))
 
 
 _failed = Exists(Turn.objects.filter(session=OuterRef("pk"), error_code__gt=""))
@@ -136,11 +116,11 @@ class SessionAdmin(ReadOnlyAdmin):
 
     @admin.display
     def session(self, session: Session) -> str:
-        return session.title or _short(session.pk)
+        return session.title or short(session.pk)
 
     @admin.display(ordering="last_activity_at")
     def last_activity(self, session: Session) -> str:
-        return _moment(session.last_activity_at)
+        return moment(session.last_activity_at)
 
     @admin.display(description="owner")
     def owner_(self, session: Session) -> str:
@@ -148,20 +128,20 @@ class SessionAdmin(ReadOnlyAdmin):
 
     @admin.display
     def state(self, session: Any) -> str:
-        """Open or closed, and what goes on in it."""
+        """Open or closed, and its running and waiting turns."""
         running = ["running"] if session.running else []
         queued = [f"{session.queued} queued"] if session.queued else []
-        return ", ".join([transcript.state(session), *running, *queued])
+        return ", ".join([session.state, *running, *queued])
 
     @admin.display(description="messages", ordering="last_seq")
     def newest(self, session: Session) -> SafeString:
-        """How many there are; leads to the newest."""
-        return _link(_message_address(session.pk, session.last_seq), session.last_seq)
+        """The number of messages, with a link to the newest."""
+        return link(message_address(session.pk, session.last_seq), session.last_seq)
 
     @admin.display(description="turns", ordering="enqueued")
     def turns_so_far(self, session: Session) -> SafeString:
         address = reverse("admin:agent_turn_changelist") + f"?session__id__exact={session.pk}"
-        return _link(address, session.enqueued)
+        return link(address, session.enqueued)
 
     @admin.display
     def cost(self, session: Any) -> str:
@@ -194,7 +174,7 @@ class SessionAdmin(ReadOnlyAdmin):
             "media": self.media,
             "session": session,
             "owner": transcript.owner(session),
-            "state": transcript.state(session),
+            "state": session.state,
             "totals": transcript.totals(session),
             "unfinished": transcript.unfinished(session),
             "page": transcript.page(session, number, first),
@@ -206,7 +186,7 @@ class SessionAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).select_related("owner", "token")
 
     # Deleting. Django would load every message and turn to name it on the page that asks, and
-    # write a session's title, its user's own words, into the log of deletions. See `expiry.delete`.
+    # write a session's title, which is its user's text, into the log of deletions.
 
     def get_deleted_objects(
         self, objs: Iterable[Session], request: HttpRequest
@@ -229,83 +209,6 @@ class SessionAdmin(ReadOnlyAdmin):
         retention.delete_all(queryset)
 
 
-class ErrorCodeFilter(admin.SimpleListFilter):
-    title, parameter_name = "error code", "error_code"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("any", "Any error"), *((error.code, error.code) for error in _ERRORS)]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        match self.value():
-            case None:
-                return queryset
-            case "any":
-                return queryset.filter(error_code__gt="")
-            case code:
-                return queryset.filter(error_code=code)
-
-
-@admin.register(Turn)
-class TurnAdmin(ReadOnlyAdmin):
-    """Turns of all sessions, without anybody's words."""
-
-    list_display = (
-        "turn",
-        "created",
-        "transcript",
-        "state",
-        turn_summary.outcome,
-        *_MODEL,
-        *_SPANS,
-        "attempt",
-    )
-    sortable_by = ("created",)
-    ordering = ("-created_at",)
-    list_filter = ("state", ErrorCodeFilter, "model", "created_at")
-    search_fields = ("id",)  # shows the box; see get_search_results
-    search_help_text = "The id of a turn, its query or its session, or the ref of its client."
-    fieldsets = (
-        (None, {"fields": ("id", "transcript", "number", "ref", "retry_of")}),
-        ("Outcome", {"fields": ("state", "finish_reason", "error_code", _DETAILS[0], "stop")}),
-        ("Model", {"fields": (*_MODEL, *_DETAILS[1:])}),
-        ("Time", {"fields": ("created_at", "started_at", "ended_at", *_SPANS)}),
-        ("Queue", {"fields": ("priority", "attempt", "worker", "lease_until")}),
-    )
-    readonly_fields = ("id", "transcript", *_MODEL, *_SPANS, *_DETAILS)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Turn]:
-        return super().get_queryset(request).filter(session__deleted_at=None)
-
-    def rows(self, keys: Sequence[Any]) -> QuerySet[Turn]:
-        return Turn.objects.filter(pk__in=keys).select_related("query").defer(*_WORDS_OF_QUERY)
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        term = search_term.strip()
-        if key := _as_uuid(term):
-            queryset = queryset.filter(Q(pk=key) | Q(session=key) | Q(query=key))
-        elif term:
-            queryset = queryset.filter(ref=term)
-        return queryset, False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    @admin.display
-    def turn(self, turn: Turn) -> str:
-        return _short(turn.pk)
-
-    @admin.display(ordering="created_at")
-    def created(self, turn: Turn) -> str:
-        return _moment(turn.created_at)
-
-    @admin.display(description="session")
-    def transcript(self, turn: Turn) -> SafeString:
-        """Leads to the question in its transcript."""
-        return _link(_message_address(turn.session_id, turn.query.seq), _short(turn.session_id))
-
-
 def _number(request: HttpRequest, name: str, default: int) -> int:
     text = request.GET.get(name, "")
     return int(text) if text.isdecimal() and len(text) < 10 else default
@@ -321,8 +224,8 @@ def _words(search_term: str) -> list[str]:
 
 
 def _has(word: str) -> Q:
-    """Sessions with this word; or, if it is an id, the session that it is of."""
-    if key := _as_uuid(word):
+    """Sessions with this word; if it is an id, the session that the id belongs to."""
+    if key := as_uuid(word):
         return (
             Q(pk=key)
             | Q(pk__in=Turn.objects.filter(pk=key).values("session"))
@@ -333,28 +236,5 @@ def _has(word: str) -> Q:
     return Q(title__icontains=word) | Q(**{name: word}) | Q(pk__in=said.values("session"))
 
 
-def _message_address(session_id: UUID, seq: int) -> str:
-    return reverse("admin:agent_session_change", args=[session_id]) + transcript.Place(seq).link
-
-
-def _link(address: str, words: object) -> SafeString:
-    return format_html('<a href="{}">{}</a>', address, words)
-
-
 def _named(session: Session) -> SafeString:
-    return _link(_message_address(session.pk, 1), session)
-
-
-def _moment(value: datetime) -> str:
-    return date_format(localtime(value), "Y-m-d H:i")
-
-
-def _short(key: UUID) -> str:
-    return str(key)[:8]
-
-
-def _as_uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
+    return link(message_address(session.pk, 1), session)

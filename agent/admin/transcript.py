@@ -1,4 +1,4 @@
-"""Transcripts as staff read them: one page of a session's messages with what belongs to each.
+"""Transcripts as staff read them: one page of a session's messages, with the facts of each.
 
 A message's page follows from its seq, so that a link to it needs no query and no page counts
 rows. However many messages there are, a page takes the same few queries. Reads only.
@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Count, Q, Sum
 from django.db.models.functions import Left
 from django.utils.safestring import SafeString
 
@@ -28,14 +28,12 @@ from . import turn_summary
 PAGE_SIZE = 50
 _EXCERPT_CHARS = 120
 
-#: Open, in the sense of `sessions.idle`: whoever came back after the closing opened it again.
-OPEN = Q(closed_at=None) | Q(closed_at__lt=F("last_activity_at"))
 _MODEL_WROTE = (Message.Type.RESPONSE, Message.Type.ERROR)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a message stands. A message's page follows from its seq."""
+    """The place of a message in its transcript. The page follows from the seq."""
 
     seq: int
 
@@ -56,7 +54,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What a caller thinks of a response now."""
+    """The newest feedback of a caller about a response."""
 
     caller: str
     rating: str
@@ -65,12 +63,12 @@ class Opinion:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A message with what belongs to it, and the places that it refers to by a word for why."""
+    """A message with its facts, and the places that it refers to, by the reason."""
 
     message: Message
     place: Place
     author: str
-    markdown: SafeString  # of what a model wrote; the rest is plain text
+    markdown: SafeString  # of text that a model wrote; the rest is plain text
     facts: list[tuple[str, str]]
     opinions: list[Opinion]
     references: list[tuple[str, Place]]
@@ -92,7 +90,7 @@ class Unfinished:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What a session's turns took so far."""
+    """The sums over a session's turns so far."""
 
     tokens: str
     cost: str
@@ -117,24 +115,16 @@ class Page:
 
 
 def owner(session: Session) -> str:
-    """Whose session it is: a user's name, a token, a visitor, or nobody."""
+    """The owner of a session: a user's name, a token, a visitor, or an anonymous client."""
     if session.owner is not None:
         return session.owner.get_username()
     if session.token is not None:
         return f"token {session.token.name}"
-    return f"visitor {session.visitor[:8]}" if session.visitor else "nobody"
-
-
-def state(session: Session) -> str:
-    """Open, closing or closed; see `OPEN`."""
-    if session.closing:
-        return "closing"
-    closed = session.closed_at and session.closed_at >= session.last_activity_at
-    return "closed" if closed else "open"
+    return f"visitor {session.visitor[:8]}" if session.visitor else "anonymous"
 
 
 def cost_is_unknown(turn: str = "") -> Q:
-    """Turns that asked a model and were not told what that cost; `turn` is a lookup's prefix."""
+    """Turns whose provider named no cost; `turn` is a lookup's prefix."""
     ran = {f"{turn}state": Turn.State.ENDED, f"{turn}attempt__gt": 0}
     return Q(**ran, **{f"{turn}cost": None})
 
@@ -154,7 +144,7 @@ def totals(session: Session) -> Totals:
 
 
 def unfinished(session: Session) -> list[Unfinished]:
-    """The running turn and the waiting ones in their order; inexact by what happens meanwhile."""
+    """The running turn and the waiting ones in their order, read without a lock."""
     queue = Queue.of(session.pk, session.started)
     turns = [(0, queue.running)] if queue.running else []
     turns += enumerate(queue.waiting, 1)

@@ -1,4 +1,4 @@
-"""What there is to know of a turn, in words for staff. Reads a loaded row, never the database."""
+"""The facts of a turn as texts for staff. Reads a loaded row, never the database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from agent.models import Turn
 
-#: A fact that does not exist (yet), as opposed to one that the provider did not tell.
+#: A fact that does not exist (yet), unlike one that the provider did not report.
 NONE, UNKNOWN = "-", "unknown"
 
 
@@ -86,14 +86,14 @@ def amount(value: Decimal) -> str:
 
 
 def total(known: Decimal | None, unknown: int) -> str:
-    """A sum of costs, and of how many turns it lacks."""
+    """A sum of costs, and how many turns it lacks."""
     if known is None:
         return UNKNOWN if unknown else NONE
     return f"{amount(known)} + {unknown} unknown" if unknown else amount(known)
 
 
 def seconds(value: float) -> str:
-    """A span of time, as exact as it is interesting."""
+    """A span of time, less exact the longer it is."""
     if value < 0.9995:
         return f"{round(value * 1000)} ms"
     if value < 59.95:

@@ -1,6 +1,6 @@
-"""The page of the HTTP API, made of its OpenAPI document: no script, nothing of another host.
+"""The page of the HTTP API, made from its OpenAPI document, without scripts or other hosts.
 
-Both are the same for everybody and take long to make, so each is made once in a process.
+Both are the same for every caller and take long to make, so each is made once per process.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _BOUNDS = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A parameter, an answer or a field: its name, what it may be, and what it means."""
+    """A parameter, a response or a field: its name, its type with bounds, and its meaning."""
 
     name: str
     kind: str
@@ -52,7 +52,7 @@ class Operation:
     method: str
     path: str
     summary: str
-    words: SafeString
+    description: SafeString
     parameters: list[Row]
     body: str
     answers: list[Row]
@@ -61,7 +61,7 @@ class Operation:
 def made_once(view: View) -> View:
     """A view whose answer depends on the base path alone, made at the first request for it.
 
-    Whoever has the answer already, by its `ETag`, is told so with 304.
+    A client that has the response already, by its `ETag`, gets 304.
     """
     made: dict[str, tuple[bytes, str, str]] = {}
 
@@ -87,7 +87,7 @@ class Docs(DocsBase):
         schemas = document["components"]["schemas"]
         context = {
             "info": document["info"],
-            "words": to_html(document["info"]["description"]),
+            "description": to_html(document["info"]["description"]),
             "operations": list(_operations(document["paths"])),
             "objects": [(name, _fields(schema)) for name, schema in schemas.items()],
         }
@@ -102,7 +102,7 @@ def _operations(paths: Schema) -> Iterator[Operation]:
                 method=method.upper(),
                 path=path,
                 summary=operation["summary"],
-                words=to_html(operation.get("description", "")),
+                description=to_html(operation.get("description", "")),
                 parameters=[_parameter(each) for each in operation["parameters"]],
                 body=_content(operation.get("requestBody", {})),
                 answers=[
@@ -138,7 +138,7 @@ def _content(message: Schema) -> str:
 
 
 def _kind(schema: Schema) -> str:
-    """A JSON schema in words."""
+    """A JSON schema as a phrase."""
     if "$ref" in schema:
         return str(schema["$ref"].rsplit("/", 1)[-1])
     if "anyOf" in schema:
@@ -147,6 +147,6 @@ def _kind(schema: Schema) -> str:
         return " | ".join(schema["enum"])
     if schema.get("type") == "array":
         return f"list of {_kind(schema['items'])}"
-    bounds = [f"{words} {schema[name]}" for name, words in _BOUNDS.items() if name in schema]
+    bounds = [f"{phrase} {schema[name]}" for name, phrase in _BOUNDS.items() if name in schema]
     default = [f"default {schema['default']}"] if schema.get("default") not in (None, "") else []
     return ", ".join([str(schema.get("type", "anything")), *bounds, *default])

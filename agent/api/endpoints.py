@@ -17,14 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from agent import __version__
 from agent.actions import export, handles, notifications, retention, sessions
 from agent.actions.notifications import Notice, Receipt
-from agent.admin import transcript
 from agent.protocol.server_frames import rfc3339
 from agent.store import session_list
 from agent.worker import runtime
 
-from . import http
+from .auth import CALLER, SENDER, count_notification, count_write
+from .bodies import StrictJson, json_response
 from .docs import Docs, made_once
-from .http import CALLER, SENDER
+from .errors import ERRORS_OF_NINJA, answer_exception
 
 api = NinjaAPI(
     title="Agent WebSocket",
@@ -37,11 +37,11 @@ api = NinjaAPI(
     docs_url="/api/docs",
     docs=Docs(),
     docs_decorator=made_once,
-    parser=http.StrictJson(),
+    parser=StrictJson(),
     urls_namespace="api",
 )
-for kind in (Exception, *http.ERRORS_OF_NINJA):
-    api.add_exception_handler(kind, http.answer_exception)
+for kind in (Exception, *ERRORS_OF_NINJA):
+    api.add_exception_handler(kind, answer_exception)
 
 
 class Failure(BaseModel):
@@ -91,7 +91,7 @@ _SENT = {202: NotificationOut, 200: NotificationOut, 409: Problem, **_WITH_BODY}
 
 @api.post("/api/notifications/", auth=SENDER, response=_SENT, summary="Send a notification")
 async def notify(request: Any, body: NotificationIn) -> Any:
-    """Tell something to whoever has a session open. `delivered`: some connection of it exists now;
+    """Send a text to every connection of a session. `delivered`: it has a connection now;
     `stored`: it is there for the next one. The same `id` again for a session: 200 and the first
     answer; with another text: 409."""
     return await _notify(request, body.session, body)
@@ -110,7 +110,7 @@ async def notify_websocket(request: Any, body: OriginalNotificationIn) -> Any:
 
 
 async def _notify(request: Any, session_id: str, notice: Notice) -> Any:
-    await http.count_notification(request)
+    await count_notification(request)
     sender = request.auth.actor
     receipt = await notifications.notify(
         runtime.current().live, session_id, notice, of_user=sender.user_id
@@ -123,7 +123,7 @@ async def _notify(request: Any, session_id: str, notice: Notice) -> Any:
 
 class SessionOut(BaseModel):
     id: UUID
-    title: Annotated[str, Field(description="empty until somebody names it")]
+    title: Annotated[str, Field(description="empty until it gets one")]
     preview: Annotated[str, Field(description="how its first question begins")]
     state: Literal["open", "closing", "closed"]
     last_seq: Annotated[int, Field(description="number of its newest frame")]
@@ -137,7 +137,7 @@ class SessionOut(BaseModel):
             id=session.id,
             title=session.title,
             preview=session.preview,
-            state=transcript.state(session),  # type: ignore[arg-type]
+            state=session.state,
             last_seq=session.last_seq,
             created_at=rfc3339(session.created_at),
             changed_at=rfc3339(session.changed_at),
@@ -180,7 +180,7 @@ async def list_sessions(
         request.auth.actor, cursor=cursor, limit=limit, text=q
     )
     page = SessionsOut(sessions=[SessionOut.of(session) for session in found], next=following)
-    return await http.json_response(page.model_dump(mode="json"))
+    return await json_response(page.model_dump(mode="json"))
 
 
 @api.get(
@@ -201,7 +201,7 @@ async def get_session(
     handle = await handles.find(live, request.auth.actor, session_id)
     frames, has_more = await sessions.history(handle, before, limit)
     facts = SessionOut.of(await session_list.get(handle.id)).model_dump(mode="json")
-    return await http.json_response({**facts, "frames": frames, "has_more": has_more})
+    return await json_response({**facts, "frames": frames, "has_more": has_more})
 
 
 @api.get(
@@ -235,8 +235,8 @@ async def export_session(
     summary="Rename one session",
 )
 async def rename_session(request: Any, session_id: SessionId, body: RenameIn) -> Any:
-    """Its connections are told `renamed`, unless it has that title already."""
-    await http.count_write(request)
+    """Its connections get `renamed`, unless it has that title already."""
+    await count_write(request)
     live = runtime.current().live
     handle = await handles.find(live, request.auth.actor, session_id)
     await sessions.rename(handle, body.title)
@@ -251,7 +251,7 @@ async def rename_session(request: Any, session_id: SessionId, body: RenameIn) ->
 )
 async def delete_session(request: Any, session_id: SessionId) -> Any:
     """With everything in it. What runs in it is stopped; its connections are closed with 4404."""
-    await http.count_write(request)
+    await count_write(request)
     live = runtime.current().live
     handle = await handles.find(live, request.auth.actor, session_id)
     await retention.delete_now(live, handle.id)

@@ -1,7 +1,7 @@
-"""What a plain HTTP request has to pass before it may use the database: limits, and a free slot.
+"""The checks of a plain HTTP request before it uses the database: limits, and a free slot.
 
-Django middleware, outside everything that has to do with logins. What is turned away here has cost
-no query, and is told when to come back.
+Django middleware, outside everything that has to do with logins. A request that is refused here has
+cost no query, and its client learns when to come back.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
 from agent.errors import AgentError, Overloaded, RateLimited
-from agent.store import db
+from agent.store import slots
 from agent.store.lanes import HEALTH, PAGES, STAFF
 from agent.worker import runtime
 
-from .http import PATHS, address_of_request, error_response
+from .auth import address_of_request
+from .errors import PATHS, error_response
 
-#: Asked by probes and scrapers.
+#: Requested by probes and scrapers.
 _HEALTH_PATHS = ("/healthz", "/readyz", "/metrics")
 _STAFF_PATH = "/admin/"
 _SIGN_IN_PATHS = ("/login/", "/admin/login/")
-#: How long a try waits for an earlier one with the same name.
+#: How long an attempt to sign in waits for an earlier one with the same name.
 _NAME_SECONDS = 30.0
 _NAME_FIELD = "username"  # of Django's form, whatever the field of the user model is called
 
@@ -55,7 +56,7 @@ class Gate:
             return refusal(request, error)
 
     async def _sign_in(self, request: HttpRequest) -> HttpResponseBase:
-        """Count a try before its name is looked up.
+        """Count an attempt to sign in before its name is looked up.
 
         One name's tries come one after the other: a right password takes its count back, so that
         several people who share an account may sign in at the same moment.
@@ -79,10 +80,10 @@ class Gate:
 
     async def _respond(self, request: HttpRequest) -> HttpResponseBase:
         lane = _lane_of(request.path_info)
-        with db.lane(lane):
+        with slots.lane(lane):
             if lane == HEALTH or request.path_info.startswith(PATHS):
                 return await self._get_response(request)  # takes a slot for each look-up, or none
-            async with db.slot():
+            async with slots.slot():
                 return await self._get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
@@ -100,12 +101,12 @@ def refusal(request: HttpRequest, error: AgentError) -> HttpResponse:
     response = render(request, "agent/later.html", context, status=status)
     response["Retry-After"] = str(seconds)
     response["Cache-Control"] = "private, no-store"
-    response._has_been_logged = True  # type: ignore[attr-defined]  # the visitor is told, nobody else
+    response._has_been_logged = True  # type: ignore[attr-defined]  # the visitor sees it; the log need not
     return response
 
 
 def note_sign_in(request: Any = None, user: Any = None, **_: object) -> None:
-    """Receiver of `user_logged_in`; a redirect may mean that somebody was signed in before."""
+    """Receiver of `user_logged_in`: a redirect alone does not prove a sign-in."""
     if request is not None:
         request.signed_in_as = user.get_username()
 

@@ -1,4 +1,4 @@
-"""One WebSocket, outgoing: what its client has, what it lacks, and in which order that is sent.
+"""The outgoing side of one WebSocket: which frames its client has, and which one is sent next.
 
-Does not read what the client sends; that is the work of `consumers`.
+Does not read the client's frames; `consumers` does.
 """

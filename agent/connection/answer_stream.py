@@ -1,7 +1,7 @@
-"""What one client has of running answers: what comes too late for it, and what is next. Pure.
+"""Decides which frames of running answers are too late for a client, and which text is next. Pure.
 
-Between processes a message can be late, doubled or out of order, and the database can be newer than
-all of them. The frames that the client was sent decide which ones it may still be sent.
+A message between processes can be late, doubled or out of order, and the database can be newer than
+all messages. The frames that the client was sent decide which ones it may still be sent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from agent.protocol import server_frames
 DELTA_SECONDS = 0.03
 _ENDED_TURNS = 64
 _STATUSES_OF_RUNS = ("queued", "thinking", "restarted")
-#: The texts of an answer, in the order in which a client is sent their growth.
+#: The texts of an answer, in the order in which their new parts are sent.
 _TEXTS: tuple[tuple[str, Callable[..., server_frames.Piece]], ...] = (
     ("reasoning", server_frames.Reasoning),
     ("text", server_frames.Delta),
@@ -28,36 +28,36 @@ class AnswerStream:
     """The turns of one session, as one client knows them.
 
     Args:
-        topic: of the session; it knows of ends that the client was not sent yet.
+        topic: the session's; it knows ends of turns that the client was not sent yet.
     """
 
     def __init__(self, topic: Topic) -> None:
         self._topic = topic
         self._ended: OrderedDict[str, None] = OrderedDict()
-        self._newest: tuple[str, int] | None = None  # turn and attempt that the client knows of
-        self._is_answering = False  # it was sent `thinking` of that attempt, not just `restarted`
+        self._newest: tuple[str, int] | None = None  # the turn and attempt that the client knows
+        self._is_answering = False  # the client got `thinking` of the attempt, not just `restarted`
         self._next_delta_at = 0.0
         self._begin_texts()
 
     def end(self, turn: str) -> None:
-        """The terminal frame of this turn was sent."""
+        """Record that the terminal frame of this turn was sent."""
         self._ended[turn] = None
         if len(self._ended) > _ENDED_TURNS:
             self._ended.popitem(last=False)
 
     def has_ended(self, turn_id: UUID, seq: int, cursor: int) -> bool:
-        """Whether the client has the end of a turn that was alive at the message `seq`.
+        """Whether the client has the end of a turn that was unfinished at the message `seq`.
 
         Args:
-            turn_id: of the turn.
-            seq: a message at which it was alive.
+            turn_id: the turn.
+            seq: a message at which the turn was unfinished.
             cursor: the newest message that the client has.
         """
         end = self._topic.end_of(turn_id, seq)
         return str(turn_id) in self._ended or (end is not None and end <= cursor)
 
     def begin(self, turn_id: UUID, attempt: int) -> bool:
-        """Note that an attempt runs; False when the client knows of it or of a later one."""
+        """Record that an attempt runs; returns False if the client knows it or a later one."""
         known = self._known_attempt(str(turn_id))
         if attempt < known or (attempt == known and self._is_answering):
             return False
@@ -66,16 +66,16 @@ class AnswerStream:
         return True
 
     def begin_replay(self, turn_id: UUID, attempt: int) -> None:
-        """An attempt runs, and the client is told anew: its texts begin with a snapshot."""
+        """Record that an attempt runs whose texts are sent again, beginning with a snapshot."""
         self._newest, self._is_answering = (str(turn_id), attempt), True
         self._begin_texts(snapshots=True)
 
     def is_answering(self, answer: Answer) -> bool:
-        """Whether this attempt is the last one that the client knows to run."""
+        """Whether this attempt is the one that the client knows as running."""
         return self._is_answering and self._newest == (str(answer.turn_id), answer.attempt)
 
     def is_late(self, seq: int, frame: Frame, cursor: int) -> bool:
-        """Whether a status that made sense after the message `seq` must not be sent any more."""
+        """Whether it is too late for a status that belongs after the message `seq`."""
         if frame.get("status") not in _STATUSES_OF_RUNS:
             return False
         turn = frame["turn"]
@@ -86,7 +86,7 @@ class AnswerStream:
         if frame["status"] == "restarted":
             if self._known_attempt(turn) >= frame["attempt"]:
                 return True
-            # the text of the attempt before it, which may still come, is of no use any more
+            # text of the attempt before it may still come, and must not be sent
             self._newest, self._is_answering = (turn, frame["attempt"]), False
         return False
 
@@ -97,26 +97,26 @@ class AnswerStream:
 
     def _begin_texts(self, *, snapshots: bool = False) -> None:
         self._sent = {name: 0 for name, _ in _TEXTS}
-        self._owed = {name for name, _ in _TEXTS if snapshots}
+        self._needs_snapshot = {name for name, _ in _TEXTS if snapshots}
 
     def is_behind(self, answer: Answer) -> bool:
-        """Whether there is text that the client does not have."""
+        """Whether the answer has text that the client was not sent."""
         return any(len(getattr(answer, name)) > self._sent[name] for name, _ in _TEXTS)
 
     def seconds_until_due(self, now: float) -> float:
-        """How long to wait until the next piece may be sent; not above 0: it is time."""
+        """Return how long to wait before the next piece; 0 or less: send it now."""
         return self._next_delta_at - now
 
     def pieces(self, answer: Answer, now: float) -> Iterator[Frame]:
-        """The text that the client lacks, one frame for each kind; it counts as sent."""
+        """Yield the text that the client lacks, in one frame for each kind; it counts as sent."""
         self._next_delta_at = now + DELTA_SECONDS
         for name, kind in _TEXTS:
             start = self._sent[name]
             if not (text := getattr(answer, name)[start:]):
-                continue  # nothing new, or a copy of the text that begins anew
+                continue  # nothing new, or this process's copy of the text is still shorter
             self._sent[name] += len(text)
-            snapshot = name in self._owed or None
-            self._owed.discard(name)
+            snapshot = name in self._needs_snapshot or None
+            self._needs_snapshot.discard(name)
             yield kind(
                 turn=answer.turn_id,
                 attempt=answer.attempt,

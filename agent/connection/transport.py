@@ -1,6 +1,6 @@
-"""A connection's transport behind an ASGI `send`: how much is unsent, and how to drop it.
+"""Reaches a connection's transport behind an ASGI `send`: how much is unsent, and how to drop it.
 
-Only this module looks there. It reads private attributes of uvicorn and of daphne.
+Only this module does so. It reads private attributes of uvicorn and of daphne.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ import termios
 import time
 from typing import Any
 
-#: Bytes on their way to a WebSocket client above which nothing is added.
+#: With more unsent bytes than this for a WebSocket client, no frame is added.
 _UNSENT_BYTES = 256 * 1024
-#: The same for an HTTP response; below the mark at which uvicorn waits by itself, without an end.
+#: The same for an HTTP response; below the mark at which uvicorn itself waits, without a bound.
 _HTTP_UNSENT_BYTES = 16 * 1024
-#: A client that has not taken this much of a response in this time is gone, or trickles.
+#: A client that takes less than this of a response in this time is dead, or reads too slowly.
 _PACE_SECONDS, _PACE_BYTES = 20.0, 20 * 1024
 
 
 class TooSlow(Exception):
-    """A client takes less of a response than it has to; its connection is dropped."""
+    """A client reads a response too slowly; its connection is dropped."""
 
 
 async def taken(send: Any) -> None:
-    """Wait until a client has taken nearly all of what it was sent of an HTTP response.
+    """Wait until a client has taken nearly all of the HTTP response that was sent so far.
 
     Raises:
-        TooSlow: in `_PACE_SECONDS` it took less than `_PACE_BYTES`, and nothing of it waits longer.
+        TooSlow: in `_PACE_SECONDS` the client took less than `_PACE_BYTES`; it is disconnected.
     """
     left, since, pause = _untaken(send), time.monotonic(), 0.005
     while _buffered(send) > _HTTP_UNSENT_BYTES:  # the kernel's buffer costs us nothing
@@ -38,12 +38,12 @@ async def taken(send: Any) -> None:
                 abort(send)
                 raise TooSlow
             left, since = now, time.monotonic()
-        await asyncio.sleep(pause)  # neither server tells when it is read
+        await asyncio.sleep(pause)  # neither server has an event for it
         pause = min(2 * pause, 0.1)
 
 
 def _buffered(send: Any) -> int:
-    """Bytes that wait in this process."""
+    """Return the bytes that wait in this process."""
     if transport := _daphne_transport(send):
         return _unsent(transport)
     transport = getattr(getattr(send, "__self__", None), "transport", None)
@@ -51,7 +51,7 @@ def _buffered(send: Any) -> int:
 
 
 def _untaken(send: Any) -> int:
-    """Bytes that wait here or in the kernel, which takes them in large pieces."""
+    """Return the bytes that wait here or in the kernel, which takes them in large pieces."""
     return _buffered(send) + _in_kernel(_descriptor(send))
 
 
@@ -67,21 +67,21 @@ def _in_kernel(descriptor: int) -> int:
     try:
         return int.from_bytes(fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0" * 4), sys.byteorder)
     except (OSError, ValueError):
-        return 0  # it is closed, or this system does not tell
+        return 0  # it is closed, or this system has no such call
 
 
 async def writable(send: Any) -> None:
-    """Wait until a client reads what it was sent.
+    """Wait until a client has read most of its frames.
 
-    uvicorn waits by itself within `send`; daphne would buffer without bound.
+    uvicorn itself waits within `send`; daphne would buffer without a bound.
     """
     transport = _daphne_transport(send)
     while transport is not None and _unsent(transport) > _UNSENT_BYTES:  # noqa: ASYNC110
-        await asyncio.sleep(0.1)  # Twisted tells nobody when it is read
+        await asyncio.sleep(0.1)  # Twisted has no event for it here
 
 
 def abort(send: Any) -> None:
-    """Drop a connection at once; a close frame would wait behind what is not read."""
+    """Drop a connection at once; a close frame would wait behind unread frames."""
     if transport := _daphne_transport(send):
         transport.abortConnection()
     elif transport := getattr(getattr(send, "__self__", None), "transport", None):

@@ -1,10 +1,11 @@
 """The only sender of one WebSocket: it decides which frame is next.
 
-A writer replays the frames that the client lacks, then follows its session's topic: durable frames
-in order, each once, with holes read from the database; statuses and answers to the client's own
-frames not before the durable frame that they are about; the running answer's reasoning and text in
-pieces, merged for as long as the client or the pace asks for it. Nothing of a turn is sent after
-its end. `LogCursor` and `AnswerStream` know what the client has.
+A writer replays the frames that the client lacks, and then follows its session's topic. Durable
+frames are sent in order, each once; missing ones are read from the database. A status, or a reply
+to one of the client's frames, is not sent before the durable frame that it is about. The running
+answer's reasoning and text are sent in pieces, which are merged while the client is slow or the
+next delta is not due. No frame of a turn is sent after its end. `LogCursor` and `AnswerStream` know
+what the client has.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from agent.actor import Access, Actor
 from agent.errors import NotFound
 from agent.live.hub import Answer, Frame
 from agent.protocol import server_frames
-from agent.protocol.client_frames import CloseCode
+from agent.protocol.close_codes import CloseCode
 from agent.store import db
 from agent.store.replay import SessionSnapshot
 
@@ -30,18 +31,18 @@ from .answer_stream import AnswerStream
 from .log_cursor import LogCursor, replay_start
 from .send_queue import Overflow, SendQueue
 
-#: How long one frame may take to leave before the client counts as not reading.
+#: A client counts as not reading when sending one frame takes longer than this.
 SEND_SECONDS = 30.0
-#: How many `resume` commands may wait for the replay that serves them.
+#: How many `resume` commands may wait for their replay.
 MAX_REWINDS = 100
-#: How long `ready` waits for the text of an answer that runs in another process.
+#: How long `ready` waits for the text of a turn that runs in another process.
 SNAPSHOT_SECONDS = 1.0
 #: The approximate size of a frame without its text, in bytes.
 _FRAME_BYTES = 200
 
 
 class Closed(Exception):
-    """The writer closes its connection."""
+    """Ends the writer: its connection is to be closed with this code and reason."""
 
     def __init__(self, code: CloseCode, reason: str = "") -> None:
         self.code, self.reason = code, reason
@@ -53,8 +54,8 @@ class Writer:
     Args:
         handle: the session.
         access: the caller and its credential.
-        send: puts one text frame on the socket.
-        stream: whether the client wants running answers.
+        send: sends one text frame over the socket.
+        stream: whether the client asked for deltas.
         heartbeat: seconds of silence after which a `ping` is sent.
     """
 
@@ -79,7 +80,7 @@ class Writer:
         self._rewinds: list[tuple[int, Frame]] = []
         self._wake = asyncio.Event()
         self._ending: Closed | None = None
-        self._cut: Closed | None = None
+        self._cut_off: Closed | None = None
         self._deadline: asyncio.Timeout | None = None  # of the frame that is being sent
         self._timer: asyncio.TimerHandle | None = None  # of the next delta
         self._last_sent_at = time.monotonic()
@@ -94,12 +95,12 @@ class Writer:
             self._wake.set()
 
     def send_later(self, frame: Frame, after_seq: int = 0, size: int | None = None) -> None:
-        """Send an ephemeral frame when its turn comes.
+        """Queue an ephemeral frame.
 
         Args:
-            frame: to be sent.
-            after_seq: not before this durable frame.
-            size: of the text in it, in characters; by default of its `content`.
+            frame: the frame.
+            after_seq: the durable frame that has to be sent before it.
+            size: the characters of its text; by default those of its `content`.
         """
         size = len(frame.get("content", "")) if size is None else size
         try:
@@ -115,8 +116,8 @@ class Writer:
         return None if self.handle.stored else self.handle.actor
 
     def signed_out(self) -> None:
-        self._cut = Closed(CloseCode.UNAUTHENTICATED, "Access ended")
-        # a client that does not read must not hold this up
+        self._cut_off = Closed(CloseCode.UNAUTHENTICATED, "Access ended")
+        # a client that does not read must not delay this
         if self._deadline and not self._deadline.expired():
             self._deadline.reschedule(asyncio.get_running_loop().time())
         self._wake.set()
@@ -126,7 +127,7 @@ class Writer:
         self.end(CloseCode.RESTARTING, "Server restarting")
 
     def end(self, code: CloseCode, reason: str = "") -> None:
-        """Close the connection, after the frames that wait for it now."""
+        """Close the connection, after the frames that wait now."""
         self._ending = self._ending or Closed(code, reason)
         self._wake.set()
 
@@ -136,9 +137,9 @@ class Writer:
         return self._ending is not None
 
     def rewind(self, last_seq: int, reply: Frame) -> None:
-        """Send `reply`, then the frames after `last_seq` once more, and the running answer.
+        """Send `reply`, then replay the frames after `last_seq` and the running answer.
 
-        One replay serves all commands that wait for it.
+        One replay serves all `resume` commands that wait at the same time.
         """
         self._rewinds.append((last_seq, reply))
         if len(self._rewinds) > MAX_REWINDS:
@@ -148,13 +149,16 @@ class Writer:
     # the loop
 
     async def run(self, last_seq: int, tail: int | None, welcome: Callable[..., Frame]) -> Closed:
-        """Send until the connection is to be closed, and say how.
+        """Send frames until the connection is to be closed.
 
         Args:
             last_seq: the newest durable frame that the client has.
-            tail: instead, how many of the newest it wants.
-            welcome: makes the first frame from a `SessionSnapshot` and the number that the replay
-                follows.
+            tail: instead of `last_seq`, how many of the newest frames the client asks for.
+            welcome: builds the first frame from a `SessionSnapshot` and the seq after which the
+                replay starts.
+
+        Returns:
+            the code and the reason of the close.
         """
         self._topic.subscribers.add(self)
         for notification in self._live.degradations():
@@ -196,10 +200,10 @@ class Writer:
         await self._send(ready.frame())
 
     async def _send_running(self, turn: Any, seq: int) -> None:
-        """The turn that ran at the message `seq`, as it is now: `thinking`, the text so far."""
+        """Send `thinking` and the text so far of the turn that ran at the message `seq`."""
         missing = self._stream and not self._has_text(turn.id)
         if missing and self._live.broker.ask_for_text(self.handle.id, turn.worker):
-            await self._text_arrives(turn.id)
+            await self._wait_for_text(turn.id)
         answer = self._topic.answer
         attempt = turn.attempt
         if answer and answer.turn_id == turn.id:
@@ -212,7 +216,7 @@ class Writer:
         if answer and self._stream and self._answers.is_answering(answer):
             await self._send_pieces(answer)
 
-    async def _text_arrives(self, turn_id: UUID) -> None:
+    async def _wait_for_text(self, turn_id: UUID) -> None:
         until = time.monotonic() + SNAPSHOT_SECONDS
         while not self._has_text(turn_id) and (left := until - time.monotonic()) > 0:
             self._wake.clear()
@@ -228,14 +232,14 @@ class Writer:
         return answer is not None and answer.turn_id == turn_id and answer.whole
 
     async def _flush(self) -> None:
-        """Send what can be sent now."""
+        """Send every frame that can be sent now, in order of priority."""
         while True:
-            if self._cut:
-                raise self._cut
+            if self._cut_off:
+                raise self._cut_off
             if queued := self._queue.pop(self._cursor.seq):
                 await self._send_ephemeral(*queued)
             elif self._rewinds:
-                await self._go_back()
+                await self._replay_again()
             elif self._cursor.seq < self._known_seq():
                 await self._send_durable(await self._next_durable())
             elif self._ending:
@@ -243,7 +247,7 @@ class Writer:
             elif not await self._send_answer():
                 return
 
-    async def _go_back(self) -> None:
+    async def _replay_again(self) -> None:
         rewinds, self._rewinds = self._rewinds, []
         for _, reply in rewinds:
             await self._send(reply)
@@ -252,7 +256,7 @@ class Writer:
         await self._replay(snapshot, min(starts))
 
     async def _wait(self) -> None:
-        """Wait until something is to be sent, at the latest a `ping`."""
+        """Wait until there is something to send; after `heartbeat` seconds of silence, a `ping`."""
         silence = self._heartbeat - (time.monotonic() - self._last_sent_at)
         try:
             async with asyncio.timeout(max(silence, 0)):
@@ -271,7 +275,7 @@ class Writer:
             return frame
         page = await db.repeated(lambda: sessions.frames_after(self.handle.id, self._cursor.seq))
         if not page:
-            raise NotFound  # the rows are gone, and with them the session
+            raise NotFound  # the rows were removed, because the session was deleted
         self._cursor.fill(page)
         return self._cursor.next_of_page() or page[0]
 
@@ -280,13 +284,13 @@ class Writer:
         seq = frame["seq"]
         await self._send({**frame, "replay": True} if self._cursor.is_replay(seq) else frame)
         is_news = self._cursor.advance(seq)
-        if frame["type"] in ("response", "error"):
+        if frame["type"] in server_frames.TERMINAL_TYPES:
             self._answers.end(frame["turn"])
         if is_news and frame.get("event") == "closed" and await self._stays_closed():
             raise _closed(frame)
 
     async def _stays_closed(self) -> bool:
-        """Whether nobody opened the session again since the message at the cursor."""
+        """Whether no query opened the session again since the message at the cursor."""
         if self._cursor.seq >= self._known_seq():
             return True
         return await db.repeated(lambda: sessions.is_closed(self.handle.id))
@@ -304,16 +308,16 @@ class Writer:
             if self._answers.has_ended(turn_id, seq, self._cursor.seq):
                 frame = {**frame, "state": "ended"}  # another process was faster
         await self._send(frame)
-        if frame.get("event") == "closed":  # of a session without a row
+        if frame.get("event") == "closed":  # ephemeral: the session has no row
             raise _closed(frame)
 
     async def _send_thinking(self, turn_id: UUID, attempt: int, ref: str) -> None:
-        """Tell that an attempt runs, once, and not after a later one."""
+        """Send the status of a running attempt, once, and not after a later attempt."""
         if self._answers.begin(turn_id, attempt):
             await self._send(server_frames.thinking(turn_id, attempt, ref))
 
     async def _send_answer(self) -> bool:
-        """Send the growth of the running answer, if there is some and it is time."""
+        """Send new text of the running answer, if a delta is due; returns whether it sent any."""
         answer = self._topic.answer
         if answer is None or self._cursor.seq < answer.seq:
             return False
@@ -328,7 +332,7 @@ class Writer:
         return True
 
     def _may_send_delta(self) -> bool:
-        """Whether it is time for the next delta; if not, the writer is woken when it is."""
+        """Whether the next delta is due; if not, a timer wakes the writer when it is."""
         wait = self._answers.seconds_until_due(time.monotonic())
         if wait > 0 and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(wait, self._delta_is_due)
@@ -345,13 +349,13 @@ class Writer:
             await self._send(piece)
 
     async def _send(self, frame: Frame) -> None:
-        if self._cut:
-            raise self._cut
+        if self._cut_off:
+            raise self._cut_off
         try:
             async with asyncio.timeout(SEND_SECONDS) as self._deadline:
                 await self._send_text(server_frames.encode(frame))
         except TimeoutError:
-            raise self._cut or Closed(CloseCode.TOO_SLOW) from None
+            raise self._cut_off or Closed(CloseCode.TOO_SLOW) from None
         finally:
             self._deadline = None
         self._last_sent_at = time.monotonic()

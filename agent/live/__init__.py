@@ -1,4 +1,4 @@
-"""Who listens to a session, in this process and in others, and how news reaches them.
+"""The subscribers of a session, in this process and in others, and how changes reach them.
 
-In memory and best effort: what must not be lost is in the rows, which connections read again.
+In memory and best effort: all durable frames are rows, which connections read again.
 """

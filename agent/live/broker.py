@@ -1,9 +1,9 @@
-"""The way to other processes and back, over the channel layer when it is shared (Redis).
+"""Exchanges messages with other processes, over the channel layer if it is shared (Redis).
 
-One task of each process merges what is due for a session, never waits longer than `SEND_SECONDS`
-for the layer, and may lose messages; rows and texts heal that. A process has one mailbox, joined to
-the channel-layer group of each session that it has connections of. The session's `Topic` decides
-what a message means for the connections here.
+One task of each process merges the changes of a session into one message, and never waits longer
+than `SEND_SECONDS` for the layer. Messages may get lost; the rows and the next text repair that. A
+process has one mailbox, joined to the channel-layer group of each session that it has connections
+of. The session's `Topic` decides what a message means for these connections.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ SEND_SECONDS = 1.0
 #: How long deltas for other processes are collected.
 MERGE_SECONDS = 0.025
 _ECHO_SECONDS = 2.0
-#: How long this process may hear nothing before it connects to the layer anew.
+#: This process reconnects to the layer when it has received nothing for so long.
 _DEAF_SECONDS = 20.0
-#: How long leaving the old connections may take.
+#: How long closing the old connections may take.
 _LEAVE_SECONDS = 8.0
-#: How long other processes may take to say that a session has connections there: the first of them,
-#: and each one after it.
+#: How long to wait for the first other process that has connections of a session, and for each
+#: further one.
 FIRST_ANSWER_SECONDS = 0.3
 NEXT_ANSWER_SECONDS = 0.1
 _PENDING_SESSIONS = 10_000
 
 
 def topic_name(session_id: UUID) -> str:
-    """The channel-layer group of a session."""
+    """Return the name of a session's channel-layer group."""
     return f"session.{session_id.hex}"
 
 
 @dataclass(slots=True)
 class _Due:
-    """The commits of a session that other processes are still to be told."""
+    """The changes of a session that were not sent to other processes yet."""
 
     seq: int = 0
     frames: list[dict[str, Any]] = field(default_factory=list)
@@ -78,7 +78,7 @@ class Broker:
         self._wake = asyncio.Event()
         self._joined: set[UUID] = set()
         self._echoed_at = self._connected_at = time.monotonic()
-        self._hearing: asyncio.Timeout | None = None  # ends the wait for the mailbox
+        self._mailbox_timeout: asyncio.Timeout | None = None  # ends the wait for the mailbox
 
     @property
     def shared(self) -> bool:
@@ -92,7 +92,7 @@ class Broker:
     # outgoing
 
     def publish(self, change: Change) -> None:
-        """Tell other processes of a commit, soon."""
+        """Send a commit to other processes, soon."""
         if not self.shared:
             return
         if change.frames or change.statuses:
@@ -108,20 +108,20 @@ class Broker:
         self._wake.set()
 
     def publish_text(self, session_id: UUID, answer: Answer) -> None:
-        """Tell other processes soon that a running answer has become longer."""
+        """Send new text of a running answer to other processes, soon."""
         if self.shared:
             self._texts[session_id] = answer
             self._wake.set()
 
     def ask_for_text(self, session_id: UUID, worker: str) -> bool:
-        """Ask the process that runs a session's turn for its whole text; whether it may answer."""
+        """Ask the process that runs a turn for its whole text; returns whether it can answer."""
         if worker in (self.process, "") or not self.shared:
             return False
         self._post(worker, messages.SendWholeText(session_id=session_id))
         return True
 
     async def ask_presence(self, session_id: UUID) -> Presence:
-        """The connections of a session in other processes."""
+        """Count the connections of a session in other processes."""
         if not self.shared:
             return Presence()
         key = secrets.token_hex(8)
@@ -160,7 +160,7 @@ class Broker:
             await asyncio.sleep(MERGE_SECONDS)
 
     async def flush(self) -> None:
-        """Send all that is pending now."""
+        """Send everything that is pending now."""
         posts, self._posts = self._posts, []
         pending, self._pending = self._pending, {}
         texts, self._texts = self._texts, {}
@@ -182,16 +182,16 @@ class Broker:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """For a process that is no server: hear answers in the block, and send all at its end."""
-        hearing = asyncio.create_task(self.receive()) if self.shared else None
-        await asyncio.sleep(0)  # it subscribes before anything is asked
+        """For a process that is no server: receive in the block, and flush at its end."""
+        receiving = asyncio.create_task(self.receive()) if self.shared else None
+        await asyncio.sleep(0)  # it subscribes before the first question
         try:
             yield
             await self.flush()
         finally:
-            if hearing:
-                hearing.cancel()
-                await asyncio.wait({hearing})
+            if receiving:
+                receiving.cancel()
+                await asyncio.wait({receiving})
 
     # incoming
 
@@ -206,20 +206,20 @@ class Broker:
         while True:
             try:
                 return await self._next_message()
-            except Exception as error:  # whatever the layer's client raises
+            except Exception as error:  # anything that the layer's client raises
                 metrics.layer_failures.inc()
                 log.warning("channel layer unreachable", error=type(error).__name__)
-                # the layer counts the mailbox as subscribed before it is, and would not try again
+                # the layer counts the mailbox as subscribed before it is, and would not retry
                 self._layer.channels.pop(self.process, None)
                 await asyncio.sleep(1)
 
     async def _next_message(self) -> dict[str, Any]:
         try:
-            async with asyncio.timeout(None) as self._hearing:
+            async with asyncio.timeout(None) as self._mailbox_timeout:
                 message: dict[str, Any] = await self._layer.receive(self.process)
                 return message
         finally:
-            self._hearing = None
+            self._mailbox_timeout = None
 
     def _handle(self, message: BrokerMessage) -> None:
         match message:
@@ -265,7 +265,7 @@ class Broker:
         topic.apply(message.seq, message.frames, [])
 
     def _apply_growth(self, topic: Topic, growth: messages.Growth) -> None:
-        """Add new text to a running answer; ask for all of it if something is missing."""
+        """Append new text to a running answer; ask for the whole text if a part is missing."""
         answer = topic.begin(
             Answer(growth.turn_id, growth.attempt, growth.ref, growth.worker, growth.seq)
         )
@@ -281,16 +281,16 @@ class Broker:
     # membership and health
 
     async def join(self, session_id: UUID) -> None:
-        """Hear of a session from other processes. If the layer is down, `keep_joined` retries."""
+        """Subscribe this process to a session. If the layer is down, `keep_joined` retries."""
         if not self.shared or session_id in self._joined:
             return
         if await _bounded(self._layer.group_add(topic_name(session_id), self.process)):
             self._joined.add(session_id)
 
     async def keep_joined(self) -> None:
-        """Join sessions that could not be joined, leave those without a topic, and test the way."""
+        """Retry failed joins, leave the groups of sessions without a topic, and test the layer."""
         while self.shared:
-            await self._cure_deafness()
+            await self._reconnect_if_silent()
             await _bounded(self._layer.send(self.process, messages.pack(messages.Echo())))
             for session_id in [key for key in self._joined if not self._hub.get(key)]:
                 self._joined.discard(session_id)
@@ -300,27 +300,27 @@ class Broker:
                     await self.join(session_id)
             await asyncio.sleep(_ECHO_SECONDS)
 
-    async def _cure_deafness(self) -> None:
-        """Connect anew when nothing has come for long.
+    async def _reconnect_if_silent(self) -> None:
+        """Reconnect to the layer when nothing has arrived for long.
 
-        A host that vanished does not say so: messages go out by another connection, and the one
-        that they come in by is silent for ever. When the kernel gives up on it at last, redis-py
-        takes that for a time without messages and asks again at once, without end, so that nothing
-        else runs.
+        A host that vanished closes no connection: messages are still sent over another connection,
+        and the one that receives them stays silent for ever. When the kernel at last gives it up,
+        redis-py mistakes that for a time without messages, and reads again at once, in an endless
+        loop that blocks everything else.
         """
         now = time.monotonic()
         if now - max(self._echoed_at, self._connected_at) < _DEAF_SECONDS:
             return
         self._connected_at = now
-        log.warning("channel layer connected anew")
+        log.warning("channel layer reconnected")
         await _bounded(self._layer.flush(), _LEAVE_SECONDS)
         self._joined.clear()
-        if self._hearing:
-            self._hearing.reschedule(asyncio.get_running_loop().time())
+        if self._mailbox_timeout:
+            self._mailbox_timeout.reschedule(asyncio.get_running_loop().time())
 
 
 def _growth(answer: Answer) -> messages.Growth:
-    """What other processes lack of an answer; it counts as sent."""
+    """Take the text of an answer that was not sent to other processes yet; it counts as sent."""
     growth = messages.Growth(
         turn_id=answer.turn_id,
         attempt=answer.attempt,
@@ -337,7 +337,7 @@ def _growth(answer: Answer) -> messages.Growth:
 
 
 async def _sum(answers: asyncio.Queue[Presence]) -> Presence:
-    """What other processes answer in time."""
+    """Add up the answers of other processes that arrive in time."""
     found, patience = Presence(), FIRST_ANSWER_SECONDS
     while True:
         try:
@@ -349,11 +349,11 @@ async def _sum(answers: asyncio.Queue[Presence]) -> Presence:
 
 
 async def _bounded(sending: Awaitable[Any], seconds: float = SEND_SECONDS) -> bool:
-    """Wait for the layer, but never long; whether it answered."""
+    """Wait for the layer, at most `seconds`; returns whether it answered."""
     try:
         async with asyncio.timeout(seconds):
             await sending
-    except Exception as error:  # whatever the layer's client raises: the database heals it
+    except Exception as error:  # anything that the layer's client raises: the rows repair it
         metrics.layer_failures.inc()
         log.debug("channel layer unreachable", error=type(error).__name__)
         return False

@@ -1,24 +1,24 @@
-"""How a turn that runs in this process is told to stop. In memory only, one event loop."""
+"""Cancels turns that run in this process. In memory only, one event loop."""
 
 from __future__ import annotations
 
 import asyncio
 from uuid import UUID
 
-#: The reason to stop a turn without an end: another process has it, or its session was deleted.
+#: Cancels a turn without writing its end: another process has it, or its session was deleted.
 LEASE_LOST = "lost"
 
 
 class Cancellations:
-    """The turns that run in this process, and the futures that stop them."""
+    """The turns that run in this process, and the futures that cancel them."""
 
     def __init__(self) -> None:
         self._futures: dict[UUID, asyncio.Future[str]] = {}
 
     def of(self, turn_id: UUID) -> asyncio.Future[str]:
-        """A future that gets the reason when the turn, which runs here, is to stop.
+        """Create the future that gets the reason when a turn of this process is cancelled.
 
-        Each attempt has its own: a later one of the same process must not end with an earlier one.
+        Each attempt has its own future: cancelling an attempt must not end a later one.
         """
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -31,7 +31,7 @@ class Cancellations:
         return future
 
     def cancel_local(self, turn_id: UUID, reason: str) -> None:
-        """Stop a turn now, if it runs in this process."""
+        """Cancel a turn now, if it runs in this process."""
         future = self._futures.get(turn_id)
         if future and not future.done():
             future.set_result(reason)

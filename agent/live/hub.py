@@ -1,8 +1,8 @@
-"""The sessions that a process knows of: those with a connection or a running turn in it.
+"""The sessions with a connection or a running turn in this process.
 
 A `Topic` keeps the newest durable frames and the text of the running answer. Each connection reads
-from it at its own pace, so no connection has a buffer of what the topic or the database holds.
-In memory only: no I/O, no database, one event loop.
+them at its own pace, so no connection needs a copy of frames that the topic or the database has. In
+memory only: no I/O, no database, one event loop.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from uuid import UUID
 from weakref import WeakValueDictionary
 
 from agent.actor import Access, Actor
-from agent.protocol.server_frames import size
+from agent.protocol.server_frames import TERMINAL_TYPES, size
 
 _RECENT_FRAMES = 64
 _RECENT_CHARS = 200_000
 _ENDED_TURNS = 64
-_TERMINAL = ("response", "error")
 
 Frame = dict[str, Any]
 
@@ -30,9 +29,9 @@ Frame = dict[str, Any]
 class Answer:
     """The texts of a running turn, as far as this process has them.
 
-    `worker` is the process that runs it, `seq` the session's newest message when it was claimed.
-    `whole` is False until the first text from another process has come: from then on nothing before
-    the ends of the texts is missing.
+    `worker` is the process that runs the turn, `seq` the session's newest message when it was
+    claimed. For a turn of another process, `whole` is False until its first text has arrived: from
+    then on, the texts have no gaps.
     """
 
     turn_id: UUID
@@ -42,8 +41,8 @@ class Answer:
     seq: int
     text: str = ""
     whole: bool = False
-    reasoning: str = ""  # what the model thinks before it answers, as far as it is shown
-    relayed: int = 0  # characters of `text` that other processes were sent
+    reasoning: str = ""  # the model's reasoning before it answers, if it is shown
+    relayed: int = 0  # characters of `text` that were sent to other processes
     relayed_reasoning: int = 0
 
 
@@ -52,28 +51,28 @@ class Subscriber(Protocol):
 
     @property
     def access(self) -> Access:
-        """The caller that is connected, and the credential that it showed."""
+        """The connected caller, and the credential that it showed."""
 
     def wake(self) -> None:
-        """The topic has changed."""
+        """Send what is new: the topic has changed."""
 
     def text_appended(self) -> None:
-        """The text of the running answer has become longer."""
+        """Send new text of the running answer, when a delta is due."""
 
     def send_later(self, frame: Frame, after_seq: int = 0) -> None:
         """Send an ephemeral frame, not before the durable frame `after_seq`."""
 
     def session_deleted(self) -> None:
-        """The session was deleted."""
+        """Close the connection, because its session was deleted."""
 
     def owner_without_row(self) -> Actor | None:
-        """The session's owner, as long as no row says who that is."""
+        """Return the session's owner as long as it has no row, else None."""
 
     def signed_out(self) -> None:
-        """Its credential was revoked: it is sent nothing from now on."""
+        """Close the connection, because its credential was revoked; send no more frames."""
 
     def send_away(self, retry_after: float) -> None:
-        """This process is draining; the client shall come back in `retry_after` seconds."""
+        """Ask the client to reconnect in `retry_after` seconds: this process is draining."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +97,22 @@ class Topic:
         self.active_at = time.monotonic()
         self._recent: OrderedDict[int, Frame] = OrderedDict()
         self._recent_chars = 0
-        self._ended: OrderedDict[str, int] = OrderedDict()  # turn to the number of its end
-        self._looked_at = 0  # newest message when the unfinished turns were last read
+        self._ended: OrderedDict[str, int] = OrderedDict()  # turn to the seq of its end
+        self._compared_at = 0  # the newest message when the unfinished turns were last read
         self._unfinished: frozenset[str] = frozenset()
 
     def recent(self, seq: int) -> Frame | None:
-        """The durable frame `seq`, if it is still kept here."""
+        """Return the durable frame `seq`, if it is still in memory."""
         return self._recent.get(seq)
 
     def advance_to(self, last_seq: int) -> None:
-        """The session has messages up to `last_seq`."""
+        """Record that the session has messages up to `last_seq`."""
         if last_seq > self.last_seq:
             self.last_seq = last_seq
             self.wake()
 
     def apply(self, seq: int, frames: list[Frame], statuses: list[Frame]) -> None:
-        """Durable frames and statuses of one commit, from here or from another process."""
+        """Apply the durable frames and statuses of one commit, of any process."""
         for frame in frames:
             self._keep(frame)
         self.last_seq = max(self.last_seq, seq)
@@ -123,13 +122,13 @@ class Topic:
         self.wake()
 
     def deleted(self) -> None:
-        """The session was deleted."""
+        """Close every connection, because the session was deleted."""
         for subscriber in list(self.subscribers):
             subscriber.session_deleted()
 
     def _keep(self, frame: Frame) -> None:
         self.last_seq = max(self.last_seq, frame["seq"])
-        if frame["type"] in _TERMINAL:
+        if frame["type"] in TERMINAL_TYPES:
             self._end(frame["turn"], frame["seq"])
         if frame["seq"] in self._recent:
             return
@@ -146,52 +145,52 @@ class Topic:
             self.answer = None
 
     def has_ended(self, turn_id: UUID, seq: int) -> bool:
-        """Whether a turn that was unfinished at the message `seq` is known to have ended since."""
+        """Whether a turn that was unfinished at the message `seq` has ended since, as is known."""
         return self.end_of(turn_id, seq) is not None
 
     def end_of(self, turn_id: UUID, seq: int) -> int | None:
-        """The number up to which that end has come; None when the turn may run still."""
+        """Return a seq by which the turn has ended; None when it may still run."""
         turn = str(turn_id)
         if turn in self._ended:
             return self._ended[turn]
-        was_gone = seq < self._looked_at and turn not in self._unfinished
-        return self._looked_at if was_gone else None
+        had_ended = seq < self._compared_at and turn not in self._unfinished
+        return self._compared_at if had_ended else None
 
     def begin(self, answer: Answer) -> Answer | None:
-        """The answer of this attempt; None when a later one or the turn's end was seen."""
+        """Return the answer of this attempt; None after a later attempt or the turn's end."""
         if self.has_ended(answer.turn_id, answer.seq):
             return None
-        mine = self.answer
-        if mine and mine.turn_id != answer.turn_id and mine.seq > answer.seq:
-            return None  # between the two lies the end of the older turn
-        if mine is None or mine.turn_id != answer.turn_id or mine.attempt < answer.attempt:
+        known = self.answer
+        if known and known.turn_id != answer.turn_id and known.seq > answer.seq:
+            return None  # a newer turn started, so the older one has ended
+        if known is None or known.turn_id != answer.turn_id or known.attempt < answer.attempt:
             self.answer = answer
             self.last_seq = max(self.last_seq, answer.seq)
             return answer
-        return mine if mine.attempt == answer.attempt else None
+        return known if known.attempt == answer.attempt else None
 
     def compare(self, last_seq: int, unfinished: Collection[str]) -> None:
-        """Learn which turns were unfinished when the newest message was `last_seq`.
+        """Record which turns were unfinished when the newest message was `last_seq`.
 
-        What other processes tell may come late, or never, as when Redis or this process froze.
+        Messages of other processes may arrive late or never, as when Redis or this process froze.
         """
         self.advance_to(last_seq)
-        if last_seq >= self._looked_at:
-            self._looked_at, self._unfinished = last_seq, frozenset(unfinished)
+        if last_seq >= self._compared_at:
+            self._compared_at, self._unfinished = last_seq, frozenset(unfinished)
         if self.answer and self.has_ended(self.answer.turn_id, self.answer.seq):
             self.answer = None
 
     def forget(self, answer: Answer) -> None:
-        """This process does not run the answer any more."""
+        """Drop an answer that this process no longer runs."""
         if self.answer is answer:
             self.answer = None
 
     def mark_active(self) -> None:
-        """Somebody did something in this session."""
+        """Record activity of the session's user."""
         self.active_at = time.monotonic()
 
     def text_appended(self) -> None:
-        """The text of the running answer has become longer."""
+        """Wake the connections for which a delta is due."""
         for subscriber in self.subscribers:
             subscriber.text_appended()
 
@@ -201,37 +200,37 @@ class Topic:
 
 
 class Hub:
-    """The sessions that this process knows of; a topic lives as long as somebody holds it."""
+    """The topics of this process; a topic lives as long as there is a reference to it."""
 
     def __init__(self) -> None:
         self._topics: WeakValueDictionary[UUID, Topic] = WeakValueDictionary()
 
     def topic(self, session_id: UUID) -> Topic:
-        """The topic of a session, made if there is none; hold it for as long as you need it."""
+        """Return the topic of a session, a new one if there is none; keep a reference to it."""
         found = self._topics.get(session_id)
         if found is None:
             found = self._topics[session_id] = Topic(session_id)
         return found
 
     def get(self, session_id: UUID) -> Topic | None:
-        """The topic of a session, if somebody holds it."""
+        """Return the topic of a session, if there is one."""
         return self._topics.get(session_id)
 
     def topics(self) -> list[Topic]:
-        """All topics that somebody holds."""
+        """Return all topics of this process."""
         return list(self._topics.values())
 
     def subscribers(self) -> list[Subscriber]:
-        """The connections of this process."""
-        return [one for each in self.topics() for one in each.subscribers]
+        """Return the connections of this process."""
+        return [subscriber for topic in self.topics() for subscriber in topic.subscribers]
 
     def in_use(self) -> int:
-        """How many sessions have a connection or a running turn here."""
+        """Return how many sessions have a connection or a running turn here."""
         return sum(bool(each.subscribers or each.answer) for each in self.topics())
 
     def presence(self, session_id: UUID) -> Presence:
-        """The connections of a session in this process."""
-        mine = self.get(session_id)
-        subscribers = list(mine.subscribers) if mine else []
+        """Count the connections of a session in this process."""
+        topic = self.get(session_id)
+        subscribers = list(topic.subscribers) if topic else []
         owners = [owner for each in subscribers if (owner := each.owner_without_row())]
         return Presence(len(subscribers), owners[0] if owners else None)

@@ -1,8 +1,8 @@
 """The messages between processes: typed, and with a version.
 
-During a deployment processes of two versions run side by side. A process ignores a message that it
-does not know or cannot read: the rows tell it the same, a moment later. Raise `VERSION` when the
-meaning of a message changes; a new field with a default needs no new version.
+During a deployment, processes of two versions run side by side. A process ignores a message that it
+does not know or cannot read: it finds the same change in the rows a moment later. Raise `VERSION`
+when the meaning of a message changes; a new field with a default needs no new version.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class _Message(BaseModel):
 
 
 class Growth(_Message):
-    """The text that an answer has gained since the last message, and where it begins.
+    """The text that was appended to an answer since the last message, and where it begins.
 
-    `reasoning_start` counts even without new reasoning: a process that missed some notices.
+    `reasoning_start` is set even without new reasoning: a process can notice that it missed some.
     """
 
     turn_id: UUID
@@ -39,9 +39,9 @@ class Growth(_Message):
 
 
 class SessionChanged(_Message):
-    """Commits in a session, and the growth of its running answer; to all of its processes.
+    """Commits in a session, and the growth of its running answer; for all of its processes.
 
-    Each status comes with the `seq` that it makes sense after.
+    Each status comes with the `seq` after which it may be sent.
     """
 
     type: Literal["session"] = "session"
@@ -54,14 +54,14 @@ class SessionChanged(_Message):
 
 
 class SessionDeleted(_Message):
-    """A session was deleted; to all of its processes."""
+    """A session was deleted; for all of its processes."""
 
     type: Literal["deleted"] = "deleted"
     session_id: UUID
 
 
 class StopTurn(_Message):
-    """A turn is to stop; to the process that runs it."""
+    """A turn is cancelled; for the process that runs it."""
 
     type: Literal["stop"] = "stop"
     turn_id: UUID
@@ -69,14 +69,14 @@ class StopTurn(_Message):
 
 
 class SendWholeText(_Message):
-    """A process lacks a part of a running answer; to the process that runs it."""
+    """A process lacks a part of a running answer; for the process that runs it."""
 
     type: Literal["text"] = "text"
     session_id: UUID
 
 
 class WhoIsConnected(_Message):
-    """A question about a session; to all of its processes."""
+    """A question for the connections of a session; for all of its processes."""
 
     type: Literal["who"] = "who"
     sender: str
@@ -85,7 +85,7 @@ class WhoIsConnected(_Message):
 
 
 class Connected(_Message):
-    """The answer of a process that has connections of the session; to the one that asked."""
+    """The answer of a process that has connections of the session; for the process that asked."""
 
     type: Literal["connected"] = "connected"
     question: str
@@ -94,7 +94,7 @@ class Connected(_Message):
 
 
 class Echo(_Message):
-    """A process to itself: as long as it comes back, the way to other processes works."""
+    """A message of a process to itself: while it comes back, the way to other processes works."""
 
     type: Literal["echo"] = "echo"
 
@@ -109,12 +109,12 @@ _ADAPTER: TypeAdapter[BrokerMessage] = TypeAdapter(
 
 
 def pack(message: BrokerMessage) -> dict[str, Any]:
-    """A message as the channel layer takes it: plain values."""
+    """Convert a message to plain values, for the channel layer."""
     return {"version": VERSION, **message.model_dump(mode="json")}
 
 
 def unpack(fields: dict[str, Any]) -> BrokerMessage | None:
-    """A message from its plain values; None if it is of another version or kind, or damaged."""
+    """Convert plain values to a message; None for another version or kind, or damaged values."""
     if fields.get("version") != VERSION:
         return None
     try:

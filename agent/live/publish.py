@@ -1,6 +1,6 @@
-"""The live path: a commit reaches every connection of its session, here and in other processes.
+"""The live path: brings a commit to every connection of its session, here and in other processes.
 
-Here, the session's topic takes the change at once; the broker carries it to other processes.
+In this process, the session's topic applies the change at once; the broker carries it elsewhere.
 Publishing comes after the commit, and only through `Live.publish`, or `publish_on_commit` in
 synchronous code.
 """
@@ -26,34 +26,34 @@ from .broker import Broker
 from .cancellation import Cancellations
 from .hub import Answer, Frame, Hub, Presence, Topic
 
-#: How long connections are waited for that were sent away.
+#: How long draining waits for connections to close.
 _FAREWELL_SECONDS = 3.0
 
-#: Those that serve connections in this process, for synchronous callers.
+#: The objects that serve connections in this process, for synchronous callers.
 _serving: WeakSet[Live] = WeakSet()
 
 
 class Live:
-    """What a process keeps in memory for its connections, and its way to other processes."""
+    """The state of a process for its connections, and its way to other processes."""
 
     def __init__(self) -> None:
         self.hub = Hub()
         self.cancellations = Cancellations()
         self.broker = Broker(self.hub, self.cancellations)
-        self._failing: set[str] = set()  # the parts that this process cannot reach now
+        self._failing: set[str] = set()  # the parts that this process cannot reach now: redis, ...
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def serve(self) -> None:
-        """From now on, synchronous callers publish through this, on the running event loop."""
+        """Let synchronous callers publish through this object, on the running event loop."""
         self._loop = asyncio.get_running_loop()
         _serving.add(self)
 
     def retire(self) -> None:
-        """The end of `serve`."""
+        """Undo `serve`."""
         _serving.discard(self)
 
     def publish(self, change: Change) -> None:
-        """Make a commit known to every connection of its session. Call it on the event loop."""
+        """Send a commit to every connection of its session. Call it on the event loop."""
         metrics.committed(change.frames)
         if topic := self.hub.get(change.session_id):
             topic.apply(change.seq, change.frames, change.statuses)
@@ -65,40 +65,40 @@ class Live:
         self.broker.publish(change)
 
     def text_appended(self, topic: Topic, answer: Answer) -> None:
-        """Make known that the text of a running answer has become longer."""
+        """Announce that text was appended to a running answer."""
         topic.text_appended()
         self.broker.publish_text(topic.session_id, answer)
 
     async def presence(self, session_id: UUID) -> Presence:
-        """The connections of a session now, as far as the processes can be asked.
+        """Count the connections of a session, in this process and in those that answer.
 
-        Inexact: a process that answers late is not counted, and without a shared layer none is.
+        Inexact: a process that answers late is not counted, nor any other without a shared layer.
         """
         return self.hub.presence(session_id) + await self.broker.ask_presence(session_id)
 
     # the state of this process
 
     def degraded(self, part: str, *, failing: bool) -> None:
-        """Tell every connection of this process that a part of it fails, or that it works again.
+        """Notify every connection of this process that a part fails, or that it works again.
 
-        While it fails, new connections are told as well.
+        While a part fails, new connections are notified as well.
         """
         (self._failing.add if failing else self._failing.discard)(part)
         for subscriber in self.hub.subscribers():
             subscriber.send_later(server_frames.Degraded.of(part, failing=failing).frame())
 
     def is_degraded(self, part: str) -> bool:
-        """Whether connections were told that a part fails, and not yet that it works again."""
+        """Whether connections were notified that a part fails, and not yet that it works again."""
         return part in self._failing
 
     def degradations(self) -> list[Frame]:
-        """The notifications of a new connection about the parts that fail now."""
+        """Return the notifications for a new connection about the parts that fail now."""
         return [
             server_frames.Degraded.of(part, failing=True).frame() for part in sorted(self._failing)
         ]
 
     async def send_away(self) -> None:
-        """Ask every connection of this process to come back, each at another moment."""
+        """Ask the client of every connection to reconnect, each after a different delay."""
         for subscriber in self.hub.subscribers():
             subscriber.send_away(retry_after=comeback_seconds())
         until = time.monotonic() + _FAREWELL_SECONDS
@@ -116,10 +116,10 @@ class Live:
 
 
 def publish_on_commit(changes: Iterable[Change]) -> None:
-    """`Live.publish` for synchronous code, when its transaction is committed: at once without one.
+    """`Live.publish` for synchronous code: after its transaction commits, or at once without one.
 
-    In a server, its event loop publishes. Other programs, such as a command, tell the servers over
-    the channel layer; without a shared one, servers find the rows within seconds.
+    In a server, its event loop publishes. Other programs, such as a command, publish to the servers
+    over the channel layer; without a shared one, servers find the rows within seconds.
     """
     transaction.on_commit(partial(_publish_anywhere, list(changes)))
 
@@ -139,5 +139,5 @@ async def _publish_once(changes: list[Change]) -> None:
 
 
 def comeback_seconds() -> float:
-    """After how many seconds a client that is sent away shall come back; not all at once."""
+    """Return a random delay after which a client reconnects, so that not all come at once."""
     return round(random.uniform(0.5, 4), 1)  # noqa: S311

@@ -1,7 +1,7 @@
-"""Markdown that a model or a stranger wrote, as HTML that may stand in a page of ours.
+"""Renders untrusted Markdown, of a model or a user, as HTML that is safe in a page of ours.
 
-Two walls, each enough alone: the parser knows no raw HTML, no images and no links but absolute
-ones to the web or to mail; what it makes passes an allow-list of tags and attributes.
+Two defences, each sufficient alone: the parser supports no raw HTML, no images, and no links except
+absolute ones to the web or to mail; its output passes an allow-list of tags and attributes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from markdown_it.rules_inline import StateInline
 
 from .source import is_costly, marks
 
-#: Above what the answers of a page have, even long ones.
+#: More than the answers of a page have, even long ones.
 MARKS_OF_PAGE = 30_000
 AS_WRITTEN = "Shown as it was written: it is too long, or has too much markup."
 
@@ -62,22 +62,23 @@ _ATTRIBUTES = {"a": {"href", "title"}, "ol": {"start"}}
 
 
 def to_html(text: str) -> SafeString:
-    """The Markdown `text` as safe HTML; headings start at level 4, links open a new tab.
+    """Render Markdown as safe HTML; headings start at level 4, links open a new tab.
 
-    What would take too long to read is shown as it was written.
+    A text that would take too long to parse is shown as it was written.
     """
     return as_written(text) if is_costly(text) else _rendered(text)
 
 
 def as_written(text: str) -> SafeString:
+    """Return the source of a text as HTML, with a note that says why."""
     return format_html("<p><em>{}</em></p><pre>{}</pre>", AS_WRITTEN, text)
 
 
 class Budget:
-    """Markdown for one page: no more of it is rendered than one request may take.
+    """Renders the Markdown of one page, until it has cost as much as one request may.
 
     Args:
-        marks: how much that is; see `source.marks`.
+        marks: the cost that is allowed; see `source.marks`.
     """
 
     def __init__(self, marks: int = MARKS_OF_PAGE) -> None:
@@ -104,7 +105,7 @@ def _rendered(text: str) -> SafeString:
 
 class _Parser(MarkdownIt):
     def validateLink(self, url: str) -> bool:
-        """Let a link stand as text unless it names one of our schemes."""
+        """Whether a link has one of the allowed schemes; others stay text."""
         try:
             return urlsplit(url).scheme in _SCHEMES
         except ValueError:
@@ -112,7 +113,7 @@ class _Parser(MarkdownIt):
 
 
 def _lower_headings(state: StateCore) -> None:
-    """The page has headings of its own above those of a text."""
+    """Lower a text's headings by three levels, because the page has headings of its own."""
     for token in state.tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(int(token.tag[1]) + 3, 6)}"

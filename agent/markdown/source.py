@@ -1,6 +1,6 @@
-"""Somebody's Markdown within a document of ours: what it costs, and how it is kept in its place.
+"""Untrusted Markdown within a document of ours: estimates its cost, and contains its effects.
 
-Pure: text in, text out. `html` makes HTML of it; `actions.export_markdown` writes files with it.
+Pure: text in, text out. `html` renders it; `actions.export_markdown` writes files with it.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-#: Longer texts are shown as they are.
+#: Longer texts are shown as they were written.
 MAX_CHARS = 50_000
-#: So are those with more marks. The parser takes 20 to 50 µs for each on a common machine.
+#: So are texts with more marks. The parser takes 20 to 50 µs for each on a common machine.
 MAX_MARKS = 5_000
-#: And those whose tables might have more cells: the parser fills up short rows.
+#: So are texts whose tables might have more cells: the parser fills up short rows.
 MAX_CELLS = 10_000
 
 _MARKS = "[]!*_`<>&\\~|"
-#: A line takes the parser as long as so many marks.
+#: A line costs the parser as much as this many marks.
 _MARKS_OF_LINE = 3
-#: Where a parser may stop looking into what stands in what.
+#: Parsers may stop at deeper nesting.
 _MAX_LEVEL = 16
-#: Headings of ours are above those of a text.
+#: The levels of our own headings; a text's headings are below them.
 _LEVELS_OF_OURS = 2
 
-#: A text without any of these is paragraphs and lists, which end where it ends.
+#: A text without any of these is paragraphs and lists, which end where the text ends.
 _SUSPECT = re.compile(r"<|`{3}|~{3}|#|>|\]:|^[ \t>]*(?:=+|-+)[ \t]*$", re.MULTILINE)
 _OPEN_TAG = re.compile(r"(?<!\\)<")
 _QUOTE = re.compile(r"^( {0,3})>")
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
-#: Says of the words that a quotation begins with whether they look like something of ours.
+#: Whether the start of a quotation looks like one of our own quotations.
 Reserved = Callable[[str], bool]
 
 
@@ -41,17 +41,17 @@ Reserved = Callable[[str], bool]
 
 
 def marks(text: str) -> int:
-    """How much work a text is for a parser, in marks."""
+    """Estimate how much work a text is for a parser, in marks."""
     return sum(map(text.count, _MARKS)) + _MARKS_OF_LINE * (text.count("\n") + 1)
 
 
 def is_costly(text: str) -> bool:
-    """Whether a text is to be shown as it is, since reading it takes too long."""
+    """Whether a text takes too long to parse, so that it is shown as it was written."""
     return len(text) > MAX_CHARS or marks(text) > MAX_MARKS or _most_cells(text) > MAX_CELLS
 
 
 def _most_cells(text: str) -> int:
-    """How many cells the tables of a text can have at most; a table ends at an empty line."""
+    """Return the most cells that a text's tables can have; a table ends at an empty line."""
     cells = widest = rows = 0
     for line in [*text.splitlines(), ""]:
         if line.strip():
@@ -65,11 +65,11 @@ def _most_cells(text: str) -> int:
 
 
 def block(text: str, reserved: Reserved) -> str:
-    """Markdown for between two headings of ours: none of it goes on after it, or looks like ours.
+    """Contain Markdown between two headings of ours: it affects no later text, and imitates none.
 
-    It stays as it was written but for what would: headings become lower ones, HTML, definitions
-    and `reserved` quotations get a backslash, and a block of code that was left open is closed.
-    What is too costly to look at, or would still not stay in its place, becomes a block of code.
+    Only such parts are changed: headings are lowered; HTML, definitions and `reserved` quotations
+    get a backslash; an open block of code is closed. A text that is too costly to parse, or that
+    would still affect later text, becomes a block of code.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if is_costly(text):
@@ -81,7 +81,7 @@ def block(text: str, reserved: Reserved) -> str:
 
 
 def line(text: str) -> str:
-    """A text on one line, where a line break would end a heading or a quotation."""
+    """Put a text on one line, where a line break would end a heading or a quotation."""
     text = " ".join(text.split())
     if "<" in text and (is_costly(text) or _has_html(_PARSERS[0].parseInline(text))):
         return _PUNCTUATION.sub(r"\\\1", text)
@@ -103,7 +103,7 @@ def _tamed(text: str, reserved: Reserved) -> str:
         if token.type == "heading_open":
             _lower(lines, token)
         elif token.type == "html_block":
-            lines[first:end] = [_OPEN_TAG.sub(r"\\<", one) for one in lines[first:end]]
+            lines[first:end] = [_OPEN_TAG.sub(r"\\<", each) for each in lines[first:end]]
         elif token.type == "inline":
             lines[first:end] = _without_html("\n".join(lines[first:end]), token).split("\n")
     for definition in [*env.get("references", {}).values(), *env.get("duplicate_refs", ())]:
@@ -111,7 +111,7 @@ def _tamed(text: str, reserved: Reserved) -> str:
         lines[at] = lines[at].replace("[", "\\[", 1)
     for token in _quotes(tokens, reserved):
         first, end = token.map or (0, 0)
-        lines[first:end] = [_QUOTE.sub(r"\1\\>", one) for one in lines[first:end]]
+        lines[first:end] = [_QUOTE.sub(r"\1\\>", each) for each in lines[first:end]]
     if tokens and tokens[-1].type == "fence" and _is_open(tokens[-1], text.split("\n")):
         lines.append(tokens[-1].markup)
     return "\n".join(lines)
@@ -146,7 +146,7 @@ def _is_open(fence: Token, lines: list[str]) -> bool:
 
 
 def _stays(parser: MarkdownIt, text: str, reserved: Reserved) -> bool:
-    """Whether what comes after a text is read as if it were not there."""
+    """Whether a parser reads what follows a text as if the text were not there."""
     env: dict[str, Any] = {}
     tokens = parser.parse(f"{text}\n\n# end", env)
     *others, end, _, _ = tokens
@@ -173,16 +173,16 @@ def _has_html(tokens: list[Token]) -> bool:
 
 
 def _quotes(tokens: list[Token], reserved: Reserved) -> Iterator[Token]:
-    """The quotations whose first words are reserved."""
+    """Yield the quotations whose start is reserved."""
     for number, token in enumerate(tokens):
         if token.type == "blockquote_open" and token.level == 0:
-            inline = next((one for one in tokens[number:] if one.type == "inline"), None)
-            words = (child.content for child in (inline and inline.children) or ())
-            if reserved("".join(words).strip()):
+            inline = next((later for later in tokens[number:] if later.type == "inline"), None)
+            texts = (child.content for child in (inline and inline.children) or ())
+            if reserved("".join(texts).strip()):
                 yield token
 
 
-#: As most programs read it, and as it was first laid down.
+#: Markdown as most programs parse it, and strict CommonMark.
 _PARSERS = (
     MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]),
     MarkdownIt("commonmark", {"html": True}),

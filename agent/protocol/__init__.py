@@ -1,4 +1,4 @@
-"""The wire: what clients and the server say to each other, as types and checks.
+"""The wire: the frames between clients and the server, as types and checks.
 
-Pure: no Django, no sockets, no database. The contract in words is docs/protocol.md.
+Pure: no Django, no sockets, no database. docs/protocol.md describes the contract.
 """

@@ -1,11 +1,10 @@
-"""The wire protocol, version 1: frames as typed models, parsing, close codes. No I/O.
+"""The frames that clients send, as typed models, and their parsing. No I/O.
 
-`docs/protocol.md` describes it for the authors of clients.
+Version 1 of the wire protocol. `docs/protocol.md` describes it for the authors of clients.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -14,33 +13,22 @@ from agent.errors import InvalidMessage, TooLarge, UnknownCommand, UnknownType
 
 VERSION = 1
 SUBPROTOCOL = "agent.v1"
-#: Of feedback, in code points.
+#: The longest comment of feedback, in code points.
 MAX_COMMENT_CHARS = 4000
-#: Bad frames in a row after which a client is taken for broken.
+#: Bad frames in a row after which a client counts as broken.
 MAX_BAD_FRAMES = 20
-#: Frames refused as too many, in a row, after which the client is sent away.
+#: Rate limited frames in a row after which the connection is closed.
 MAX_REFUSED_FRAMES = 20
 
 
-class CloseCode(IntEnum):
-    NORMAL = 1000
-    BROKEN_CLIENT = 4400
-    UNAUTHENTICATED = 4401
-    FORBIDDEN = 4403
-    NOT_FOUND = 4404
-    TOO_SLOW = 4408
-    RATE_LIMITED = 4429
-    RESTARTING = 4503
-
-
-# What clients send. None means absent (but for `rating`); unknown fields are ignored.
+# The frames of clients. None means absent (except for `rating`); unknown fields are ignored.
 
 
 class _ClientFrame(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
 
-#: A UUID as text. Another text names nothing that exists, so it is not an error of the frame.
+#: A UUID as text. Any other text is the id of nothing that exists, and no error of the frame.
 TargetId = Annotated[str, Field(min_length=1, max_length=64)]
 ClientId = Annotated[str, Field(min_length=1, max_length=64)]
 
@@ -165,23 +153,23 @@ _NAMES = {"query": "message", "human_feedback": "comment"}
 
 
 def help_text() -> str:
-    """The commands, one in a line."""
+    """Return the commands and their descriptions, one in a line."""
     return "\n".join(f"{name}: {args.__doc__}" for name, args in COMMANDS.items())
 
 
 def frame_id(fields: dict[str, Any]) -> str | None:
-    """The client's id of a frame, if it has a usable one; answers carry it as `ref`."""
+    """Return the client's id of a frame if it is usable; answers have it as `ref`."""
     value = fields.get("id")
     return value if isinstance(value, str) and 1 <= len(value) <= 64 else None
 
 
 def parse_client_frame(fields: dict[str, Any], *, max_query_chars: int) -> ClientFrame:
-    """A client's frame out of its JSON object (see `strictjson.parse_object`).
+    """Build a client's frame from its JSON object (see `strict_json.parse_object`).
 
     Raises:
-        UnknownType, UnknownCommand: the words list the known ones.
+        UnknownType, UnknownCommand: with a message that lists the known ones.
         InvalidMessage: a field is missing or wrong.
-        TooLarge: a query of more than `max_query_chars` code points, or a longer comment than
+        TooLarge: a query has more than `max_query_chars` code points, or a comment more than
             `MAX_COMMENT_CHARS`.
     """
     kind = fields.get("type")

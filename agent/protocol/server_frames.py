@@ -16,7 +16,7 @@ from agent.errors import AgentError
 
 
 def rfc3339(moment: datetime) -> str:
-    """A moment as the protocol writes it: UTC, milliseconds, Z."""
+    """Format a moment as the protocol does: UTC, milliseconds, Z."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -25,13 +25,14 @@ def _now() -> str:
 
 
 class ServerFrame(BaseModel):
-    """A frame of the server. Fields that are None are left out of it."""
+    """A frame that the server sends. Fields that are None are left out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: str
 
     def frame(self) -> dict[str, Any]:
+        """Return the frame as a JSON object."""
         return {k: v for k, v in self.model_dump(mode="json").items() if v is not None}
 
 
@@ -39,7 +40,7 @@ Level: TypeAlias = Literal["info", "success", "warning", "error"]
 
 
 class Notification(ServerFrame):
-    """One frame type on the wire, whose `event` tells which fields it has."""
+    """One frame type on the wire, whose `event` determines its fields."""
 
     type: Literal["notification"] = "notification"
     event: str
@@ -50,7 +51,7 @@ class Notification(ServerFrame):
 
 
 class Welcome(Notification):
-    """The first frame of a connection. `caller` is its name if it signed in."""
+    """The first frame of a connection. `caller` is the name of a caller that signed in."""
 
     event: Literal["connected"] = "connected"
     session: UUID
@@ -63,13 +64,13 @@ class Welcome(Notification):
     demo: bool
     heartbeat: float  # seconds
     limits: dict[str, int]
-    turns: list[dict[str, Any]]  # unfinished ones
+    turns: list[dict[str, Any]]  # the unfinished turns
     caller: str | None = None
     resume_token: str | None = None  # for an anonymous client's new session
 
 
 class Pushed(Notification):
-    """A notification from outside."""
+    """A notification that an API client or a command sent."""
 
     event: Literal["message"] = "message"
 
@@ -86,14 +87,14 @@ class Renamed(Notification):
 
 
 class Cleared(Notification):
-    """The model does not see what came before."""
+    """The model does not see the messages before this one."""
 
     event: Literal["cleared"] = "cleared"
     content: str = "The agent has forgotten what came before."
 
 
 class Closed(Notification):
-    """The session was closed, and so is every connection of it."""
+    """The session was closed, and all of its connections are closed."""
 
     event: Literal["closed"] = "closed"
     reason: Literal["requested", "timeout"]
@@ -108,7 +109,7 @@ class Closed(Notification):
 
 
 class Draining(Notification):
-    """The server process ends; the client shall come back in `retry_after` seconds."""
+    """This server process is draining; the client reconnects in `retry_after` seconds."""
 
     event: Literal["draining"] = "draining"
     level: Level = "warning"
@@ -117,7 +118,7 @@ class Draining(Notification):
 
 
 class Degraded(Notification):
-    """A part that this server process needs fails, or works again (`level` success)."""
+    """Redis or the database fails for this server process, or works again (`level` success)."""
 
     event: Literal["degraded"] = "degraded"
     part: str
@@ -160,7 +161,7 @@ class Status(ServerFrame):
 
 
 def thinking(turn_id: UUID, attempt: int, ref: str) -> dict[str, Any]:
-    """The status that an attempt of a turn runs."""
+    """Return the status of a running attempt of a turn."""
     status = Status(
         status="thinking", content="Thinking...", ref=ref or None, turn=turn_id, attempt=attempt
     )
@@ -168,7 +169,7 @@ def thinking(turn_id: UUID, attempt: int, ref: str) -> dict[str, Any]:
 
 
 class Piece(ServerFrame):
-    """A part of a text that grows. A piece is one code point, so `index` counts characters."""
+    """A part of a growing text, from code point `first` to code point `index`."""
 
     turn: UUID
     attempt: int
@@ -186,13 +187,13 @@ class Delta(Piece):
 
 
 class Reasoning(Piece):
-    """A part of what the model thinks before it answers."""
+    """A part of the model's reasoning before it answers."""
 
     type: Literal["reasoning"] = "reasoning"
 
 
 class Usage(BaseModel):
-    """What a turn took; None is unknown."""
+    """The tokens and the cost of a turn; None is unknown."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -201,8 +202,12 @@ class Usage(BaseModel):
     cached_tokens: int | None = None
 
 
+#: The types of the frames that end a turn.
+TERMINAL_TYPES = ("response", "error")
+
+
 class Reasoned(BaseModel):
-    """What is known of the reasoning before an answer, without its text; None is unknown."""
+    """Duration and tokens of the reasoning before an answer, not its text; None is unknown."""
 
     ms: int | None
     tokens: int | None
@@ -230,7 +235,7 @@ class Response(ServerFrame):
 
 
 class Error(ServerFrame):
-    """About the frame just sent, or, with `turn`, `model` and `usage`, the end of a turn."""
+    """An error of the client's last frame; with `turn`, `model` and `usage`, the end of a turn."""
 
     type: Literal["error"] = "error"
     id: UUID | None = None
@@ -257,7 +262,7 @@ class Error(ServerFrame):
 
 
 class Feedback(ServerFrame):
-    """A judgement; without an `id`, which is its message's, it answers one that changed nothing."""
+    """Feedback on an answer. `id` is its message's; without it, the feedback changed nothing."""
 
     type: Literal["feedback"] = "feedback"
     id: UUID | None = None
@@ -286,11 +291,11 @@ class Heartbeat(ServerFrame):
 
 
 def current(frame: dict[str, Any]) -> dict[str, Any]:
-    """A durable frame as it is to be shown now: of a notification whose time is over, no text.
+    """Return a durable frame as it is shown now: an expired notification has no text.
 
-    By this process's clock; `expires_at` was made by the clock of the process that wrote it.
+    This process's clock decides; `expires_at` comes from the clock of the process that wrote it.
     """
-    if frame.get("expires_at", "~") > _now():  # texts of one form compare as their moments do
+    if frame.get("expires_at", "~") > _now():  # in this format, texts sort as their moments do
         return frame
     return {**frame, "event": "expired", "content": ""}
 
@@ -302,22 +307,22 @@ _NO_TEXT = {
 }
 
 
-def words(finish_reason: str, text: str) -> str:
-    """What people read as an answer: its text, or what is to be said when the model gave none.
+def shown_text(finish_reason: str, text: str) -> str:
+    """Return the text that people read as an answer; an explanation if the model gave no text.
 
-    A turn that people stopped before it had text needs no words. White space stays before the
-    words: clients may hold it from deltas, which an answer goes on from.
+    A turn that was stopped before its first text needs no explanation. White space stays before the
+    explanation: clients may have received it as deltas, which the final text continues.
     """
     return text if text.strip() else text + _NO_TEXT.get(finish_reason, "")
 
 
 def size(frame: dict[str, Any]) -> int:
-    """How many characters of text a durable frame holds."""
+    """Return how many characters of text a durable frame contains."""
     reasoning = frame.get("reasoning") or {}
     texts = (frame["content"], frame.get("partial", ""), reasoning.get("content", ""))
     return sum(len(text) for text in texts)
 
 
 def encode(frame: dict[str, Any]) -> str:
-    """A frame as the text that is sent."""
+    """Encode a frame as the text that is sent."""
     return json.dumps(frame, ensure_ascii=False, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""JSON as the protocol takes it: one object that every database and peer can hold. Pure."""
+"""Parses JSON as the protocol takes it: one object that any database and client can hold. Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, NoReturn
 from agent.errors import InvalidJson, InvalidMessage
 
 _MAX_DEPTH = 32
-_MAX_DIGITS = 19  # what fits into 64 bits
+_MAX_DIGITS = 19  # these fit into 64 bits
 
 
 def parse_object(text: str) -> dict[str, Any]:
-    """The object in `text`.
+    """Parse the object in `text`.
 
     Raises:
-        InvalidJson: not JSON, not an object, nested too deep, NaN or Infinity, a huge number, a
-            key twice, or a lone surrogate.
+        InvalidJson: the text is not JSON, not an object, or nested too deep, or it contains NaN,
+            Infinity, a huge number, a key twice or a lone surrogate.
     """
     if _depth(text) > _MAX_DEPTH:
         raise InvalidJson(f"This JSON is nested deeper than {_MAX_DEPTH} levels.")
@@ -33,17 +33,17 @@ def parse_object(text: str) -> dict[str, Any]:
 
 
 def refuse_nul(text: str, value: dict[str, Any]) -> None:
-    """Refuse a NUL character, which databases do not keep, in the object `value` out of `text`.
+    """Refuse NUL characters, which databases cannot store, in the object `value` from `text`.
 
     Raises:
-        InvalidMessage: there is one.
+        InvalidMessage: a text contains one.
     """
     if "\\u0000" in text and "\0" in "".join(_strings(value)):
-        raise InvalidMessage("Text must not hold NUL characters.")
+        raise InvalidMessage("Text must not contain NUL characters.")
 
 
 def _depth(text: str) -> int:
-    """An upper bound of the nesting, without recursion; brackets within strings count too."""
+    """Return the depth of nesting, without recursion; 0 where it cannot exceed `_MAX_DEPTH`."""
     if text.count("[") + text.count("{") <= _MAX_DEPTH:
         return 0
     depth = deepest = 0

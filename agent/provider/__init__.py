@@ -1,4 +1,4 @@
-"""The model: requests to an OpenAI-compatible server, and what its answers mean.
+"""The model: requests to an OpenAI-compatible server, and the decoding of its answers.
 
 Knows no sessions, turns or rows. Only `client` makes HTTP requests; everything else is pure.
 """

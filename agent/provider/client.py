@@ -1,16 +1,16 @@
-"""The model's provider: chat completions over HTTP, as a stream of chunks.
+"""Requests chat completions over HTTP, and yields each answer as a stream of chunks.
 
-The only user of httpx; requests are made in `chat_request`, and what a server says is decoded in
-`event_stream` and `completions`. It knows neither Django nor sessions, and nothing of the
-provider's words, of its address or of the key reaches an error or a log line.
+The only user of httpx. `request` builds the requests; `event_stream` and `decoder` decode the
+responses. It knows neither Django nor sessions. No error and no log line contains the provider's
+messages, its address or the key.
 
-Deadlines count tokens, not bytes: keepalives, empty deltas and usage do not prolong them, reasoning
-does. Requests are repeated until there is a token, never after it, and never when the provider
-answered in a way that cannot be read: that answer is paid.
+Deadlines count tokens, not bytes: reasoning extends them; keepalives, empty deltas and usage do
+not. A request is repeated until the first token, never after it, and never after an answer that
+cannot be read, because that answer is paid for.
 
-httpx sits on aiohttp's transport: 36 µs of CPU per token, 83 with its own (50 streams, one token in
-20 ms); sleeping between reads, to decode several tokens at once, saves nothing more. Errors of that
-transport say little (a reset comes as `ConnectTimeout`, a broken header as aiohttp's own).
+httpx uses aiohttp's transport: 36 µs of CPU per token, 83 with httpx's own (50 streams, one token
+in 20 ms); sleeping between reads, to decode several tokens at once, saves nothing more. The errors
+of this transport say little: a reset is a `ConnectTimeout`, a broken header is aiohttp's own error.
 """
 
 from __future__ import annotations
@@ -53,24 +53,24 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Provider:
-    """A provider of chat completions. One per event loop; it keeps connections open.
+    """A provider of chat completions, one per event loop. It keeps connections open.
 
     Raises:
-        ValueError: the key or the base URL cannot work.
+        ValueError: the key or the base URL is invalid.
     """
 
     api_key: str  # sent as a bearer token; empty: none is sent
     base_url: str  # with or without /chat/completions; its query is kept
     connect_timeout: float = 10.0  # seconds for a connection, with name lookup and handshake
-    first_token_timeout: float = 60.0  # seconds from the question on, with all repetitions
+    first_token_timeout: float = 60.0  # seconds from the first request on, with all retries
     token_timeout: float = 30.0  # seconds between two tokens
-    total_timeout: float = 600.0  # seconds for everything
+    total_timeout: float = 600.0  # seconds for the whole answer
     max_connections: int = 200  # further requests wait for one
-    title: str = ""  # who asks, shown by OpenRouter
-    referer: str = ""  # its address
+    title: str = ""  # the name of this site, shown by OpenRouter
+    referer: str = ""  # the address of this site
     attempts: int = 3  # requests for one answer at most
-    backoff_seconds: float = 0.5  # before the second one, doubled for each further one; with jitter
-    max_retry_after: float = 20.0  # seconds; who asks for a longer wait is not waited for
+    backoff_seconds: float = 0.5  # before the second request, then doubled each time; with jitter
+    max_retry_after: float = 20.0  # seconds; after a longer Retry-After there is no retry
 
     def __post_init__(self) -> None:
         self._endpoint = endpoint(self.base_url)
@@ -80,16 +80,16 @@ class Provider:
             raise ValueError("The provider's base URL is not an http(s) address.") from None
         credentials = self._endpoint.credentials
         self._headers = headers_of(self.api_key, credentials, self.title, self.referer)
-        # The operator's proxy (HTTPS_PROXY) counts, but a model on this machine is not behind it.
+        # The operator's proxy (HTTPS_PROXY) is used, except for a model on this machine.
         self._trust_env = self._endpoint.host not in _LOOPBACK
-        # Reading the certificates (SSL_CERT_FILE counts) takes 20 ms: here, not in the event loop.
+        # Loading the certificates (of SSL_CERT_FILE) takes 20 ms: here, not in the event loop.
         self._tls = httpx.create_ssl_context()
         self._client: httpx.AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._learnt: dict[str, tuple[Adaptation, ...]] = {}  # by model
+        self._refused_parameters: dict[str, tuple[Adaptation, ...]] = {}  # by model
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
-        """Ask a model.
+        """Request an answer from a model, and stream it.
 
         Closing the generator, or cancelling its reader, closes the HTTP stream at once.
 
@@ -97,21 +97,21 @@ class Provider:
             request: the messages, the model and its parameters.
 
         Yields:
-            `Delta`s, and `Reasoning`s, some of them empty; `Source`s; `Usage`s, each replacing the
-                one before: with the model's name before the first delta, with numbers when they
-                come; at last one `Finish`.
+            `Delta`s; `Reasoning`s, some of them empty; `Source`s; `Usage`s, each of which replaces
+                the one before: the first has the model's name and comes before the first delta,
+                later ones have the counts; at last one `Finish`.
 
         Raises:
             ProviderTimeout: a deadline passed.
-            ProviderRateLimited, ProviderUnavailable: after the repetitions, or in mid-answer; an
-                answer that ends without a reason is cut. `retry_after` is the provider's.
-            ProviderRejected: it will not answer this.
+            ProviderRateLimited, ProviderUnavailable: after all retries, or in mid-answer, which
+                includes an answer that ends without a reason. `retry_after` is the provider's.
+            ProviderRejected: the provider refuses the request.
             ContextTooLong: the messages do not fit the model.
         """
         now = asyncio.get_running_loop().time()
         total = now + self.total_timeout
         first = min(now + self.first_token_timeout, total)
-        chunk, answer = await self._begun(request, first, total)
+        chunk, answer = await self._first_chunk(request, first, total)
         async with aclosing(answer):
             while chunk is not None:
                 yield chunk
@@ -125,10 +125,10 @@ class Provider:
 
     # requests
 
-    async def _begun(
+    async def _first_chunk(
         self, request: ChatRequest, first: float, total: float
     ) -> tuple[Chunk | None, AsyncGenerator[Chunk, None]]:
-        """The first chunk of an answer, and the rest; asks again as long as that makes sense."""
+        """Return an answer's first chunk and the rest of it; retries before the first token."""
         async for attempt in stamina.retry_context(
             on=lambda error: self._wait_before_retry(error, first),
             attempts=self.attempts,
@@ -145,7 +145,7 @@ class Provider:
         raise AssertionError("the last attempt returns or raises")
 
     def _wait_before_retry(self, error: Exception, first: float) -> bool | float:
-        """Whether to ask again, or after how many seconds. The wait counts for the deadline."""
+        """Whether to retry, or after how many seconds; the wait counts towards the deadline."""
         if not isinstance(error, AgentError) or not error.retryable:
             return False
         if isinstance(error, AnswerUnreadable):
@@ -159,7 +159,7 @@ class Provider:
     async def _answer(
         self, request: ChatRequest, first: float, total: float
     ) -> AsyncGenerator[Chunk, None]:
-        """One request. Its first chunk comes with, or is, its first token."""
+        """Make one request, and yield its chunks; the first one comes with the first token."""
         loop = asyncio.get_running_loop()
         decoder = Decoder()
         deadline = first
@@ -179,15 +179,15 @@ class Provider:
                     break
                 if decoder.is_settled:
                     deadline = min(deadline, loop.time() + GRACE_SECONDS)
-                elif decoder.tokens > tokens:  # from here on: what its reader did does not count
+                elif decoder.tokens > tokens:  # from now on: the time of our reader does not count
                     deadline = min(loop.time() + self.token_timeout, total)
             for chunk in decoder.end():
                 yield chunk
 
     async def _accepted(self, request: ChatRequest, deadline: float) -> httpx.Response:
-        """Send a request, without what its server refuses; the response's headers say success."""
+        """Send a request without the parameters that its server refuses; returns a 2xx response."""
         model = request.models[0]
-        adaptations = self._learnt.get(model, ())
+        adaptations = self._refused_parameters.get(model, ())
         while True:
             body = body_of(request, self._endpoint.host, adaptations)
             response = await self._sent(json.dumps(body).encode(), deadline)
@@ -207,11 +207,11 @@ class Provider:
             adaptations = (*adaptations, adaptation)
 
     def _learn(self, model: str, adaptations: Sequence[Adaptation]) -> None:
-        """Remember what a model's server refused, and tell the operator once."""
-        known = self._learnt.get(model, ())
+        """Remember the parameters that a model's server refused, and log each of them once."""
+        known = self._refused_parameters.get(model, ())
         new = [adaptation for adaptation in adaptations if adaptation not in known]
         lasting = [adaptation for adaptation in new if adaptation.lasts]
-        self._learnt[model] = (*known, *lasting)
+        self._refused_parameters[model] = (*known, *lasting)
         for adaptation in lasting:
             log.warning("the provider refuses a parameter: %s", adaptation.parameter)
 
@@ -224,7 +224,7 @@ class Provider:
         except _FOREIGN as foreign:
             log.info("provider not reached: %s", _reason(foreign))
             error = _translated(foreign)
-        raise error  # out here, so that it carries no context: a traceback would show the address
+        raise error  # outside of the handler: with a context, a traceback would show the address
 
     def _client_of_this_loop(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
@@ -237,7 +237,7 @@ class Provider:
             self._client = _Client(
                 verify=self._tls,
                 trust_env=self._trust_env,
-                follow_redirects=False,  # they would take the key elsewhere
+                follow_redirects=False,  # a redirect would send the key to another host
                 timeout=httpx.Timeout(None, connect=connect, pool=connect),
                 limits=limits,
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
@@ -246,7 +246,7 @@ class Provider:
 
 
 class _Transport(AiohttpTransport):
-    """aiohttp with room for long headers, and without a cookie jar: callers share connections."""
+    """aiohttp's transport for long headers, without a cookie jar: callers share connections."""
 
     def get_client(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
@@ -272,7 +272,7 @@ class _Client(HttpxAiohttpClient):
         return _Transport(proxy=proxy, **options)
 
 
-#: What httpx, its transport and the sockets raise.
+#: The errors that httpx, its transport and the sockets raise.
 _FOREIGN = (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError)
 
 
@@ -284,14 +284,14 @@ def _translated(error: Exception) -> AgentError:
 
 
 def _reason(error: Exception) -> str:
-    """Why a provider was not reached, in words that hold nothing of its address or its answer."""
+    """Return why a provider was not reached, without any part of its address or its answer."""
     if isinstance(error, aiohttp.ClientResponseError) and "Got more than" in error.message:
         return f"a header is longer than {MAX_HEADER_BYTES} bytes"
     return type(error).__name__
 
 
 async def _refusal(response: httpx.Response, deadline: float) -> ProviderError:
-    """The error that a response with another status than success means."""
+    """Read the error of a response whose status is not 2xx."""
     deadline = min(deadline, asyncio.get_running_loop().time() + GRACE_SECONDS)
     body = bytearray()
     with suppress(*_FOREIGN):  # the status says enough
@@ -301,13 +301,13 @@ async def _refusal(response: httpx.Response, deadline: float) -> ProviderError:
                 if len(body) >= MAX_ERROR_BYTES:
                     break
     error = parsed(bytes(body))
-    if error is None:  # words, or JSON in an event
+    if error is None:  # plain text, or JSON in an event
         error = next(iter(_events_of(bytes(body))), body.decode(errors="replace"))
     return provider_error(error, response.status_code, response.headers)
 
 
 def _events_of(body: bytes) -> list[Any]:
-    """The JSON of a body that is an event stream."""
+    """Return the JSON documents of a body that is an event stream."""
     stream = EventStream()
     try:
         documents = [*stream.feed(body), *stream.end()]
@@ -319,7 +319,7 @@ def _events_of(body: bytes) -> list[Any]:
 async def _read(
     reads: AsyncGenerator[list[Document], None], deadline: float, decoder: Decoder
 ) -> list[Document] | None:
-    """What the next read brings, or None at the end; nothing spoils an answer that is complete."""
+    """Read the next documents; None at the end, and on an error after a complete answer."""
     try:
         async with asyncio.timeout_at(deadline):
             return await anext(reads, None)
@@ -332,7 +332,7 @@ async def _read(
 
 
 async def _documents(response: httpx.Response) -> AsyncGenerator[list[Document], None]:
-    """The documents of a response, as they come with each read."""
+    """Yield the documents of a response, in one list for each read."""
     if response.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
         raise AnswerUnreadable
     stream = EventStream()
@@ -342,7 +342,7 @@ async def _documents(response: httpx.Response) -> AsyncGenerator[list[Document],
 
 
 async def _finish_reading(reads: AsyncGenerator[list[Document], None]) -> None:
-    """Read the end of a response too, so that its connection can be used again."""
+    """Read a response to its end, so that its connection can be used again."""
     with suppress(*_FOREIGN, AgentError):
         async with asyncio.timeout(END_SECONDS):
             async for _ in reads:

@@ -1,7 +1,7 @@
-"""What a chat completions server says, decoded into chunks. Pure, no I/O.
+"""Decodes the documents of a chat completions server into chunks. Pure, no I/O.
 
-The rules are those of OpenAI's chat completions API and of OpenRouter
-(https://openrouter.ai/docs/api/reference/streaming), read generously: servers differ.
+It follows OpenAI's chat completions API and OpenRouter's
+(https://openrouter.ai/docs/api/reference/streaming), leniently, because servers differ.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .usage_fields import usage_in
 
 log = logging.getLogger(__name__)
 
-#: An answer longer than this ends as `length`: the memory of a process is not the provider's.
+#: A longer answer is cut and ends as `length`: a provider must not fill the process's memory.
 MAX_ANSWER_CHARS = 1_000_000
 MAX_MODEL_CHARS = 200
 MAX_SOURCES = 64
@@ -45,7 +45,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """A piece of what the model thinks before it answers; empty when it may not be read."""
+    """A piece of the model's reasoning before it answers; empty when its text is hidden."""
 
     text: str
 
@@ -60,7 +60,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What is known of the model and its price; each one replaces the one before it."""
+    """The model, the tokens and the cost so far; each one replaces the one before it."""
 
     prompt_tokens: int | None
     completion_tokens: int | None
@@ -83,42 +83,42 @@ Chunk: TypeAlias = Delta | Reasoning | Source | Usage | Finish
 class Decoder:
     """Turns the documents of one answer into chunks.
 
-    Feed it each document with `feed`; `end` gives the last chunks. It stops believing a reason to
-    end when text or reasoning follows: some servers send one with each token.
+    Pass each document to `feed`; `end` returns the last chunks. A finish reason is dropped when
+    text or reasoning follows it: some servers send a reason with each token.
     """
 
     def __init__(self) -> None:
-        self.is_done = False  # the server said that nothing follows
-        self.is_full = False  # nothing more is wanted
+        self.is_done = False  # the server sent [DONE]
+        self.is_full = False  # the answer exceeded MAX_ANSWER_CHARS
         self.tokens = 0  # documents with text or reasoning so far
         self._ending: Ending | None = None
-        self._was_wrong = False  # the answer went on after a reason to end
-        self._is_late = False  # something came after the last token: the reason, or usage
+        self._was_wrong = False  # the answer went on after a finish reason
+        self._is_late = False  # a finish reason or usage came after the last token
         self._has_text = self._has_delta = self._is_refusal = self._is_damaged = False
         self._usage = Usage(None, None, None, None)
-        self._told = self._usage
-        self._held = ""  # half of a surrogate pair, cut in two by a token's end
+        self._yielded_usage = self._usage
+        self._half_pair = ""  # half of a surrogate pair that the end of a token cut in two
         self._thinking = ThinkingSplitter()
         self._room = self._reasoning_room = MAX_ANSWER_CHARS
         self._sources: set[str] = set()
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer is whole: what follows, usage apart, cannot spoil it."""
+        """Whether the answer is whole: later documents can add usage, but cannot make it fail."""
         if self._ending is None or self._was_wrong:
             return False
         return self._has_text or self._ending is not Ending.STOP
 
     @property
     def is_settled(self) -> bool:
-        """Whether only usage may follow; a reason in the last token's own document is no proof."""
+        """Whether only usage can follow; a reason in the last token's document is no proof."""
         return self.is_complete and self._is_late
 
     def feed(self, document: Document) -> Iterator[Chunk]:
         """Decode one document: an event of a stream, or a whole answer.
 
         Raises:
-            AgentError: it reports an error, or the answer is broken off.
+            AgentError: the document reports an error, or an answer that broke off.
         """
         data = document.data.strip()
         if data.upper() == "[DONE]":
@@ -126,7 +126,7 @@ class Decoder:
             return
         fields = parsed(data)
         if not isinstance(fields, dict | list):
-            self._note_noise(document, data)
+            self._note_other(document, data)
             return
         choice = _choice_of(fields)
         error = None if self.is_complete else error_in(fields, is_marked=document.is_error)
@@ -136,6 +136,8 @@ class Decoder:
         if isinstance(fields, dict):
             self._note_usage(fields, choice)
         yield from self._chunks(choice)
+        if self.tokens and isinstance(fields, dict):  # the first chunk comes with a token
+            yield from self._new_sources(_sources_beside(fields))
         if error is not None:
             raise error_of(error)
         ending = self._ending
@@ -145,23 +147,23 @@ class Decoder:
         )
 
     def end(self) -> Iterator[Chunk]:
-        """The last chunks of a complete answer.
+        """Yield the last chunks of a complete answer.
 
         Raises:
-            ProviderUnavailable: it is not complete.
-            ProviderRejected: the model wants to use a tool.
+            ProviderUnavailable: the answer is not complete.
+            ProviderRejected: the model tried to use a tool.
         """
         ending = Ending.LENGTH if self.is_full else self._ending
         if ending is None and self.is_done and self.tokens:
-            ending = Ending.STOP  # servers that do not say why end so
+            ending = Ending.STOP  # some servers send [DONE] without a finish reason
         if self._is_damaged:
             raise AnswerUnreadable
         if ending is None:
             raise ProviderUnavailable
         if ending is Ending.TOOLS and not self._has_text:
             raise _unwanted_tools()
-        yield from self._texts("\ufffd" if self._held else "", is_last=True)
-        yield from self._tell()
+        yield from self._texts("\ufffd" if self._half_pair else "", is_last=True)
+        yield from self._new_usage()
         yield Finish(self._finish_reason(ending))
 
     def _finish_reason(self, ending: Ending) -> FinishReason:
@@ -171,8 +173,8 @@ class Decoder:
 
     # documents
 
-    def _note_noise(self, document: Document, data: str) -> None:
-        """A document that is no JSON object: a keepalive, an error in words, or a broken one."""
+    def _note_other(self, document: Document, data: str) -> None:
+        """Handle a document without a JSON object: a keepalive, an error text, or a broken one."""
         if document.is_whole:
             raise AnswerUnreadable
         if document.is_error and not self.is_complete:
@@ -186,9 +188,9 @@ class Decoder:
             self._was_wrong = self._was_wrong or self._ending is not None
             self._ending = None
             self.tokens += 1
-            yield from self._tell()
+            yield from self._new_usage()
         elif self._usage.completion_tokens or self._usage.cost:
-            yield from self._tell()
+            yield from self._new_usage()
         if parts.is_reasoning:
             yield self._reasoning(clean(parts.reasoning))
         if parts.text:
@@ -199,7 +201,7 @@ class Decoder:
             raise _unwanted_tools()
 
     def _parts(self, choice: Mapping[str, Any]) -> Parts:
-        """What a choice holds; after the end only what shows that it was none."""
+        """Read a choice; one that cannot be read, or calls tools, is ignored after the end."""
         try:
             parts = parts_of(choice, only_delta=self._has_delta)
         except AnswerUnreadable:
@@ -218,17 +220,16 @@ class Decoder:
         if ending is Ending.ABORTED:
             raise ProviderUnavailable
         if ending is Ending.UNKNOWN:
-            word = identifier(reason)
-            log.warning("unknown finish_reason of the provider, taken for stop: %s", word)
+            log.warning("unknown finish_reason, treated as stop: %s", identifier(reason))
             ending = Ending.STOP
         self._ending = ending
 
     # texts
 
     def _joined(self, text: str) -> Iterator[Chunk]:
-        text = self._held + text
-        self._held = text[-1] if "\ud800" <= text[-1:] <= "\udbff" else ""
-        yield from self._texts(clean(text[: len(text) - len(self._held)]))
+        text = self._half_pair + text
+        self._half_pair = text[-1] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        yield from self._texts(clean(text[: len(text) - len(self._half_pair)]))
 
     def _texts(self, text: str, *, is_last: bool = False) -> Iterator[Chunk]:
         pieces = list(self._thinking.feed(text))
@@ -265,9 +266,9 @@ class Decoder:
             found["model"] = _model(fields.get("model"))
         self._usage = replace(self._usage, **found)
 
-    def _tell(self) -> Iterator[Usage]:
-        if self._usage != self._told:
-            self._told = self._usage
+    def _new_usage(self) -> Iterator[Usage]:
+        if self._usage != self._yielded_usage:
+            self._yielded_usage = self._usage
             yield self._usage
 
 
@@ -281,8 +282,16 @@ def _choice_of(fields: dict[str, Any] | list[Any]) -> dict[str, Any]:
     return choice if isinstance(choice, dict) else {}
 
 
+def _sources_beside(fields: Mapping[str, Any]) -> list[Any]:
+    """Return what stands beside the choices: pages with titles, and addresses (Perplexity, xAI)."""
+    lists = (fields.get("search_results"), fields.get("citations"))
+    return [each for found in lists if isinstance(found, list) for each in found]
+
+
 def _source(annotation: Any) -> Source | None:
-    """The page that an annotation cites (OpenRouter, OpenAI: `url_citation`)."""
+    """Return the page that an annotation cites (OpenRouter, OpenAI: `url_citation`)."""
+    if isinstance(annotation, str):
+        annotation = {"url": annotation}
     if not isinstance(annotation, dict):
         return None
     cited = annotation.get("url_citation")
@@ -295,7 +304,7 @@ def _source(annotation: Any) -> Source | None:
 
 
 def clean(text: str) -> str:
-    """The text without what databases and UTF-8 refuse: NUL and lone surrogates."""
+    """Replace NUL and lone surrogates, which databases or UTF-8 refuse, with U+FFFD."""
     if text.isascii():
         return text.replace("\0", "\ufffd")
     utf16 = text.encode("utf-16-le", "surrogatepass")  # joins the pairs

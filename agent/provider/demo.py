@@ -1,7 +1,7 @@
-"""The offline demo model: no language model, and it says so.
+"""The offline demo model, which is no language model, and says so.
 
-Same interface as `provider`, so that the product can be tried without a key: answers stream word
-by word and can be stopped, resumed and edited. They are computed from the messages alone.
+It has the interface of `client.Provider`, so that the product can be tried without a key: answers
+stream word by word, and can be stopped, resumed and edited. They depend only on the messages.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class DemoProvider:
     """Answers in place of a provider.
 
     Args:
-        delay_seconds: between two words.
+        delay_seconds: the time between two words.
     """
 
     def __init__(self, *, delay_seconds: float = 0.03) -> None:
@@ -42,11 +42,11 @@ class DemoProvider:
         """Answer the last message.
 
         Args:
-            request: only its messages count.
+            request: only its messages are used.
 
         Yields:
-            `Delta`s of one word each, `Reasoning`s before them if that is asked for, and a `Usage`
-            before and after them (tokens are words, the cost is 0); at last one `Finish`.
+            `Delta`s of one word each, `Reasoning`s before them if the message asks for reasoning,
+            a `Usage` before and after them (tokens are words, the cost is 0); at last one `Finish`.
         """
         messages = request.messages
         words = sum(len(message["content"].split()) for message in messages)
@@ -64,11 +64,11 @@ class DemoProvider:
         yield Finish("stop")
 
     async def aclose(self) -> None:
-        """It holds nothing."""
+        """Do nothing: there are no connections."""
 
 
 def answer(messages: Sequence[Mapping[str, str]]) -> str:
-    """The whole answer to the last message, in Markdown."""
+    """Return the whole answer to the last message, in Markdown."""
     question, before = _question(messages)
     command = re.search(r"\b(long|history|markdown|code|help)\b", question.lower())
     write = _ANSWERS[command[1]] if command else _about
@@ -76,7 +76,7 @@ def answer(messages: Sequence[Mapping[str, str]]) -> str:
 
 
 def reasoning(messages: Sequence[Mapping[str, str]]) -> str:
-    """What comes before the answer to a message with the word `think`; empty for others."""
+    """Return the reasoning for a message with the word `think`; empty for other messages."""
     question, before = _question(messages)
     if not re.search(r"\bthink\b", question.lower()):
         return ""
@@ -91,7 +91,7 @@ I can find out, so I begin to answer."""
 def _question(
     messages: Sequence[Mapping[str, str]],
 ) -> tuple[str, Sequence[Mapping[str, str]]]:
-    """The last message's text, and the messages before it, without the system prompt."""
+    """Return the last message's text and the messages before it, without the system prompt."""
     talk = [message for message in messages if message["role"] != "system"]
     return clean(talk[-1]["content"]) if talk else "", talk[:-1]
 
@@ -218,6 +218,6 @@ def _number(count: int, noun: str) -> str:
 
 
 def _quoted(text: str, most: int = QUOTE_CHARS) -> str:
-    """The start of a text in one line."""
+    """Return the start of a text in one line."""
     line = " ".join(text.split()).replace("`", "'")
     return line if len(line) <= most else f"{line[: most - 1]}…"

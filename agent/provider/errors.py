@@ -1,8 +1,8 @@
-"""Which of our errors a provider's error is. Pure, no I/O.
+"""Maps a provider's error to one of ours. Pure, no I/O.
 
 Sources: https://openrouter.ai/docs/api/reference/errors-and-debugging, OpenAI, google.rpc, and the
-recorded errors in tests/unit/provider_cases. A provider's words are looked at, and never repeated:
-they may hold the prompt or the key.
+recorded errors in tests/unit/provider_cases. A provider's message is searched, and never repeated:
+it may contain the prompt or the key.
 """
 
 from __future__ import annotations
@@ -28,61 +28,62 @@ from .error_phrases import (
     TOO_LONG_CODES,
     Cause,
     cause_of,
+    says_no_credit,
     says_too_long,
 )
 from .retry_after import retry_after
 
-_OPERATOR = "Only the operator of this site can mend that."
+_OPERATOR = "Only the operator of this site can fix that."
 _REJECTIONS: Mapping[Cause, str] = {
     "key": f"The model's provider refused the API key of this site. {_OPERATOR}",
     "credit": f"The model's provider refused: the credit of this site is used up. {_OPERATOR}",
     "model": f"The model's provider refused: it does not know the model of this site. {_OPERATOR}",
-    "address": "The model's provider refused: this site asks for the model at a wrong address."
-    f" {_OPERATOR}",
-    "moderation": "The model's provider refused this message for its content. Ask in another way.",
+    "address": f"The model's provider refused: this site has a wrong address for it. {_OPERATOR}",
+    "moderation": "The model's provider refused this message for its content. Rephrase it.",
     "": "",
 }
 _TIMED_OUT, _LIMITED, _BAD_REQUEST = {408, 504, 522, 524}, 429, (400, 413, 422)
-#: A failed dependency (TGI: the model's process fell over), and a request too early: the same one
-#: may be answered a little later.
+#: A failed dependency (TGI: the model's process crashed), and a request that is too early: the same
+#: request may succeed a little later.
 _PASSING = {424, 425}
-#: Of a message, in characters: moderation errors repeat the prompt, and patterns take time.
-_MAX_WORDS, _MAX_MESSAGE = 8000, 4000
+#: The most characters that are searched, of all messages and of one: moderation errors repeat the
+#: prompt, and patterns take time.
+_MAX_CHARS, _MAX_MESSAGE = 8000, 4000
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,64}\Z")
 _DEEPEST = 6
 
 
 @dataclass(slots=True)
 class ProviderError:
-    """What a provider said of an error, whatever its envelope.
+    """The facts of a provider's error, whatever its envelope.
 
-    `words` may hold prompts and keys: they are for looking at alone.
+    `message` may contain prompts and keys: it is only searched, never shown.
     """
 
-    status: int | None = None  # of HTTP, else the one that the document gives
-    named_status: int | None = None  # by a code, where there is no number
+    status: int | None = None  # the HTTP status, else the one that the document gives
+    named_status: int | None = None  # the status that a code stands for
     names: set[str] = field(default_factory=set)  # codes and types, in lower case
-    parameters: set[str] = field(default_factory=set)  # of the request, that it names
-    words: str = ""  # in lower case
+    parameters: set[str] = field(default_factory=set)  # of the request, as the error names them
+    message: str = ""  # all messages, in lower case
     wait: float | None = None  # seconds
     is_moderation: bool = False
 
     @property
     def identifiers(self) -> str:
-        """Its codes, types and parameters that are plain names: they hold no text of a user."""
+        """The codes, types and parameters that are plain names, so no text of a user."""
         names = sorted((self.names | self.parameters) - {str(self.status)})
         return " ".join(found for name in names[:8] if (found := identifier(name)))
 
     def is_too_long(self) -> bool:
-        """Whether the conversation does not fit the model: codes count before words."""
+        """Whether the conversation does not fit the model; codes decide before messages."""
         if self.names & TOO_LONG_CODES or self.status == 413:
             return True
         if self.names & NOT_TOO_LONG_CODES or self.status not in (None, *_BAD_REQUEST):
-            return False  # moderation errors repeat the prompt: its words decide nothing
-        return says_too_long(self.words)
+            return False  # moderation errors repeat the prompt: its text must not decide
+        return says_too_long(self.message)
 
     def as_error(self) -> AgentError:
-        """The error of ours that this is."""
+        """Return the error of ours that this one means."""
         error = self._classified()
         error.status = self.status or self.named_status
         return error
@@ -91,7 +92,7 @@ class ProviderError:
         status = self.status or self.named_status or 502
         if self.is_too_long():
             return ContextTooLong()
-        if status == _LIMITED and _credit(self.names):
+        if status == _LIMITED and (_credit(self.names) or says_no_credit(self.message)):
             return ProviderRejected(_REJECTIONS["credit"])  # waiting does not help
         if status == 402 and "openrouter_in_flight_budget" in self.names:
             status = _LIMITED  # OpenRouter: too many requests at once for the credit
@@ -99,33 +100,33 @@ class ProviderError:
             return ProviderRateLimited(retry_after=self.wait)
         if status in _TIMED_OUT:
             return ProviderTimeout(retry_after=self.wait)
-        # a redirect is not followed: it would take the key elsewhere
+        # a redirect is not followed: it would send the key to another host
         if 300 <= status < 500 and status not in _PASSING:
             return ProviderRejected(_REJECTIONS[self._cause(status)])
         return ProviderUnavailable(retry_after=self.wait)
 
     def _cause(self, status: int) -> Cause:
-        """Why a request was refused, for words that tell who can mend it."""
+        """Return why a request was refused, for a message that says who can fix it."""
         if self.is_moderation:
             return "moderation"
-        return cause_of(status, self.names, self.words)
+        return cause_of(status, self.names, self.message)
 
 
 def provider_error(
     error: object, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> ProviderError:
-    """What a provider's error says.
+    """Collect the facts of a provider's error.
 
     Args:
-        error: of the document: an object, a list, a text, a number, or nothing.
+        error: the document's error: an object, a list, a text, a number, or nothing.
         status: the HTTP status; absent: the one that the document gives.
-        headers: of the response, with names in lower case, for `Retry-After`.
+        headers: the response's, with names in lower case, for `Retry-After`.
     """
     found = ProviderError(status=status)
     details = list(_details(error))
     for detail in details:
         _note(found, detail)
-    found.words = found.words[:_MAX_WORDS].lower()
+    found.message = found.message[:_MAX_CHARS].lower()
     named = sorted(STATUS_OF[name] for name in found.names if name in STATUS_OF)
     found.named_status = named[-1] if named else None
     found.wait = retry_after(headers or {}, [d for d in details if isinstance(d, dict)])
@@ -135,16 +136,16 @@ def provider_error(
 def error_of(
     error: object, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> AgentError:
-    """The error of ours that a provider's error means; see `provider_error`."""
+    """Return the error of ours that a provider's error means; see `provider_error`."""
     return provider_error(error, status, headers).as_error()
 
 
 def error_in(fields: dict[str, Any] | list[Any], *, is_marked: bool = False) -> object:
-    """The error that a JSON document of a provider reports, or None.
+    """Return the error that a provider's JSON document reports, or None.
 
     Args:
         fields: the document.
-        is_marked: the server said that this is an error, so it is one whatever its shape.
+        is_marked: the server marked the document as an error, so it is one whatever its shape.
     """
     if isinstance(fields, list):
         first = fields[0] if fields else None
@@ -182,7 +183,7 @@ def _is_success(word: str) -> bool:
 
 
 class _Decimal(float):
-    """A number that is written as its server wrote it: it may be text of an answer."""
+    """A number that keeps its server's spelling, because it may be text of an answer."""
 
     def __new__(cls, literal: str) -> _Decimal:
         number = super().__new__(cls, literal)
@@ -196,7 +197,7 @@ class _Decimal(float):
 
 
 def parsed(data: str | bytes) -> Any:
-    """A JSON document of a provider; None when it is none."""
+    """Parse a provider's JSON document; None when it is not JSON."""
     try:
         return json.loads(data, parse_float=_Decimal)
     except (ValueError, RecursionError):  # not JSON, not UTF-8, or nested without end
@@ -204,7 +205,7 @@ def parsed(data: str | bytes) -> Any:
 
 
 def identifier(name: object) -> str:
-    """A provider's name of something, if it is a plain one that may stand in a log line."""
+    """Return a provider's name if it is plain enough for a log line, else an empty text."""
     plain = isinstance(name, str) and _IDENTIFIER.match(name) and not name.startswith("sk-")
     return str(name) if plain else ""
 
@@ -214,16 +215,16 @@ def _credit(names: set[str]) -> bool:
 
 
 _NESTED = ("error", "errors", "metadata", "raw", "innererror", "details", "detail", "body", "cause")
-_WORDS = ("message", "msg", "detail", "error_message", "error_description", "raw", "title", "error")
+_TEXTS = ("message", "msg", "detail", "error_message", "error_description", "raw", "title", "error")
 _NAMES = ("code", "type", "status", "error_type", "error_code", "reason", "limit_source")
 _STATUS_FIELDS = ("status", "status_code", "statusCode", "http_status")
 _NUMBERS = (*_STATUS_FIELDS, "code", "error_code")
-#: Codes that are no error, and statuses that are one: other statuses tell of progress.
+#: Codes that mean success, and statuses that mean an error: other statuses report progress.
 _GOOD, _FAILED = {"", "0", "ok", "success"}, {"error", "fail", "failed", "failure"}
 
 
 def _details(error: object, depth: int = 0) -> Iterator[object]:
-    """The error and what is nested in it, outermost first; JSON within texts too."""
+    """Yield the error and the errors nested in it, outermost first, even JSON within texts."""
     if depth > _DEEPEST:
         return
     if isinstance(error, str) and error.lstrip()[:1] in ("{", "["):
@@ -247,7 +248,7 @@ def _is_nested(value: object) -> bool:
 
 def _note(found: ProviderError, detail: object) -> None:
     if isinstance(detail, str):
-        found.words += f" {detail[:_MAX_MESSAGE]}"
+        found.message += f" {detail[:_MAX_MESSAGE]}"
     if not isinstance(detail, dict):
         found.status = found.status or _status(detail)
         return
@@ -257,9 +258,9 @@ def _note(found: ProviderError, detail: object) -> None:
         value = detail.get(name)
         if isinstance(value, str | int) and not isinstance(value, bool):
             found.names.add(str(value)[:200].lower())
-    for name in _WORDS:
+    for name in _TEXTS:
         if isinstance(value := detail.get(name), str):
-            found.words += f" {value[:_MAX_MESSAGE]}"
+            found.message += f" {value[:_MAX_MESSAGE]}"
     location = detail.get("loc")  # FastAPI and pydantic: ["body", "temperature"]
     last = location[-1] if isinstance(location, list) and location else None
     for parameter in (detail.get("param"), last):

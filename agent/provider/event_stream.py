@@ -1,8 +1,9 @@
-"""A provider's response body, cut into the documents that it holds. Pure, no I/O.
+"""Cuts a provider's response body into its documents. Pure, no I/O.
 
-What the body is shows in its first bytes and not in its Content-Type, which servers and gateways
-get wrong: server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html), JSON
-documents one to a line, or a single JSON document of a server that cannot stream.
+The first bytes of the body tell its format; the Content-Type does not, because servers and gateways
+get it wrong. It is server-sent events
+(https://html.spec.whatwg.org/multipage/server-sent-events.html), JSON documents one to a line, or a
+single JSON document of a server that cannot stream.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from enum import Enum, auto
 
 from agent.errors import AnswerUnreadable
 
-#: Of one event or document, in bytes. What one read has brought may go over it.
+#: The most bytes of one event or document; the data of one read may exceed it.
 MAX_DOCUMENT_BYTES = 2**20
 
 _BOM = b"\xef\xbb\xbf"
@@ -26,8 +27,10 @@ _LONGEST_FIELD = max(map(len, _FIELDS))
 class Document:
     """One document: the data of an event, or JSON that stands alone.
 
-    `is_error` tells that the server marked it as an error, by the event's name or its field;
-    `is_whole` that it is all of the body.
+    Args:
+        data: its text.
+        is_error: the server marked it as an error, by the event's name or its field.
+        is_whole: it is the whole body.
     """
 
     data: str
@@ -42,24 +45,24 @@ class _Form(Enum):
 
 
 class EventStream:
-    """Cuts bytes into documents as they come: `feed` each read, then `end`.
+    """Cuts bytes into documents as they arrive: call `feed` for each read, then `end`.
 
-    Keepalives (comments, events without data or named `ping`) give no document.
+    Keepalives (comments, events without data or named `ping`) are no documents.
     """
 
     def __init__(self) -> None:
         self._form = _Form.UNKNOWN
         self._rest = b""  # an unfinished line, or all of a single document
-        self._after_cr = False  # a \n that comes first belongs to the \r before it
+        self._after_cr = False  # a leading \n belongs to the \r before it
         self._name = ""
         self._data: list[str] = []
         self._size = 0  # bytes of the document that is being read
 
     def feed(self, data: bytes) -> list[Document]:
-        """The documents that end in these bytes.
+        """Return the documents that end in these bytes.
 
         Raises:
-            AnswerUnreadable: they are neither events nor JSON, or a document is too large.
+            AnswerUnreadable: the bytes are neither events nor JSON, or a document is too large.
         """
         if self._after_cr and data:
             data = data.removeprefix(b"\n")
@@ -74,7 +77,7 @@ class EventStream:
         return documents
 
     def end(self) -> list[Document]:
-        """The documents that the end of the body completes.
+        """Return the documents that the end of the body completes.
 
         Raises:
             AnswerUnreadable: the body is neither events nor JSON.

@@ -1,8 +1,8 @@
-"""What a provider means by the reason with which an answer ends. Pure, no I/O.
+"""Maps a provider's finish reasons to ours. Pure, no I/O.
 
 The reasons of OpenAI's API are `stop`, `length`, `content_filter`, `tool_calls` and
-`function_call`. Other servers have words of their own, in any case; a server that forgets to leave
-the field empty while it streams writes words that are no reason.
+`function_call`. Other servers have other words, in upper or lower case. Some fill the field even
+while they stream, with words that are no reason.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import Enum
 
 
 class Ending(Enum):
-    """How an answer ended, by its provider's own word."""
+    """How an answer ended, according to its provider."""
 
     STOP = "stop"
     LENGTH = "length"
@@ -23,14 +23,42 @@ class Ending(Enum):
 
 
 _NO_REASON = {
-    *("", "null", "none", "nil", "undefined", "false", "unspecified", "finish_reason_unspecified"),
-    *("in_progress", "not_finished", "unfinished", "streaming", "generating", "continue"),
+    "",
+    "null",
+    "none",
+    "nil",
+    "undefined",
+    "false",
+    "unspecified",
+    "finish_reason_unspecified",
+    "in_progress",
+    "not_finished",
+    "unfinished",
+    "streaming",
+    "generating",
+    "continue",
 }
 _WORDS = {
     Ending.STOP: {
-        *("stop", "stopped", "stop_sequence", "stop_token", "end_turn", "end", "end_of_text"),
-        *("eos", "eos_token", "eos_found", "eot", "complete", "completed", "done", "finish"),
-        *("finished", "success", "normal", "ok"),
+        "stop",
+        "stopped",
+        "stop_sequence",
+        "stop_token",
+        "end_turn",
+        "end",
+        "end_of_text",
+        "eos",
+        "eos_token",
+        "eos_found",
+        "eot",
+        "complete",
+        "completed",
+        "done",
+        "finish",
+        "finished",
+        "success",
+        "normal",
+        "ok",
     },
     Ending.LENGTH: {
         "limit",
@@ -42,7 +70,7 @@ _WORDS = {
     Ending.TOOLS: {"tool_calls", "tool_call", "tool_use", "function_call", "function"},
     Ending.FILTERED: {"language"},
 }
-#: Parts of words, looked for in this order: `malformed_function_call` is no call.
+#: Parts of words, searched in this order: `malformed_function_call` is no call.
 _PARTS = (
     (
         Ending.FILTERED,
@@ -60,13 +88,13 @@ _PARTS = (
 
 
 def ending_of(reason: object) -> Ending | None:
-    """How an answer ended.
+    """Return how an answer ended.
 
     Args:
         reason: the value of `finish_reason`, of any type.
 
     Returns:
-        None when it is no reason, so the answer goes on.
+        the ending; None when the value is no reason, so the answer goes on.
     """
     if isinstance(reason, dict):  # {"type": "stop"}
         reason = reason.get("type") or reason.get("reason")
@@ -75,8 +103,8 @@ def ending_of(reason: object) -> Ending | None:
     word = re.sub(r"[^a-z0-9]+", "_", reason.strip().lower()).strip("_")
     if word in _NO_REASON:
         return None
-    for ending, words in _WORDS.items():
-        if word in words:
+    for ending, names in _WORDS.items():
+        if word in names:
             return ending
     for ending, parts in _PARTS:
         if re.search(parts, word):

@@ -1,6 +1,6 @@
-"""The text in a chat completion's message or delta, whatever JSON a server writes it as. Pure.
+"""Reads the text of a chat completion's message or delta, in any known JSON form. Pure.
 
-OpenAI's API has texts; servers also send numbers, lists of texts and parts, and objects.
+In OpenAI's API it is a string; other servers send numbers, objects, lists of texts and of parts.
 """
 
 from __future__ import annotations
@@ -11,10 +11,19 @@ from typing import Any
 
 from agent.errors import AnswerUnreadable
 
-#: Parts of a message that hold no text of the answer.
+#: Parts of a message that contain no text of the answer.
 _NOT_TEXT = {
-    *("image_url", "image", "input_audio", "audio", "file", "reference", "tool_use", "tool_result"),
-    *("redacted_thinking", "server_tool_use", "document"),
+    "image_url",
+    "image",
+    "input_audio",
+    "audio",
+    "file",
+    "reference",
+    "tool_use",
+    "tool_result",
+    "redacted_thinking",
+    "server_tool_use",
+    "document",
 }
 _THOUGHT = {"thinking", "reasoning", "thought", "reasoning.text", "reasoning.summary"}
 _REASONING = ("reasoning", "reasoning_content", "reasoning_text", "thinking", "reasoning_details")
@@ -23,25 +32,25 @@ _DEEPEST = 8
 
 @dataclass(slots=True)
 class Parts:
-    """What one message or delta holds."""
+    """The contents of one message or delta."""
 
     text: str = ""
     reasoning: str = ""
-    is_reasoning: bool = False  # the model thinks, also where its thoughts may not be read
+    is_reasoning: bool = False  # the model reasons, even if the text of it is hidden
     is_refusal: bool = False
     calls_tools: bool = False
     annotations: tuple[Any, ...] = ()
 
 
 def parts_of(choice: Mapping[str, Any], *, only_delta: bool = False) -> Parts:
-    """What a choice of a chat completion holds.
+    """Read a choice of a chat completion.
 
     Args:
         choice: one of `choices`.
-        only_delta: the answer comes in deltas, so that a `message` repeats what has come.
+        only_delta: the answer comes in deltas, so a `message` would repeat earlier text.
 
     Raises:
-        AnswerUnreadable: it has content that is no text in any known form.
+        AnswerUnreadable: its content is no text in any known form.
     """
     delta = choice.get("delta" if only_delta else "message")
     if delta is None and "text" in choice:
@@ -53,7 +62,7 @@ def parts_of(choice: Mapping[str, Any], *, only_delta: bool = False) -> Parts:
     if not found.text and (refusal := delta.get("refusal")):
         _read(refusal, found)
         found.is_refusal = bool(found.text)
-    if not found.reasoning:  # several servers send the same thought in two fields
+    if not found.reasoning:  # several servers send the same reasoning in two fields
         _read_reasoning(delta, found)
     found.calls_tools = bool(delta.get("tool_calls") or delta.get("function_call"))
     annotations = delta.get("annotations")
@@ -105,7 +114,7 @@ def _read_reasoning(delta: Mapping[str, Any], found: Parts) -> None:
 
 
 def _lenient(thought: Any, depth: int = 0) -> str:
-    """The readable text of a thought; what cannot be read is left out."""
+    """Return the readable text of some reasoning; values of unknown forms are left out."""
     if isinstance(thought, str):
         return thought
     if depth > _DEEPEST:

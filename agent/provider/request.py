@@ -1,7 +1,7 @@
-"""The request of a chat completion: its address, its headers, its body, and what a server refuses.
+"""Builds the request of a chat completion, and adapts it to the parameters that a server refuses.
 
-Pure, no I/O. Any OpenAI-compatible server is to be asked, and each refuses other parameters. So a
-parameter that a server's error names is left out, or sent by its other name; see `Adaptation`.
+Pure, no I/O. Every OpenAI-compatible server refuses other parameters. So a parameter that a
+server's error names is left out, or sent by its other name; see `Adaptation`.
 """
 
 from __future__ import annotations
@@ -16,24 +16,29 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from .errors import ProviderError
 
-#: OpenRouter takes no more.
+#: OpenRouter accepts no more.
 MAX_FALLBACK_MODELS = 3
 REASONING_EFFORTS = ("minimal", "low", "medium", "high")
 
 _PATH = "/chat/completions"
 _MAX_HOST_CHARS = 253
-#: With underscores, which names of containers have.
+#: Underscores are allowed, because names of containers have them.
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?", re.IGNORECASE)
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
-#: What may be left out, in the order in which an error's words are searched.
+#: Parameters that may be left out, in the order in which an error's message is searched for them.
 _OPTIONAL = (
     *_TOKEN_LIMITS,
-    *("temperature", "stream_options", "reasoning_effort", "reasoning", "models", "stream"),
+    "temperature",
+    "stream_options",
+    "reasoning_effort",
+    "reasoning",
+    "models",
+    "stream",
 )
 _SYSTEM_ROLE = re.compile(
     r"system|developer instruction|roles must alternate|only user\b.{0,40}\broles are supported"
 )
-#: Where servers call a parameter otherwise.
+#: Other names by which servers refer to a parameter.
 _SPELLINGS = {
     "reasoning_effort": r"reasoning[ _]effort|support thinking|think value",
     "stream_options": r"stream[ _]options|include_usage",
@@ -43,11 +48,11 @@ _TOO_MUCH = re.compile(r"too (large|high|big)|exceed|at most|greater|less than")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """What a model is asked.
+    """A request for one answer of a model.
 
     Args:
         messages: `role` and `content` of each, oldest first.
-        models: the model's name, then those that OpenRouter is to try in its place.
+        models: the model's name, then the models that OpenRouter tries in its place.
         temperature, max_tokens: of the answer; None: not sent.
         reasoning_effort: one of `REASONING_EFFORTS`; empty: not sent.
     """
@@ -61,9 +66,9 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class Adaptation:
-    """A parameter that a server refused: left out, or renamed, or the system prompt moved.
+    """A parameter that a server refused: it is left out or renamed, or the system prompt is moved.
 
-    `lasts` tells that it is the model's, and not this request's, so that it is worth remembering.
+    `lasts` says that the cause is the model and not this request, so it is worth remembering.
     """
 
     parameter: str
@@ -72,10 +77,13 @@ class Adaptation:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a provider is asked.
+    """The address of a provider, apart from its credentials.
 
-    `credentials` are those of the address, as a header's value; the address has none of them. The
-    `secrets` are what no log line may show.
+    Args:
+        url: the address, without credentials.
+        host: the host of the address.
+        credentials: the user and password of the base URL, as a header's value.
+        secrets: texts that no log line may show.
     """
 
     url: str
@@ -85,16 +93,16 @@ class Endpoint:
 
 
 def endpoint(base_url: str) -> Endpoint:
-    """The address of chat completions at a base URL, of which the path and the query are kept.
+    """Return the address of chat completions at a base URL, whose path and query are kept.
 
     Raises:
-        ValueError: the base URL cannot work.
+        ValueError: the base URL is invalid.
     """
     try:
         parts = urlsplit(base_url.strip())
         is_usable = parts.scheme in ("http", "https") and parts.port != 0
         name = parts.hostname if is_usable else None
-    except ValueError:  # `port` looks at its range, and would tell what the address is
+    except ValueError:  # `port` checks its range, and its error would contain the address
         name = None
     if not name or not _is_host(name):
         raise ValueError("The provider's base URL is not an http(s) address.")
@@ -115,8 +123,8 @@ def endpoint(base_url: str) -> Endpoint:
 
 
 def _is_host(name: str) -> bool:
-    """Whether a connection to it can be tried: a name of labels, or an IP address."""
-    if ":" in name:  # IPv6, which stood in brackets
+    """Whether this can be a host: a name of labels, or an IP address."""
+    if ":" in name:  # IPv6; it was in brackets
         return True
     try:
         ascii_name = name.encode("idna").decode()  # no label is empty or too long
@@ -128,21 +136,21 @@ def _is_host(name: str) -> bool:
 
 
 def headers_of(api_key: str, credentials: str, title: str, referer: str) -> dict[str, str]:
-    """The headers of every request.
+    """Return the headers of every request.
 
     Args:
         api_key: sent as a bearer token; empty: none is sent.
-        credentials: of the base URL; they count in place of the key, since a gateway checks them.
-        title, referer: who asks, shown by OpenRouter.
+        credentials: of the base URL; they replace the key, since a gateway checks them.
+        title, referer: name and address of this site, shown by OpenRouter.
 
     Raises:
-        ValueError: the key cannot be one.
+        ValueError: the key has characters that no key can have.
     """
     bearer = f"Bearer {api_key.strip()}" if api_key.strip() else ""
     headers = {
         "Content-Type": "application/json",
         "Accept": "text/event-stream",
-        "Accept-Encoding": "identity",  # unpacking has no bound
+        "Accept-Encoding": "identity",  # decompression has no bound
         "Cache-Control": "no-store",
         "X-Title": _printable(title),
         "HTTP-Referer": _printable(referer),
@@ -154,12 +162,12 @@ def headers_of(api_key: str, credentials: str, title: str, referer: str) -> dict
 
 
 def body_of(request: ChatRequest, host: str, adaptations: Sequence[Adaptation]) -> dict[str, Any]:
-    """The body of a request for a streamed answer with usage.
+    """Return the body of a request for a streamed answer with usage.
 
     Args:
-        request: what is asked.
-        host: of the provider, which decides on the names of parameters.
-        adaptations: what the server refused so far, in this order.
+        request: the messages, the models and the parameters.
+        host: the provider's, which decides the names of parameters.
+        adaptations: to what the server refused so far, in this order.
     """
     model, *fallback_models = request.models
     body: dict[str, Any] = {
@@ -176,7 +184,7 @@ def body_of(request: ChatRequest, host: str, adaptations: Sequence[Adaptation]) 
         body["reasoning"] = {"effort": request.reasoning_effort}
     elif request.reasoning_effort:
         body["reasoning_effort"] = request.reasoning_effort
-    if fallback_models:  # other servers may not know the name
+    if fallback_models:  # other servers may not know this parameter
         body["models"] = fallback_models[:MAX_FALLBACK_MODELS]
     renamed = False
     for adaptation in adaptations:
@@ -190,34 +198,34 @@ def body_of(request: ChatRequest, host: str, adaptations: Sequence[Adaptation]) 
 def refused_parameter(
     error: ProviderError, body: Mapping[str, Any], adaptations: Sequence[Adaptation]
 ) -> Adaptation | None:
-    """What of a request its provider refused, if the error names something that can be changed.
+    """Return the adaptation for an error that names a parameter which can be changed, else None.
 
     Args:
         error: the provider's.
         body: of the request.
-        adaptations: those that it has already; none is tried twice.
+        adaptations: those of the request; none is tried twice.
     """
     if error.status not in (400, 422) or error.is_too_long():
         return None
     tried = {adaptation.parameter for adaptation in adaptations}
     for parameter in _OPTIONAL:
         if parameter in body and parameter not in tried and _names(error, parameter):
-            return Adaptation(parameter, lasts=not _TOO_MUCH.search(error.words))
+            return Adaptation(parameter, lasts=not _TOO_MUCH.search(error.message))
     says_system = any(message["role"] == "system" for message in body["messages"])
-    if "system" not in tried and says_system and _SYSTEM_ROLE.search(error.words):
+    if "system" not in tried and says_system and _SYSTEM_ROLE.search(error.message):
         return Adaptation("system")
     return None
 
 
 def _names(error: ProviderError, parameter: str) -> bool:
-    if error.parameters & set(_OPTIONAL):  # the field for it says more than the words
+    if error.parameters & set(_OPTIONAL):  # the field for it is more reliable than the message
         return parameter in error.parameters
     name = _SPELLINGS.get(parameter, parameter)
-    return bool(re.search(rf"(?<![a-z])({name})(?![a-z]|_[a-z])", error.words))
+    return bool(re.search(rf"(?<![a-z])({name})(?![a-z]|_[a-z])", error.message))
 
 
 def _leave_out(body: dict[str, Any], parameter: str, *, rename: bool) -> bool:
-    """Take a parameter out; whether it was put in again by its other name."""
+    """Remove a parameter from a body; returns whether it was added by its other name."""
     if parameter == "system":
         body["messages"] = _without_system_role(body["messages"])
         return False
@@ -231,17 +239,17 @@ def _leave_out(body: dict[str, Any], parameter: str, *, rename: bool) -> bool:
 
 
 def _without_system_role(messages: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
-    """The messages with what the system says at the beginning of what the user says first."""
-    said = "\n\n".join(m["content"] for m in messages if m["role"] == "system")
+    """Return the messages with the system prompt at the start of the first user message."""
+    system = "\n\n".join(m["content"] for m in messages if m["role"] == "system")
     others = [m for m in messages if m["role"] != "system"]
     if others and others[0]["role"] == "user":
-        first = {**others[0], "content": f"{said}\n\n{others[0]['content']}"}
+        first = {**others[0], "content": f"{system}\n\n{others[0]['content']}"}
         return [first, *others[1:]]
-    return [{"role": "user", "content": said}, *others]
+    return [{"role": "user", "content": system}, *others]
 
 
 def _is_openai(host: str) -> bool:
-    """Whether a host is OpenAI's or Azure's, whose models know `max_completion_tokens` alone."""
+    """Whether a host is OpenAI's or Azure's, whose models know only `max_completion_tokens`."""
     return _is_at(host, "api.openai.com") or _is_at(host, "openai.azure.com")
 
 

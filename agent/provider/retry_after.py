@@ -1,4 +1,4 @@
-"""How long a provider asks to wait. Pure, no I/O.
+"""Reads how long a provider asks its clients to wait. Pure, no I/O.
 
 Sources: RFC 9110, 10.2.3; https://openrouter.ai/docs/api/reference/limits; google.rpc.RetryInfo.
 """
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-#: What is told to a client at most, in seconds.
+#: The longest wait that our clients are sent, in seconds.
 MAX_RETRY_AFTER = 86_400.0
 
 _FIELDS = (("retry_after", 1), ("retry_after_seconds", 1), ("retry_after_ms", 1000))
@@ -20,20 +20,20 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)s\Z")
 
 
 def retry_after(headers: Mapping[str, str], details: Sequence[Mapping[str, Any]]) -> float | None:
-    """How long to wait, in seconds, or None.
+    """Return how long to wait, in seconds, or None.
 
-    In this order: `Retry-After` in seconds or as a date, `retry-after-ms`, the same headers in the
-    error's metadata, fields of the error, and the end of the rate limit's window. What cannot be
-    read, or is negative, counts as absent.
+    Sources, in this order: `Retry-After` in seconds or as a date, `retry-after-ms`, the same
+    headers in the error's metadata, fields of the error, and the end of the rate limit's window. A
+    value that cannot be read, or is negative, counts as absent.
 
     Args:
-        headers: of the response, with names in lower case.
-        details: the error and what is nested in it, outermost first.
+        headers: the response's, with names in lower case.
+        details: the error and the errors nested in it, outermost first.
     """
     nested: dict[str, Any] = {}
     for detail in details:
-        if isinstance(some := detail.get("headers"), dict):
-            nested |= {str(name).lower(): value for name, value in some.items()}
+        if isinstance(metadata := detail.get("headers"), dict):
+            nested |= {str(name).lower(): value for name, value in metadata.items()}
     for source in (headers, nested):
         wait = _seconds(source.get("retry-after"))
         if wait is None:
@@ -58,12 +58,12 @@ def _seconds(value: object, unit: int = 1) -> float | None:
         seconds = float(value) / unit
     except (ValueError, OverflowError):
         return None
-    # not "nan"; "inf" and 400 digits are no number of seconds either
+    # "nan", "inf" and 400 digits are no number of seconds
     return min(seconds, MAX_RETRY_AFTER) if seconds >= 0 and math.isfinite(seconds) else None
 
 
 def _duration(value: object) -> float | None:
-    """A google.protobuf.Duration in JSON: "34s", "0.5s"."""
+    """Read a google.protobuf.Duration in JSON: "34s", "0.5s"."""
     match = _DURATION.match(value) if isinstance(value, str) else None
     return _seconds(match[1]) if match else None
 
@@ -77,7 +77,7 @@ def _until_date(value: object) -> float | None:
 
 
 def _until_reset(value: object) -> float | None:
-    """X-RateLimit-Reset is milliseconds (OpenRouter) or seconds since 1970, or seconds from now."""
+    """Read X-RateLimit-Reset: milliseconds (OpenRouter) or seconds since 1970, or from now."""
     try:
         moment = float(value) if isinstance(value, int | float | str) else math.nan
     except (ValueError, OverflowError):

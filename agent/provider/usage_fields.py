@@ -1,4 +1,4 @@
-"""Where servers put the counts of an answer's tokens and its price. Pure, no I/O."""
+"""Finds an answer's token counts and cost in the fields of different servers. Pure, no I/O."""
 
 from __future__ import annotations
 
@@ -6,35 +6,39 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-#: By the names of ours, in the order of trust; a name with a dot is that of a nested object.
+#: Our name to a server's names, the most reliable first; a dot leads into a nested object.
 _COUNTS = {
     "prompt_tokens": ("prompt_tokens", "input_tokens"),
     "completion_tokens": ("completion_tokens", "output_tokens"),
     "reasoning_tokens": (
-        *("completion_tokens_details.reasoning_tokens", "reasoning_tokens"),
+        "completion_tokens_details.reasoning_tokens",
+        "reasoning_tokens",
         "output_tokens_details.reasoning_tokens",
     ),
     "cached_tokens": (
-        *("prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens"),
-        *("prompt_cache_hit_tokens", "cache_read_input_tokens", "cached_tokens"),
+        "prompt_tokens_details.cached_tokens",
+        "input_tokens_details.cached_tokens",
+        "prompt_cache_hit_tokens",
+        "cache_read_input_tokens",
+        "cached_tokens",
     ),
 }
 
 
 def usage_in(fields: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, int | Decimal]:
-    """What a document tells of tokens and price.
+    """Read the usage of a document.
 
     Args:
         fields: the document.
         choice: the first of its choices, or an empty one.
 
     Returns:
-        Those of `prompt_tokens`, `completion_tokens`, `reasoning_tokens`, `cached_tokens` and
-        `cost` that are there and can be read.
+        `prompt_tokens`, `completion_tokens`, `reasoning_tokens`, `cached_tokens` and `cost`, as far
+        as the document has them and they can be read.
     """
     groq = fields.get("x_groq")
-    places = (fields, choice, groq if isinstance(groq, dict) else {})
-    usage = next((u for place in places if isinstance(u := place.get("usage"), dict)), {})
+    parents = (fields, choice, groq if isinstance(groq, dict) else {})
+    usage = next((u for parent in parents if isinstance(u := parent.get("usage"), dict)), {})
     found: dict[str, int | Decimal] = {}
     for ours, names in _COUNTS.items():
         counts = (_count(_value(usage, name)) for name in names)
@@ -47,8 +51,8 @@ def usage_in(fields: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, 
 
 def _value(usage: Mapping[str, Any], name: str) -> object:
     outer, _, inner = name.rpartition(".")
-    place = usage.get(outer) if outer else usage
-    return place.get(inner) if isinstance(place, dict) else None
+    parent = usage.get(outer) if outer else usage
+    return parent.get(inner) if isinstance(parent, dict) else None
 
 
 def _count(value: object) -> int | None:

@@ -1,9 +1,10 @@
-"""How much of what a client sends is looked at, and when. No I/O.
+"""Paces the parsing of the bytes that a client sends. No I/O.
 
-uvicorn does not bound what one connection may make it do in one go: 256 KiB of tiny frames are half
-a second of parsing during which nobody else is served, and pings, fragments and unfinished requests
-are free. An `ReadPacer` hands on a slice at a time, and no more while the application has unread
-messages; what no application ever sees is counted, and too much of it ends the connection.
+uvicorn does not bound the work that one connection can cause in one go: 256 KiB of tiny frames take
+half a second to parse, during which no other client is served, and pings, fragments and unfinished
+requests cost the client nothing. A `ReadPacer` passes on one slice at a time, and none while the
+application has unread messages. It counts the frames that the application never sees, and drops a
+connection that sends too many.
 """
 
 from __future__ import annotations
@@ -11,24 +12,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-#: Handed on in one go; holds some 700 of the smallest frames, 10 to 30 ms of work.
+#: Parsed in one go; contains some 700 of the smallest frames, 10 to 30 ms of work.
 SLICE_BYTES = 4 * 1024
-#: What may come after our close frame: what was under way.
+#: A client may send this much after our close frame, because it was in flight already.
 _BYTES_AFTER_CLOSE = 2**20
 _MESSAGES_AFTER_CLOSE = 1000
-#: Pings and pongs of a client in a second, and fragments of one message.
+#: The most pings and pongs of a client in a second, and fragments of one message.
 _CONTROL_FRAMES_PER_SECOND = 100
 _FRAGMENTS = 1024
 
-#: Within which a request has to be here, from its beginning or from the connection's.
+#: A request has to arrive within this time, from its start or from the connection's.
 REQUEST_SECONDS = 20
 HEAD_BYTES = 64 * 1024
-#: Above what Django takes, so that it answers those who mean well.
+#: More than Django accepts, so that an honest client with a large body gets Django's answer.
 BODY_BYTES = 4 * 2**20
 
 
 class Connection(Protocol):
-    """A server's WebSocket connection, as its intake needs it."""
+    """The part of a server's WebSocket connection that a pacer uses."""
 
     def feed(self, piece: bytes) -> None:
         """Parse these bytes."""
@@ -37,22 +38,22 @@ class Connection(Protocol):
         """Whether the application has unread messages."""
 
     def pause(self) -> None:
-        """Read no more; may be repeated."""
+        """Stop reading from the socket; may be repeated."""
 
     def resume(self) -> None:
-        """Read on; may be repeated."""
+        """Read from the socket again; may be repeated."""
 
     def drop(self) -> None:
         """End the connection at once."""
 
 
 class ReadPacer:
-    """What a client has sent and nobody has looked at yet.
+    """Buffers the bytes that a client sent and the server did not parse yet.
 
     Args:
-        connection: whose it is.
-        call_soon: runs a function when the event loop comes round to it.
-        clock: seconds.
+        connection: the client's connection.
+        call_soon: runs a function in the event loop's next iteration.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class ReadPacer:
         self._second_ends_at = 0.0
 
     def take(self, data: bytes) -> None:
-        """Bytes came from the client."""
+        """Accept bytes from the client, and parse them when it is their turn."""
         if self._left_after_close is not None:
             self._left_after_close -= len(data)
             if self._left_after_close < 0:
@@ -85,7 +86,7 @@ class ReadPacer:
             self.go_on()
 
     def go_on(self) -> None:
-        """The application has read a message, or there is something new to read."""
+        """Parse or read on, after the application read a message or new bytes arrived."""
         if self._connection.is_busy():
             self._connection.pause()
         elif self._waiting:
@@ -97,7 +98,7 @@ class ReadPacer:
             self._connection.resume()
 
     def closing(self) -> None:
-        """Our close frame is out; the rest of what comes is of no use."""
+        """Bound the bytes that may still come, since our close frame was sent."""
         if self._left_after_close is None:
             self._left_after_close = _BYTES_AFTER_CLOSE
 
@@ -109,16 +110,16 @@ class ReadPacer:
             self._connection.feed(piece)
         self.go_on()
 
-    # what the application never sees
+    # frames that the application never sees
 
     def late_message(self) -> None:
-        """A message came after our close frame."""
+        """Count a message that came after our close frame."""
         self._late_messages += 1
         if self._late_messages > _MESSAGES_AFTER_CLOSE:
             self._connection.drop()
 
     def control_frame(self) -> None:
-        """A ping or pong came."""
+        """Count a ping or pong."""
         now = self._clock()
         if now >= self._second_ends_at:
             self._second_ends_at, self._control_frames = now + 1, 0
@@ -127,6 +128,6 @@ class ReadPacer:
             self._connection.drop()
 
     def fragment(self, number: int) -> None:
-        """The fragment with this number of a message came."""
+        """Check the number of a fragment within its message."""
         if number > _FRAGMENTS:
             self._connection.drop()

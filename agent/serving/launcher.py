@@ -1,4 +1,4 @@
-"""The launcher: uvicorn with our listener, our limits and our drain."""
+"""Starts uvicorn with our listener, our limits and our drain."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from . import uvicorn_protocol
 log = structlog.get_logger(__name__)
 
 _BACKLOG = 4096
-#: Unacknowledged data, or silence in spite of probes, after which TCP gives a peer up.
+#: TCP drops a peer after this time of unacknowledged data, or of silence in spite of probes.
 _DEAD_PEER_SECONDS = 30
 _PING_SECONDS = 20
-#: How long a process may take to end after its drain; the servers' own end takes up to 6 s of it.
+#: How long a process may take to end after its drain; uvicorn's shutdown takes up to 6 s of it.
 _END_SECONDS = 8.0
-#: How long requests may take then that are under way.
+#: How long requests that are under way may still take after the drain.
 _LAST_SECONDS = 5
 
-_OPEN = (
+_REACHABLE_IN_DEBUG = (
     "WARNING: DEBUG is on, and others than this machine can connect: they need no account, and\n"
     "  errors show them this server's inside. Set DEBUG=0, or HOST=127.0.0.1."
 )
@@ -41,7 +41,7 @@ def serve(host: str, port: int) -> None:
 
     Args:
         host: address or name to listen on.
-        port: port to listen on; 0 takes a free one. The banner shows which.
+        port: port to listen on; 0 takes a free one, which the banner shows.
     """
     listener = _listener(host, port)
     config = uvicorn.Config(
@@ -50,7 +50,7 @@ def serve(host: str, port: int) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # the application reads them, under every server
+        proxy_headers=False,  # the application reads them itself, under every server
         http=uvicorn_protocol.Http,
         ws=uvicorn_protocol.WebSocket,
         ws_max_size=_largest_message(),
@@ -67,7 +67,7 @@ def serve(host: str, port: int) -> None:
 
 
 def _application() -> str:
-    """The site's ASGI application, as uvicorn names it: `module:attribute`."""
+    """Return the name of the site's ASGI application for uvicorn: `module:attribute`."""
     return ":".join(django_setting("ASGI_APPLICATION").rsplit(".", 1))
 
 
@@ -81,7 +81,7 @@ def _banner(host: str, port: int) -> None:
         f"  staff:  {_command()} createsuperuser, then open {get_script_prefix()}admin/", flush=True
     )
     if django_setting("DEBUG") and not _is_loopback(host):
-        print(f"  {_OPEN}", flush=True)
+        print(f"  {_REACHABLE_IN_DEBUG}", flush=True)
         log.warning("DEBUG is on and others can connect", host=host)
 
 
@@ -93,7 +93,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _command() -> str:
-    """How this manage.py is called, as it can be pasted into a shell here."""
+    """Return the command that runs this manage.py, ready to paste into a shell."""
     python = os.path.relpath(sys.executable)
     debug = "DEBUG=1 " if django_setting("DEBUG") else ""
     return f"{debug}{python if not python.startswith('..') else sys.executable} manage.py"
@@ -101,10 +101,10 @@ def _command() -> str:
 
 class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drain while the sockets still take frames; uvicorn's own end comes after it.
+        """Drain while the sockets still accept frames, and then let uvicorn shut down.
 
-        What is left then, a request that never came whole or an answer that nobody reads, is cut
-        like a connection that breaks off. uvicorn would cancel it, with a traceback for each.
+        Connections that are left then, with a request that never arrived completely or an answer
+        that the client does not read, are aborted. uvicorn would cancel them with a traceback each.
         """
         for listener in self.servers:
             listener.close()
@@ -113,19 +113,19 @@ class _Server(uvicorn.Server):
             await asyncio.wait({draining}, timeout=0.1)
         if draining.done() and (error := draining.exception()):
             log.error("drain failed", error=type(error).__name__)
-        _end_in_any_case()
-        ending = asyncio.create_task(super().shutdown(sockets))
-        await asyncio.wait({ending}, timeout=_LAST_SECONDS)
-        connections: list[Any] = list(self.server_state.connections)  # all of them ours
+        _exit_after_deadline()
+        shutdown = asyncio.create_task(super().shutdown(sockets))
+        await asyncio.wait({shutdown}, timeout=_LAST_SECONDS)
+        connections: list[Any] = list(self.server_state.connections)  # of our own classes
         for connection in connections:
             connection.drop()
-        await ending
+        await shutdown
 
 
-def _end_in_any_case() -> None:
-    """Let the process end soon, even when threads hang in a database that does not answer.
+def _exit_after_deadline() -> None:
+    """End the process after `_END_SECONDS`, even when threads hang in a database call.
 
-    Python waits for its threads, without a bound, and nothing can stop one of them.
+    Python waits for its threads without a bound, and no code can stop a thread.
     """
 
     def end() -> None:
@@ -155,7 +155,7 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 def _find_dead_peers(listener: socket.socket) -> None:
-    """Let TCP drop peers that are gone or do not read; accepted sockets inherit it."""
+    """Let TCP drop peers that are dead or do not read; accepted sockets inherit the options."""
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
         tcp = socket.IPPROTO_TCP
@@ -165,10 +165,10 @@ def _find_dead_peers(listener: socket.socket) -> None:
 
 
 def _largest_message() -> int:
-    """Above MAX_FRAME_BYTES, so that the application can answer `too_large`."""
+    """Return a bound above MAX_FRAME_BYTES, so that the application can answer `too_large`."""
     return max(4 * conf().max_frame_bytes, 2**20)
 
 
 def default_address() -> tuple[str, int]:
-    """HOST and PORT."""
+    """Return the settings HOST and PORT."""
     return django_setting("HOST"), django_setting("PORT")

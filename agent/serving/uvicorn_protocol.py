@@ -1,4 +1,4 @@
-"""uvicorn's protocols with our bounds; `launcher` runs them. Uses private attributes."""
+"""uvicorn's protocols with our bounds, for `launcher`. Uses private attributes of uvicorn."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from agent.worker import runtime
 
 from .flow_control import BODY_BYTES, HEAD_BYTES, REQUEST_SECONDS, ReadPacer
 
-# A handshake is parsed twice, and HTTP has let it pass: cookies that a page may come with, its
-# WebSocket may come with too.
+# A handshake is parsed twice, first as HTTP with our bound. The second parser gets the same bound:
+# cookies that are accepted with a page are accepted with its WebSocket.
 http11.MAX_LINE_LENGTH = http11.MAX_NUM_HEADERS = HEAD_BYTES
 
 
@@ -28,7 +28,7 @@ class Http(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._unanswered: deque[RequestResponseCycle] = deque()  # and those that wait behind them
+        self._unanswered: deque[RequestResponseCycle] = deque()  # running and pipelined requests
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -69,41 +69,45 @@ class Http(HttpToolsProtocol):
         super().on_message_complete()
 
     def _expect(self) -> None:
-        """A request is to be here soon."""
+        """Start the deadline by which a request has to arrive."""
         self._arrived, self._in_body = 0, False
         self._deadline = self.loop.call_later(REQUEST_SECONDS, self.drop)
 
     def _expect_nothing(self) -> None:
+        """Cancel the deadline."""
         if self._deadline:
             self._deadline.cancel()
         self._deadline = None
 
     def drop(self) -> None:
-        """End the connection at once, and what works on its requests."""
+        """Abort the connection, and end the work on its requests."""
         self._disconnect()
         self.transport.abort()
 
     def _disconnect(self) -> None:
-        """uvicorn tells this to the newest request alone; the others would write, and fail."""
+        """Mark every request as disconnected: uvicorn marks the newest one alone.
+
+        The other requests would write to the closed connection, and fail.
+        """
         for cycle in self._unanswered:
             cycle.disconnected = True
             cycle.message_event.set()
 
 
 class WebSocket(WebSocketsSansIOProtocol):
-    """A connection that is read no faster than it is worked on."""
+    """A connection that is read no faster than the application handles its messages."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._pacer = ReadPacer(self, self.loop.call_soon, self.loop.time)
-        self._shaken = self.loop.call_later(REQUEST_SECONDS, self._give_up)
+        self._handshake_deadline = self.loop.call_later(REQUEST_SECONDS, self._drop_unopened)
 
-    def _give_up(self) -> None:
+    def _drop_unopened(self) -> None:
         if not self.handshake_complete:
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._shaken.cancel()
+        self._handshake_deadline.cancel()
         runtime.current().addresses.leave(_host(self.transport), self.transport)
         super().connection_lost(exc)
 
@@ -144,7 +148,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         super().handle_cont(event)
         self._pacer.fragment(len(self.frames))
 
-    # for its pacer
+    # the `Connection` of its pacer
 
     def feed(self, piece: bytes) -> None:
         if not self.transport.is_closing():
@@ -168,7 +172,7 @@ class WebSocket(WebSocketsSansIOProtocol):
 
 
 def _host(transport: Any) -> str:
-    """The address that TCP knows; a Unix socket's peer has none."""
+    """Return the peer's address as TCP knows it; empty for a Unix socket."""
     peer = transport.get_extra_info("peername")
     return str(peer[0]) if isinstance(peer, tuple) and peer else ""
 

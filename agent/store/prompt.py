@@ -1,7 +1,7 @@
-"""What the model sees of a session: the one place that decides it. Reads only.
+"""Selects the messages of a session that the model sees. Reads only.
 
-Chat templates of many models want the user first and the roles in turn, and refuse everything else,
-so every prompt has that form whatever became of the questions before.
+The chat templates of many models require that the user comes first and that the roles alternate. So
+every prompt has that form, however the earlier questions ended.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from agent.models import Message, Turn
 
 ChatMessage = dict[str, str]
 
-#: How many ended questions are looked at, newest first, for those that the model is to see.
+#: How many ended questions are searched, newest first, for those that the model should see.
 _LOOK = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A question that ended, with the newest answer that there was; empty: it was interrupted."""
+    """A question that ended, with its newest answer; empty: it was interrupted."""
 
     question: str
     answer: str
@@ -39,12 +39,12 @@ def prompt(
     system_prompt: str,
     max_history: int,
 ) -> list[ChatMessage]:
-    """The messages for the model: the system prompt, what ended before, and the query.
+    """Build the messages for the model: the system prompt, earlier exchanges, and the query.
 
-    Exchanges come in the order in which they first ended, with the newest answer that there was
-    (a partial one of a failed or stopped turn too). Left out are questions that an edit dropped,
-    and those without an answer: they were taken back, or would fail again within each later
-    prompt. Only a question that the next one interrupted belongs to it.
+    Exchanges come in the order in which they first ended, each with its newest answer, which may be
+    the partial one of a failed or cancelled turn. Questions that an edit dropped are left out, and
+    so are questions without an answer: they were cancelled, or would fail again within each later
+    prompt. The exception is a question that the next one interrupted: the two are joined.
 
     Args:
         query_id: message id of the query to answer.
@@ -52,11 +52,11 @@ def prompt(
         after: seq of the last `clear` when the turn first started.
         until: seq of the newest message when the turn first started.
         system_prompt: comes first and is never cut; a blank one is left out.
-        max_history: the rest holds this many of the newest questions and answers at most.
+        max_history: the most questions and answers beside the system prompt; the newest are kept.
 
     Returns:
-        messages as `{"role": ..., "content": ...}`, oldest first; after the system prompt `user`
-        and `assistant` in turn, beginning and ending with `user`.
+        messages as `{"role": ..., "content": ...}`, oldest first; after the system prompt, `user`
+        and `assistant` alternate, beginning and ending with `user`.
     """
     query = Message.objects.only("content").get(id=query_id)
     ended = Message.objects.filter(
@@ -65,7 +65,7 @@ def prompt(
         session_id=session_id,
         type=Message.Type.QUERY,
         ended_seq__gt=after,
-    ).exclude(id=query_id)  # a retry of what was stopped before it started
+    ).exclude(id=query_id)  # a retry, whose first turn was cancelled before it started
     newest_first = islice(_exchanges(ended, until, page_size=max_history), _LOOK)
     kept = _kept((each for each in newest_first if each), max_history - 1)
     system = [{"role": "system", "content": system_prompt}] if system_prompt.strip() else []
@@ -73,21 +73,22 @@ def prompt(
 
 
 def _exchanges(ended: Any, until: int, *, page_size: int) -> Iterator[Exchange | None]:
-    """What each of these queries came to by the message `until`, newest end first.
+    """Yield the exchanges of these queries as of the message `until`, newest end first.
 
-    None stands for a query that the model is not to see. Reads no more pages than are asked for.
+    None stands for a query that the model should not see. Pages are read only as far as needed.
     """
     rows = ended.order_by("-ended_seq").values_list("id", "content", "ended_seq")
-    while page := list(rows.filter(ended_seq__lte=until)[:page_size]):
+    newest = until
+    while page := list(rows.filter(ended_seq__lte=newest)[:page_size]):
         answers = _answers([query_id for query_id, *_ in page], until)
         for query_id, question, _ in page:
             answer = answers.get(query_id)
             yield None if answer is None else Exchange(question, answer)
-        until = page[-1][2] - 1
+        newest = page[-1][2] - 1
 
 
 def _answers(query_ids: list[UUID], until: int) -> dict[UUID, str]:
-    """The newest text that each query was answered with; empty for one that was interrupted."""
+    """Return the newest answer of each query; empty for a query that was interrupted."""
     rows = Message.objects.filter(
         turn__query__in=query_ids,
         turn__attempt__gt=0,
@@ -106,7 +107,7 @@ def _answers(query_ids: list[UUID], until: int) -> dict[UUID, str]:
 
 
 def _kept(newest_first: Iterable[Exchange], room: int) -> list[Exchange]:
-    """The newest exchanges, each whole, that have no more questions and answers than `room`."""
+    """Return the newest whole exchanges with at most `room` questions and answers in all."""
     kept: list[Exchange] = []
     rest = iter(newest_first)
     while room > 0 and (exchange := next(rest, None)):
@@ -117,7 +118,7 @@ def _kept(newest_first: Iterable[Exchange], room: int) -> list[Exchange]:
 
 
 def _in_turn(exchanges: Iterable[Exchange]) -> Iterator[ChatMessage]:
-    """Exchanges as messages; interrupted questions become part of the next one."""
+    """Convert exchanges to messages; an interrupted question is joined to the next one."""
     unanswered: list[str] = []
     for exchange in exchanges:
         unanswered.append(exchange.question)

@@ -1,4 +1,4 @@
-"""The order in which the turns of a session start, and their positions in it."""
+"""Decides the order in which the turns of a session start, and their positions in the queue."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from uuid import UUID
 from agent.models import Turn
 from agent.protocol import server_frames
 
-#: Starts of other turns after which a waiting one rises by one priority level.
+#: A waiting turn rises by one priority level after this many starts of other turns.
 STARTS_PER_LEVEL = 4
 
 
 class Waiting(Protocol):
-    """What a turn's place in the queue depends on."""
+    """The fields of a turn that decide its position in the queue."""
 
     number: int
     priority: int
@@ -26,7 +26,7 @@ W = TypeVar("W", bound=Waiting)
 
 
 def level(turn: Waiting, started: int) -> int:
-    """The priority that a waiting turn has after `started` starts of its session."""
+    """Return the priority of a waiting turn after `started` starts in its session."""
     if turn.priority >= Turn.Priority.INTERRUPT:
         return turn.priority
     risen = (started - turn.started_before) // STARTS_PER_LEVEL
@@ -34,17 +34,17 @@ def level(turn: Waiting, started: int) -> int:
 
 
 def in_order(turns: Iterable[W], started: int) -> list[W]:
-    """Waiting turns as they will start: interrupts (newest first), then by level, then by age.
+    """Sort waiting turns as they will start: interrupts (newest first), by level, then by age.
 
-    A low turn is at the highest level after eight starts of others; from then on only older ones
-    and interrupts start before it.
+    A low turn is at the highest level after eight starts of other turns; from then on only older
+    turns and interrupts start before it.
     """
 
-    def place(turn: W) -> tuple[int, int]:
-        at = level(turn, started)
-        return -at, -turn.number if at >= Turn.Priority.INTERRUPT else turn.number
+    def sort_key(turn: W) -> tuple[int, int]:
+        priority = level(turn, started)
+        return -priority, -turn.number if priority >= Turn.Priority.INTERRUPT else turn.number
 
-    return sorted(turns, key=place)
+    return sorted(turns, key=sort_key)
 
 
 @dataclass(slots=True)
@@ -64,14 +64,14 @@ class Queue:
 
     def moved(self, *, add: Turn | None = None, remove: set[UUID], started: int) -> list[Any]:
         """Change the queue; returns a `queued` status for each turn whose position changed."""
-        before = {turn.id: place for place, turn in enumerate(self.waiting, 1)}
+        before = {turn.id: position for position, turn in enumerate(self.waiting, 1)}
         kept = [turn for turn in self.waiting if turn.id not in remove]
         self.started = started
         self.waiting = in_order([*kept, *([add] if add else [])], started)
         return [
-            queued_status(turn, place)
-            for place, turn in enumerate(self.waiting, 1)
-            if before.get(turn.id) != place
+            queued_status(turn, position)
+            for position, turn in enumerate(self.waiting, 1)
+            if before.get(turn.id) != position
         ]
 
 

@@ -1,8 +1,8 @@
-"""What a client lacks of a session: its durable frames page by page, and its state now. Reads only.
+"""Reads a session's durable frames page by page, and its current state. Reads only.
 
-The one place that cuts pages, by rows and by characters: for replays, the command `history`, the
-HTTP API, exports and staff's transcripts. Lengths are read first, so that long messages which do
-not fit are never loaded.
+All pages are cut here, by rows and by characters: for replays, the command `history`, the HTTP API,
+exports and staff's transcripts. Lengths are read first, so that long messages that do not fit are
+never loaded.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from agent.models import Message, Session, Turn
 
 from .queue_order import Queue
 
-#: Of a page, if it holds more than one frame: content, what an error left of an answer, and fields.
+#: The bound of a page with more than one frame: content, partial answers of errors, and fields.
 PAGE_CHARS = 256 * 1024
 #: Rows of a page of a replay or an export.
 PAGE_ROWS = 200
-#: How many lengths are asked for first; the next time twice as many.
+#: How many lengths are read first; then twice as many each time.
 _LENGTHS = 64
-#: What a message's row holds that its frame shows.
+#: The length of a message's row that its frame shows.
 _CHARS = (
     Length("content")
     + Length("partial")
@@ -36,20 +36,21 @@ _CHARS = (
 
 
 def after(session_id: UUID, seq: int) -> list[dict[str, Any]]:
-    """The next durable frames after `seq`, oldest first, one page; empty at the end."""
+    """Return the next page of durable frames after `seq`, oldest first; empty at the end."""
     rows = _of(session_id).filter(seq__gt=seq).order_by("seq")
     return _frames(rows, list(fitting(rows, PAGE_ROWS)))
 
 
 def before(session_id: UUID, seq: int | None, limit: int) -> tuple[list[dict[str, Any]], bool]:
-    """The last durable frames before `seq` (None: of all), oldest first; whether there are older.
+    """Return the last durable frames before `seq`, oldest first, and whether there are older ones.
 
     Args:
-        session_id, seq: where the page ends.
-        limit: how many frames at most; the characters of a page may allow fewer.
+        session_id: the session.
+        seq: where the page ends; None: with the newest frame.
+        limit: how many frames at most; the bound on characters may allow fewer.
     """
     rows = _of(session_id).order_by("-seq")
-    if seq is None:  # what is said meanwhile is not on this page
+    if seq is None:  # messages that are written meanwhile are not on this page
         seq = (rows.values_list("seq", flat=True).first() or 0) + 1
     rows = rows.filter(seq__lt=seq)
     found = list(fitting(rows, limit))
@@ -58,22 +59,22 @@ def before(session_id: UUID, seq: int | None, limit: int) -> tuple[list[dict[str
 
 
 def fitting(rows: Any, limit: int) -> Iterator[int]:
-    """The seqs of the first messages that a page has room for, at least one if there is one.
+    """Yield the seqs of the first messages that fit on a page, at least one if there is one.
 
     Args:
-        rows: messages of one session in the order of their seqs, either way.
+        rows: messages of one session, ordered by seq in either direction.
         limit: how many at most.
     """
     left = PAGE_CHARS
-    for place, (seq, chars) in enumerate(islice(_lengths(rows, limit), limit)):
+    for number, (seq, chars) in enumerate(islice(_lengths(rows, limit), limit)):
         left -= chars
-        if left < 0 and place:
+        if left < 0 and number:
             return
         yield seq
 
 
 def _of(session_id: UUID) -> Any:
-    """The messages of a session; none of one that is deleted, whose rows may go meanwhile."""
+    """Return a session's messages; none if it was deleted, since its rows may be incomplete."""
     return Message.objects.filter(session_id=session_id, session__deleted_at=None)
 
 
@@ -99,17 +100,17 @@ class SessionSnapshot:
     """A session at one moment."""
 
     last_seq: int
-    turns: list[dict[str, Any]]  # unfinished ones, as the welcome lists them
+    turns: list[dict[str, Any]]  # the unfinished turns, as the welcome lists them
     running: Turn | None
 
 
 def snapshot(session_id: UUID) -> SessionSnapshot | None:
-    """A session now; None when it has no row."""
+    """Read a session's state at one moment; None when it has no row."""
     counters = _counters(session_id)
     while counters:
         queue = Queue.of(session_id, counters[1])
         after = _counters(session_id)
-        if after == counters:  # nothing started or ended in between
+        if after == counters:  # no turn started or ended in between
             break
         counters = after
     if counters is None:

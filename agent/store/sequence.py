@@ -1,4 +1,4 @@
-"""How messages and turns get their numbers, and the change that a transaction returns."""
+"""Numbers messages and turns under the session's lock; defines what a transaction returns."""
 
 from __future__ import annotations
 
@@ -11,16 +11,12 @@ from django.db import connection
 from agent.errors import SessionGone
 from agent.models import Session
 
-#: The database's clock, as `db.Now` writes it; percent signs doubled for the parameters.
-_NOW = {
-    "postgresql": "STATEMENT_TIMESTAMP()",
-    "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f000', 'NOW')",
-}
+from .clock import NOW_SQL
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A running turn that a transaction asked to stop: the process that runs it, and why."""
+    """A running turn that a transaction cancelled, the process that runs it, and the reason."""
 
     turn_id: UUID
     worker: str
@@ -32,12 +28,12 @@ class Change:
     """The effect of a transaction on a session, for `Live.publish` after the commit.
 
     Args:
-        session_id: of the session.
-        seq: its newest message.
+        session_id: the session.
+        seq: the session's newest message.
         frames: the durable frames that were written.
-        statuses: ephemeral frames that make sense after the message `seq`.
-        stops: turns to stop at once; their rows say so too, in case this is lost.
-        deleted: the session was deleted.
+        statuses: ephemeral frames that may be sent after the message `seq`.
+        stops: turns to cancel at once; their rows say so too, in case this change is lost.
+        deleted: whether the session was deleted.
     """
 
     session_id: UUID
@@ -50,7 +46,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """A session's counters after `lock_and_number`. Of n messages the first has `seq - n + 1`."""
+    """A session's counters after `lock_and_number`; the first of n messages is `seq - n + 1`."""
 
     seq: int
     enqueued: int
@@ -68,21 +64,21 @@ def lock_and_number(
     active: bool = False,
     reopen: bool = False,
 ) -> Numbers:
-    """Lock a session's row and draw numbers from it, in one statement.
+    """Lock a session's row and take numbers from it, in one statement.
 
     The session is always locked before its turns: the other order deadlocks on PostgreSQL.
     Call it inside a transaction.
 
     Args:
-        session_id: of the session.
+        session_id: the session.
         messages, enqueued, started: how many of each to number.
-        active: its user did something, so it is not idle.
-        reopen: it is open again, if it was closed or about to.
+        active: whether its user did something, so that it is not idle.
+        reopen: open the session again if it is closed or closing.
 
     Raises:
-        SessionGone: the session has no row (any more).
+        SessionGone: the session has no row, or no longer.
     """
-    now = _NOW[connection.vendor]
+    now = NOW_SQL[connection.vendor]
     changes = [
         f"changed_at = {now}" if messages else "",
         f"last_activity_at = {now}" if active else "",

@@ -1,7 +1,7 @@
-"""The queue: turns wait, are claimed, renewed, handed back and ended, each by compare-and-swap.
+"""The queue of turns: enqueues, claims, renews, hands back and ends them, by compare-and-swap.
 
-Every function runs inside a transaction of its caller and talks to no one but the database. What
-it wrote comes back in a `Change`, which the caller publishes after the commit.
+Every function runs inside its caller's transaction, and uses nothing but the database. It reports
+its writes in a `Change`, which the caller publishes after the commit.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from agent.models import Message, Session, Turn
 from agent.protocol import server_frames
 from agent.provider.decoder import Source
 
-from .db import Now
+from .clock import Now
 from .queue_order import Queue
 from .sequence import Change, Numbers, lock_and_number
 
 log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS = 3
-#: How long a turn waits for the process that accepted it before others take it.
+#: How long a turn waits for the process that accepted it, before other processes claim it.
 HANDOVER = timedelta(seconds=2)
 
 _EXPIRED = Q(state=Turn.State.RUNNING, lease_until__lt=Now())
@@ -38,7 +38,7 @@ _EXPIRED = Q(state=Turn.State.RUNNING, lease_until__lt=Now())
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A turn that this process runs. `attempt` is the fencing token of all that it writes."""
+    """A turn that this process runs. `attempt` is the fencing token of all its writes."""
 
     session_id: UUID
     turn_id: UUID
@@ -64,26 +64,26 @@ class Outcome:
     reasoning_tokens: int | None = None
     cached_tokens: int | None = None
     reasoning_ms: int | None = None  # from the first reasoning to the first text, or to the end
-    reasoning: str = ""  # as far as it is kept
+    reasoning: str = ""  # as far as it is stored
     sources: Sequence[Source] = ()
 
 
 def enqueue(
     change: Change, queue: Queue, turn: Turn, numbers: Numbers, start: Lease | None
 ) -> Claimed | None:
-    """Add a new turn to the queue; returns it as claimed when it starts at once.
+    """Add a new turn to the queue; returns the claimed turn when it starts at once.
 
     Args:
-        change: gets the `queued` statuses.
-        queue: of the turn's session, locked.
-        turn: not saved yet; gets its number here.
-        numbers: drawn with `enqueued=1`.
-        start: the lease under which this process would run it now, if it has room.
+        change: receives the `queued` statuses.
+        queue: the queue of the turn's session, which is locked.
+        turn: not saved yet; it gets its number here.
+        numbers: from `lock_and_number` with `enqueued=1`.
+        start: the lease under which this process runs the turn now, if it has room.
     """
     turn.number = numbers.enqueued
     turn.started_before = numbers.started
     if start and not queue.running and not queue.waiting:
-        _take(turn, start, lock_and_number(turn.session_id, started=1))
+        _mark_running(turn, start, lock_and_number(turn.session_id, started=1))
         turn.save(force_insert=True)
         return _claimed(turn)
     turn.save(force_insert=True)
@@ -93,12 +93,13 @@ def enqueue(
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """By whom and for how long turns are claimed."""
+    """The process that claims turns, and for how long."""
 
     worker: str
     seconds: float
 
     def until(self) -> Any:
+        """Return the end of a lease that begins now, by the database's clock."""
         return Now() + timedelta(seconds=self.seconds)
 
 
@@ -110,16 +111,19 @@ def claim(
     doubtful: bool = False,
     skip_locked: bool = False,
 ) -> tuple[Claimed | None, Change]:
-    """Claim the turn of a session that is to run now: an abandoned one, else the next waiting.
+    """Claim the session's turn that should run now: an abandoned one, else the next waiting one.
 
-    An abandoned turn that was asked to stop, or whose process died often enough, is ended instead.
+    An abandoned turn that was cancelled, or whose process died `MAX_ATTEMPTS` times, is ended.
 
     Args:
-        session_id: of the session.
-        lease: of the process that claims.
-        leased: the turns that run in it, with their attempts. It does not take them from itself.
-        doubtful: it may have claimed a turn of this session without knowing.
-        skip_locked: give up when another process holds the session (PostgreSQL).
+        session_id: the session.
+        lease: the lease of the process that claims.
+        leased: the turns that run in it, with their attempts; it does not claim them again.
+        doubtful: the process may have claimed a turn of this session without knowing.
+        skip_locked: give up when another process has locked the session (PostgreSQL).
+
+    Returns:
+        the claimed turn, if any, and the change.
     """
     change = Change(session_id)
     if skip_locked and _locked_elsewhere(session_id):
@@ -134,7 +138,7 @@ def claim(
         if not _is_abandoned(queue.running, lease, leased, doubtful=doubtful):
             return None, change
         if not queue.running.stop and _attempts_that_died(queue.running) < MAX_ATTEMPTS:
-            return _restart(change, queue.running, lease), change
+            return _retry(change, queue.running, lease), change
         _give_up(change, queue.running)
         queue.running = None
     if not queue.waiting:
@@ -143,13 +147,13 @@ def claim(
 
 
 def _is_abandoned(turn: Turn, lease: Lease, leased: Mapping[UUID, int], *, doubtful: bool) -> bool:
-    """Whether a running turn is without a process, as far as this one knows."""
-    mine = turn.worker == lease.worker
+    """Whether no process runs a turn that is marked as running, as far as this process knows."""
+    is_ours = turn.worker == lease.worker
     expired = Turn.objects.filter(_EXPIRED, id=turn.id)
-    if mine and leased.get(turn.id) == turn.attempt:  # the clock has jumped, or this process slept
+    if is_ours and leased.get(turn.id) == turn.attempt:  # the clock jumped, or this process slept
         expired.update(lease_until=lease.until())
         return False
-    return (mine and doubtful) or expired.exists()
+    return (is_ours and doubtful) or expired.exists()
 
 
 def _locked_elsewhere(session_id: UUID) -> bool:
@@ -162,13 +166,13 @@ def _locked_elsewhere(session_id: UUID) -> bool:
 def _start(change: Change, queue: Queue, lease: Lease) -> Claimed:
     turn = queue.waiting[0]
     numbers = lock_and_number(turn.session_id, started=1)
-    _take(turn, lease, numbers)
+    _mark_running(turn, lease, numbers)
     turn.save()
     change.statuses += queue.moved(remove={turn.id}, started=numbers.started)
     return _claimed(turn)
 
 
-def _restart(change: Change, turn: Turn, lease: Lease) -> Claimed:
+def _retry(change: Change, turn: Turn, lease: Lease) -> Claimed:
     turn.attempt += 1
     turn.worker, turn.lease_until = lease.worker, lease.until()
     turn.save(update_fields=("attempt", "worker", "lease_until"))
@@ -185,7 +189,11 @@ def _restart(change: Change, turn: Turn, lease: Lease) -> Claimed:
 
 
 def _attempts_that_died(turn: Turn) -> int:
-    """A deployment of many processes may hand a long answer back more than three times."""
+    """Return the attempts whose process died.
+
+    Attempts that were handed back do not count: a deployment of many processes may hand a long
+    answer back more than three times.
+    """
     return turn.attempt - turn.handed_back
 
 
@@ -200,11 +208,11 @@ def _give_up(change: Change, turn: Turn) -> None:
     end(change, turn, outcome)
 
 
-def _take(turn: Turn, lease: Lease, numbers: Numbers) -> None:
+def _mark_running(turn: Turn, lease: Lease, numbers: Numbers) -> None:
     turn.state, turn.attempt = Turn.State.RUNNING, turn.attempt + 1
     turn.worker, turn.lease_until = lease.worker, lease.until()
     turn.started_at = Now()
-    if turn.context_until is None:  # a retry brings what its query saw
+    if turn.context_until is None:  # a retry has the context of its first turn
         turn.context_after, turn.context_until = numbers.cleared_seq, numbers.seq
 
 
@@ -224,37 +232,37 @@ def renew(lease: Lease, leased: Mapping[UUID, int]) -> dict[UUID, str]:
     """Renew the leases of the turns `leased` (id to attempt) together.
 
     Returns:
-        for each turn that this process still has, why it shall stop, or an empty text.
+        for each turn that this process still has, the reason to cancel it, or an empty text.
     """
-    mine = Turn.objects.filter(worker=lease.worker, state=Turn.State.RUNNING, id__in=list(leased))
-    unlocked = mine
+    ours = Turn.objects.filter(worker=lease.worker, state=Turn.State.RUNNING, id__in=list(leased))
+    unlocked = ours
     if connection.features.has_select_for_update_skip_locked:
-        # what somebody locks, perhaps for long, is renewed the next time and holds up no other
-        locked = mine.select_for_update(skip_locked=True).values_list("id", flat=True)
-        unlocked = Turn.objects.filter(id__in=list(locked))
+        # a turn that is locked, perhaps for long, is renewed the next time and delays no other
+        ids = ours.select_for_update(skip_locked=True).values_list("id", flat=True)
+        unlocked = Turn.objects.filter(id__in=list(ids))
     unlocked.update(lease_until=lease.until())
     return {
         turn_id: stop
-        for turn_id, attempt, stop in mine.values_list("id", "attempt", "stop")
+        for turn_id, attempt, stop in ours.values_list("id", "attempt", "stop")
         if leased[turn_id] == attempt
     }
 
 
 def hand_back(worker: str) -> int:
-    """Let the leases of a process that goes down end now; returns how many there were.
+    """End the leases of a draining process now; returns how many it had.
 
-    Such an attempt is not counted among those after which a turn is given up.
+    Such an attempt does not count towards `MAX_ATTEMPTS`.
     """
-    mine = Turn.objects.filter(worker=worker, state=Turn.State.RUNNING)
-    return mine.update(
-        worker="",  # so that a renewal which is under way does not find them
+    ours = Turn.objects.filter(worker=worker, state=Turn.State.RUNNING)
+    return ours.update(
+        worker="",  # so that a renewal that is under way does not find them
         lease_until=Now() - timedelta(seconds=1),
         handed_back=F("handed_back") + 1,
     )
 
 
 def due(limit: int) -> list[UUID]:
-    """Sessions with a turn that its process left behind, or that waited too long for one."""
+    """Return sessions with a turn whose lease expired, or that waited too long for its process."""
     live = Turn.objects.filter(
         session=OuterRef("session"), state=Turn.State.RUNNING, lease_until__gte=Now()
     )
@@ -269,7 +277,7 @@ def due(limit: int) -> list[UUID]:
 
 
 def count_unfinished() -> dict[str, int]:
-    """How many turns run and wait, over all sessions and processes."""
+    """Return how many turns run and wait, over all sessions and processes."""
     states = Turn.objects.exclude(state=Turn.State.ENDED).values_list("state")
     found = dict(states.annotate(Count("pk")))
     return {state: found.get(state, 0) for state in (Turn.State.QUEUED, Turn.State.RUNNING)}
@@ -279,8 +287,8 @@ def finish(claimed: Claimed, outcome: Outcome) -> tuple[Change, bool] | None:
     """End a turn that this process ran.
 
     Returns:
-        the change, and whether others of the session wait; None when the turn is no longer
-        this attempt's (or the session is gone): then nothing was written.
+        the change, and whether other turns of the session wait; None when the turn is no longer
+        this attempt's, or the session was deleted: then nothing was written.
     """
     change = Change(claimed.session_id)
     turn = Turn(
@@ -302,10 +310,10 @@ def finish(claimed: Claimed, outcome: Outcome) -> tuple[Change, bool] | None:
 
 
 def end(change: Change, turn: Turn, outcome: Outcome) -> bool:
-    """Write a turn's one end, if it still has the state and attempt of `turn`.
+    """Write a turn's only end, if its row still has the state and attempt of `turn`.
 
-    The session was not idle until now. Returns False, with a number drawn in vain, when the turn
-    has not: roll back.
+    The end counts as activity of the session. Returns False when the row has changed: the caller
+    then rolls back, because a number was taken for nothing.
     """
     numbers = lock_and_number(turn.session_id, messages=1, active=True)
     rows = Turn.objects.filter(id=turn.id, state=turn.state, attempt=turn.attempt).update(
@@ -344,7 +352,7 @@ def end(change: Change, turn: Turn, outcome: Outcome) -> bool:
 
 
 def _status_of(error: AgentError | None) -> int | None:
-    """The HTTP status of a provider's error; whatever else a provider calls its status is none."""
+    """Return the HTTP status of a provider's error; None for a number that is no HTTP status."""
     status = error.status if error else None
     return status if status is not None and 100 <= status < 600 else None
 
@@ -382,18 +390,18 @@ def _terminal(turn: Turn, outcome: Outcome) -> server_frames.ServerFrame:
 
 
 def close_when_idle(change: Change) -> None:
-    """Close a session that was asked to close, when its last turn has ended."""
+    """Close a session that is closing, if its last turn has ended."""
     unfinished = Turn.objects.filter(session_id=change.session_id).exclude(state=Turn.State.ENDED)
     if not unfinished.exists():
         close(change, server_frames.Closed.requested())
 
 
 def close(change: Change, notification: server_frames.Closed) -> None:
-    """Close a session: its last frame for now, after which every connection is closed.
+    """Close a session with a last durable frame, after which every connection is closed.
 
     Args:
-        change: gets the notification.
-        notification: says why.
+        change: receives the notification.
+        notification: says why the session is closed.
     """
     numbers = lock_and_number(change.session_id, messages=1)
     change.frames.append(Message.record(change.session_id, numbers.seq, notification))

@@ -1,4 +1,4 @@
 """Turns while they run: claimed, leased, streamed, ended; and a process's regular maintenance.
 
-Knows no connections: what it produces is stored and published.
+Knows no connections: it stores and publishes its results.
 """

@@ -1,7 +1,7 @@
 """The regular work of a server process, beside turns.
 
-It finds missed messages, revoked credentials, idle and deleted sessions, and parts that cannot be
-reached; it renews limits and removes rows. Each step waits first and is repeated by `forever`.
+It finds missed messages, revoked credentials, idle and deleted sessions, and outages of Redis and
+the database; it renews slots and removes rows. Each step waits first; `forever` repeats it.
 """
 
 from __future__ import annotations
@@ -24,41 +24,42 @@ from agent.conf import Conf
 from agent.live.hub import Hub
 from agent.live.publish import Live
 from agent.models import Session, WriteCheck
-from agent.store import db, removal
+from agent.store import db, outage, removal
+from agent.store.outage import DATABASE_ERRORS
 
 log = structlog.get_logger(__name__)
 
 Step = Callable[[], Awaitable[None]]
 
 CATCH_UP_SECONDS = 2.0
-#: How often credentials are looked at; what ended has no connection 5 s later.
+#: How often credentials are checked; a revoked one has no connection 5 s later.
 CHECK_SECONDS = 2.0
-#: How long a commit may take from the database to the processes that are told of it.
+#: How long a committed change may take to the other processes over the broker.
 UNDER_WAY_SECONDS = 0.3
-#: How far back catching up looks before the last time; longer than any transaction takes.
+#: How far before its last run catching up looks for changes; longer than any transaction takes.
 CATCH_UP_WINDOW_SECONDS = 60
-#: How long the database may take to answer before connections are told that it is away.
+#: How long the database may take to answer before it counts as unreachable.
 DATABASE_SECONDS = 3.0
-#: How often this process looks for deleted sessions whose rows are still there.
+#: How often this process looks for deleted sessions whose rows are not removed yet.
 REMOVE_SECONDS = 2.0
-#: How often this process tries whether the database takes writes, while it does.
+#: How often this process tests whether the database accepts writes, while it does.
 WRITE_SECONDS = 3.0
-#: The row that this process writes: one that froze and holds its own does not hold up all others.
-_SLOT = os.getpid() % 256
+#: The row that this process writes: a frozen process that locks its row blocks few others.
+_WRITE_CHECK_ID = os.getpid() % 256
 _BATCH = 500
 
 
 def steps(conf: Conf, live: Live, limits: Limits, watch: Watch) -> list[Step]:
-    """The steps of this process, for `forever`."""
+    """Return the steps of this process, for `forever`."""
     remover = removal.Remover()
 
     async def close_idle() -> None:
-        """Close sessions with a connection here in which nothing happens."""
+        """Close idle sessions that have a connection here."""
         await asyncio.sleep(min(max(conf.session_timeout * 60 / 10, 0.2), 30))
         await retention.close_idle_here(live, conf.session_timeout)
 
     async def remove_deleted() -> None:
-        """Remove rows of deleted sessions, whoever deleted them, while others go on."""
+        """Remove some rows of deleted sessions, whichever process deleted them."""
         await asyncio.sleep(await db.apart(remover.step) or REMOVE_SECONDS)
 
     credentials = Credentials(live.hub)
@@ -75,13 +76,13 @@ def steps(conf: Conf, live: Live, limits: Limits, watch: Watch) -> list[Step]:
 
 
 async def forever(step: Step) -> None:
-    """Repeat a step until this is cancelled, whatever it raises, even when it is cancelled."""
+    """Repeat a step until this task is cancelled, whatever the step raises."""
     task = asyncio.current_task()
     while not (task and task.cancelling()):
         try:
             await step()
-        except db.DATABASE_ERRORS as error:
-            db.log_failure(error)
+        except DATABASE_ERRORS as error:
+            outage.log_failure(error)
             await asyncio.sleep(0.5)
         except Exception:
             log.exception("a step failed")
@@ -89,7 +90,7 @@ async def forever(step: Step) -> None:
 
 
 class CatchUp:
-    """Finds messages of sessions here that no other process has told of."""
+    """Finds messages of sessions here that no other process has announced."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -99,9 +100,9 @@ class CatchUp:
         await asyncio.sleep(CATCH_UP_SECONDS)
         now = time.monotonic()
         if self._hub.topics():
-            # since the last look that succeeded: the database, or this process, may have been away
+            # since the last success: the database, or this process, may have been unavailable
             changed = await db.read(_changed, now - self._looked_at)
-            # a commit that is under way brings its statuses along, which a row does not
+            # an announcement that is under way brings statuses, which a row does not have
             await asyncio.sleep(UNDER_WAY_SECONDS)
             for session_id, last_seq in changed:
                 topic = self._hub.get(session_id)
@@ -117,7 +118,7 @@ def _changed(since_seconds: float) -> list[tuple[UUID, int]]:
 
 
 class Credentials:
-    """Ends connections here whose credential was revoked, in whatever process."""
+    """Ends connections here whose credential was revoked, by whatever process."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -127,17 +128,17 @@ class Credentials:
         await self.check()
 
     async def check(self) -> None:
-        checked = [one for one in self._hub.subscribers() if one.access.revocable]
-        if not checked:
+        revocable = [each for each in self._hub.subscribers() if each.access.revocable]
+        if not revocable:
             return
-        ended = await db.read(revocation.ended, {one.access for one in checked})
-        for subscriber in checked:
+        ended = await db.read(revocation.ended, {each.access for each in revocable})
+        for subscriber in revocable:
             if subscriber.access in ended:
                 subscriber.signed_out()
 
 
 class DeletedSessions:
-    """Tells connections here that their session was deleted, in whatever process."""
+    """Notifies connections here whose session was deleted, by whatever process."""
 
     def __init__(self, hub: Hub, credentials: Credentials) -> None:
         self._hub, self._credentials = hub, credentials
@@ -146,7 +147,7 @@ class DeletedSessions:
         await asyncio.sleep(2 * CATCH_UP_SECONDS)
         stored = [topic.session_id for topic in self._hub.topics() if topic.last_seq]
         deleted = await db.read(_deleted, stored)
-        if deleted:  # a deleted user's connections are to be closed as signed out
+        if deleted:  # a deleted user's connections are closed as signed out, so they come first
             await self._credentials.check()
         for session_id in deleted:
             if topic := self._hub.get(session_id):
@@ -156,13 +157,13 @@ class DeletedSessions:
 def _deleted(session_ids: list[UUID]) -> set[UUID]:
     found: set[UUID] = set()
     for start in range(0, len(session_ids), _BATCH):
-        some = session_ids[start : start + _BATCH]
-        found.update(Session.objects.filter(id__in=some).values_list("id", flat=True))
+        batch = session_ids[start : start + _BATCH]
+        found.update(Session.objects.filter(id__in=batch).values_list("id", flat=True))
     return set(session_ids) - found
 
 
 class Watch:
-    """Tells connections when this process cannot use a part that it needs, or can again."""
+    """Notifies connections when this process loses Redis or the database, or has them again."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
@@ -175,21 +176,21 @@ class Watch:
         self._note("redis", "unreachable" if self._live.broker.degraded else "")
         try:
             async with asyncio.timeout(DATABASE_SECONDS):
-                await db.read(db.answers)
+                await db.read(outage.answers)
                 await self._write()
         except TimeoutError:
             why = f"no answer within {DATABASE_SECONDS:.0f} s"
-        except db.DATABASE_ERRORS as error:
-            why = db.reason(error)
+        except DATABASE_ERRORS as error:
+            why = outage.reason(error)
         else:
-            why = db.refused()
+            why = outage.refused()
         if not why:
-            db.recovered()
+            outage.recovered()
         self._note("database", why)
         self.looked = True
 
     async def _write(self) -> None:
-        """Try to write now and then; each second while that fails, and never twice at once."""
+        """Test a write every `WRITE_SECONDS`, every second while it fails, never twice at once."""
         if self._writing is None:
             if time.monotonic() < self._write_at:
                 return
@@ -203,7 +204,7 @@ class Watch:
                 self._writing = None
 
     def _note(self, part: str, why: str) -> None:
-        """Tell once that a part fails, with `why` for the log, or that it works again."""
+        """Announce once that a part fails, with the reason for the log, or that it works again."""
         if bool(why) == self._live.is_degraded(part):
             return
         metrics.degraded.labels(part).set(bool(why))
@@ -213,11 +214,11 @@ class Watch:
 
 
 def _write() -> None:
-    """Look at each table, and write a row that means nothing; in a transaction.
+    """Read each table, and write a row without a meaning; call it in a transaction.
 
     Raises:
-        DATABASE_ERRORS: the database does not take writes, or a table is missing.
+        DATABASE_ERRORS: the database refuses writes, or a table is missing.
     """
     for model in apps.get_app_config("agent").get_models():
         list(model._base_manager.values_list("pk")[:1])
-    WriteCheck.objects.update_or_create(pk=_SLOT, defaults={"checked_at": timezone.now()})
+    WriteCheck.objects.update_or_create(pk=_WRITE_CHECK_ID, defaults={"checked_at": timezone.now()})

@@ -1,8 +1,8 @@
-"""One claimed turn, from its prompt to its end.
+"""Runs one claimed turn, from its prompt to its end.
 
-The provider is read by a task of its own, which is cancelled at once when the turn is to stop.
-Writing the end is never cancelled and is repeated until the database answers: the attempt's number
-fences it, so that a repetition, or a process that lost its lease, changes nothing.
+A task of its own reads the provider, and is cancelled at once when the turn is cancelled. Writing
+the end is never cancelled, and is repeated until the database answers: the attempt's number fences
+it, so a repetition, or a process that lost its lease, changes nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 _now = time.monotonic
 
-#: Reasoning beyond this is neither sent nor kept; the answer goes on.
+#: Longer reasoning is neither sent nor stored; the answer continues.
 MAX_REASONING_CHARS = 200_000
 MAX_SOURCES = 100
 
@@ -41,7 +41,7 @@ class Model(Protocol):
     """The provider, or the demo model."""
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
-        """The answer in pieces; raises `AgentError`."""
+        """Yield the answer in chunks; raises `AgentError`."""
 
     async def aclose(self) -> None:
         """Close its connections."""
@@ -60,14 +60,14 @@ class Run:
         self.sources: list[Source] = []
         self.finish_reason = ""
         self.first_token_ms: int | None = None
-        self.reasoning_ms: int | None = None  # how long it reasoned, when it has stopped to
+        self.reasoning_ms: int | None = None  # how long the model reasoned, once it has finished
         self._reasons_since: float | None = None
 
     async def read(self, model: Model) -> None:
         """Read the whole answer.
 
         Raises:
-            AgentError: of the provider, or `InternalError`.
+            AgentError: from the provider, or `InternalError`.
         """
         request = _request(await db.repeated(self._prompt))
         began = _now()
@@ -134,7 +134,7 @@ class Run:
 
 
 def _request(messages: list[ChatMessage]) -> ChatRequest:
-    """The request of a turn: its prompt, with the model and the parameters of the settings."""
+    """Build the request of a turn: its prompt, and the settings' model and parameters."""
     settings = conf()
     return ChatRequest(
         messages=messages,
@@ -153,10 +153,10 @@ async def run_turn(live: Live, claimed: Claimed, seq: int, model: Model) -> bool
     """Run a claimed turn to its end.
 
     Args:
-        live: of this process.
+        live: this process's.
         claimed: the turn.
-        seq: the session's newest message when it was claimed.
-        model: answers.
+        seq: the session's newest message when the turn was claimed.
+        model: answers the turn.
 
     Returns:
         whether other turns of the session wait.
@@ -176,7 +176,7 @@ async def run_turn(live: Live, claimed: Claimed, seq: int, model: Model) -> bool
 
 
 async def _outcome(run: Run, model: Model, stop: asyncio.Future[str]) -> Outcome | None:
-    """How the turn ended; None when it is not ours any more."""
+    """Return how the turn ended; None when this process lost its lease."""
     reading = asyncio.create_task(run.read(model))
     either: list[asyncio.Future[Any]] = [reading, stop]
     try:
@@ -210,7 +210,7 @@ async def _error(run: Run, reading: asyncio.Task[None]) -> AgentError | None:
 async def _finish(live: Live, claimed: Claimed, outcome: Outcome) -> bool:
     ended = await db.repeated(lambda: db.transact(turn_queue.finish, claimed, outcome))
     if ended is None:
-        log.warning("turn was not ours any more", turn=str(claimed.turn_id))
+        log.warning("turn had lost its lease", turn=str(claimed.turn_id))
         return False
     change, others_wait = ended
     live.publish(change)

@@ -1,6 +1,6 @@
-"""The runtime of a process: whatever lives in memory as long as the event loop of a server does.
+"""The runtime of a process: the objects that live in memory as long as a server's event loop.
 
-One place builds its parts, hands them to each other, and starts and drains them.
+This module builds them, passes them to each other, and starts and drains them.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _END_SECONDS = 5.0
 
 
 class Runtime:
-    """The parts of a server process. It may be asked before `start`; turns run after it.
+    """The parts of a server process. They can be used before `start`; turns run after it.
 
     Args:
         conf: the settings.
-        model: answers; by default the provider of the settings, or the demo model.
+        model: answers turns; by default the settings' provider, or the demo model.
     """
 
     def __init__(self, conf: Conf, model: Model | None = None) -> None:
@@ -46,16 +46,16 @@ class Runtime:
 
     @property
     def draining(self) -> bool:
-        """Whether it takes no more work."""
+        """Whether this process accepts no more work."""
         return self._draining is not None
 
     @property
     def is_ready(self) -> bool:
-        """Whether it takes work: not before it has looked at the database and Redis."""
+        """Whether this process accepts work: not before its first check of database and Redis."""
         return not self._loops or (self._watch.looked and not self.draining)
 
     def start(self) -> None:
-        """Start to run turns and to maintain connections; harmless when repeated."""
+        """Start to run turns and to maintain connections; may be repeated."""
         if self._loops:
             return
         self.live.serve()
@@ -67,9 +67,9 @@ class Runtime:
         self._loops = [asyncio.create_task(maintenance.forever(step)) for step in steps]
 
     async def drain(self, grace_seconds: float) -> None:
-        """Before the process ends: nothing of a client or a turn is lost or left hanging.
+        """Prepare the end of the process, so that no frame and no turn is lost.
 
-        Connections are asked to come back, running turns may end, and the rest is handed back.
+        Clients are asked to reconnect, running turns may end, and the rest is handed back.
 
         Args:
             grace_seconds: how long to wait for turns to end.
@@ -111,7 +111,7 @@ _runtimes: WeakKeyDictionary[asyncio.AbstractEventLoop, Runtime] = WeakKeyDictio
 
 
 def current() -> Runtime:
-    """The runtime of the running event loop, built when there is none yet."""
+    """Return the runtime of the running event loop; builds it at the first call."""
     loop = asyncio.get_running_loop()
     found = _runtimes.get(loop)
     if found is None:
@@ -120,7 +120,7 @@ def current() -> Runtime:
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
-    """The ASGI lifespan, where a server sends it: the runtime lives as long as the server does."""
+    """Handle the ASGI lifespan of a server that sends it: start the runtime, and drain it."""
     await receive()  # lifespan.startup
     current().start()
     await send({"type": "lifespan.startup.complete"})

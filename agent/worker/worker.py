@@ -1,8 +1,8 @@
-"""The worker of a process: it runs turns, keeps their leases, and takes over abandoned ones.
+"""The worker of a process: it runs turns, renews their leases, and takes over abandoned turns.
 
-Turns belong to it and not to a connection. A turn that could not start at once is remembered by its
-caller, and callers take turns when capacity is short; the poll finds the rest. `runtime` starts its
-loops and drains it.
+A turn belongs to the worker and not to a connection. A turn that cannot start at once is queued
+under its caller, and callers are served in rotation when capacity is short. The poll finds turns
+that no worker remembers. `runtime` starts the loops and drains the worker.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from agent.conf import Conf
 from agent.live.cancellation import LEASE_LOST
 from agent.live.publish import Live
 from agent.store import db, turn_queue
+from agent.store.outage import DATABASE_ERRORS
 from agent.store.turn_queue import Claimed, Lease
 
 from .runner import Model, run_turn
@@ -28,7 +29,7 @@ from .runner import Model, run_turn
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
-#: How long each step of draining may take beside the grace for turns, whatever the database does.
+#: How long each step of draining may take, beside the grace for turns, if the database is slow.
 _END_SECONDS = 5.0
 
 
@@ -37,15 +38,15 @@ class Worker:
 
     Args:
         conf: the settings.
-        live: of this process; its name there owns the leases.
-        model: answers.
+        live: this process's; the broker's name for the process owns the leases.
+        model: answers the turns.
     """
 
     def __init__(self, conf: Conf, live: Live, model: Model) -> None:
         self._conf, self._live, self.model = conf, live, model
         self._lease = Lease(live.broker.process, conf.lease_seconds)
         self._cancel = live.cancellations.cancel_local
-        self._leased: dict[UUID, tuple[int, float]] = {}  # turn to attempt and end of its lease
+        self._leased: dict[UUID, tuple[int, float]] = {}  # turn to attempt and end of lease
         self._tasks: set[asyncio.Task[None]] = set()
         self._reserved = 0
         self._wanted: OrderedDict[str, deque[UUID]] = OrderedDict()  # caller to sessions
@@ -60,13 +61,13 @@ class Worker:
     def accepting(self, session_id: UUID, caller: str) -> Iterator[Lease | None]:
         """Reserve room for a turn that is accepted in the block; None: there is no room.
 
-        When the block loses its connection to the database, the turn may have been committed as
-        ours: it is looked for as soon as the database answers again.
+        When the block loses its connection to the database, the commit may have given the turn to
+        this process: the worker looks for it as soon as the database answers again.
         """
         lease = self._reserve()
         try:
             yield lease
-        except db.DATABASE_ERRORS:
+        except DATABASE_ERRORS:
             if lease:
                 self._doubt(session_id, caller)
             raise
@@ -89,7 +90,7 @@ class Worker:
         """Run a claimed turn; `seq` is its session's newest message at that time."""
         if claimed.turn_id in self._leased:
             if self._leased[claimed.turn_id][0] >= claimed.attempt:
-                return  # it was looked for, and found, before this was said
+                return  # the worker looked for the turn and found it before this call
             self._cancel(claimed.turn_id, LEASE_LOST)
         if claimed.attempt > 1:
             metrics.takeovers.inc()
@@ -100,7 +101,7 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     def request_turn(self, session_id: UUID, caller: str) -> None:
-        """Remember that a turn of this session waits for this process."""
+        """Remember that this process should claim a turn of this session."""
         waiting = self._wanted.setdefault(caller, deque())
         if session_id not in waiting:
             waiting.append(session_id)
@@ -130,7 +131,7 @@ class Worker:
             caller, waiting = self._wanted.popitem(last=False)
             session_id = waiting.popleft()
             if waiting:
-                self._wanted[caller] = waiting  # at the end: the others come first
+                self._wanted[caller] = waiting  # last: other callers come first
             await self._claim(session_id, caller)
 
     async def _claim(self, session_id: UUID, caller: str, *, skip_locked: bool = False) -> None:
@@ -144,7 +145,7 @@ class Worker:
                 doubtful=session_id in self._doubtful,
                 skip_locked=skip_locked,
             )
-        except db.DATABASE_ERRORS:
+        except DATABASE_ERRORS:
             self._doubt(session_id, caller)
             raise
         finally:
@@ -158,7 +159,7 @@ class Worker:
     # the loops
 
     async def poll(self) -> None:
-        """Take turns that wait too long or whose process is gone."""
+        """Claim turns that waited too long, or whose process died."""
         await asyncio.sleep(POLL_SECONDS)
         if self._free() > 0 and not self.draining:
             for session_id in await db.read(turn_queue.due, self._free()):
@@ -166,7 +167,7 @@ class Worker:
                     await self._claim(session_id, f"session:{session_id}", skip_locked=True)
 
     async def renew(self) -> None:
-        """Keep the leases; stop what was asked to stop elsewhere, or is not ours any more."""
+        """Renew the leases; cancel turns that another process asked to stop or took over."""
         await asyncio.sleep(self._lease.seconds / 5)
         asked_at = time.monotonic()
         leased = {turn_id: attempt for turn_id, (attempt, _) in self._leased.items()}
@@ -175,7 +176,7 @@ class Worker:
         try:
             async with asyncio.timeout(self._lease.seconds / 3):
                 kept = await db.transact_apart(turn_queue.renew, self._lease, leased)
-        except (TimeoutError, *db.DATABASE_ERRORS) as error:
+        except (TimeoutError, *DATABASE_ERRORS) as error:
             log.warning("leases were not renewed", error=type(error).__name__)
             self._stop_overdue()
             return
@@ -190,7 +191,7 @@ class Worker:
                 self._leased[turn_id] = (attempt, asked_at + self._lease.seconds)
 
     def _stop_overdue(self) -> None:
-        """Stop what another process may have taken, the database being out of reach."""
+        """Cancel turns whose leases ended while the database was unreachable."""
         now = time.monotonic()
         for turn_id, (_, until) in list(self._leased.items()):
             if now > until:
@@ -199,7 +200,7 @@ class Worker:
     # draining
 
     async def drain(self, grace_seconds: float) -> None:
-        """Take no more turns, let the running ones end for a while, hand the rest back.
+        """Accept no more turns, wait a while for running ones to end, and hand the rest back.
 
         Args:
             grace_seconds: how long to wait for turns to end.
@@ -210,7 +211,7 @@ class Worker:
         try:  # the turns of a claim that is under way are handed back too
             async with asyncio.timeout(_END_SECONDS):
                 await db.transact_apart(turn_queue.hand_back, self._lease.worker)
-        except (TimeoutError, *db.DATABASE_ERRORS) as error:  # their leases end by themselves
+        except (TimeoutError, *DATABASE_ERRORS) as error:  # their leases expire anyway
             log.warning("turns were not handed back", error=type(error).__name__)
         for turn_id in list(self._leased):
             self._cancel(turn_id, LEASE_LOST)

@@ -1,9 +1,9 @@
-"""The backend. Django loads `DatabaseWrapper` by the name of this package in `ENGINE`.
+"""PostgreSQL with timeouts. Django loads `DatabaseWrapper` by this package's name in `ENGINE`.
 
-Timeouts are set after connecting: poolers refuse or ignore what is sent with the start of a
-connection. What the address or PGOPTIONS say of them counts more. Behind a pooler a session's
-settings would end up with other clients, so there each transaction sets its own, and single
-statements have what the role has (`ALTER ROLE ... SET`); the log says so when that is nothing.
+Timeouts are set after connecting: poolers refuse or ignore parameters at the start of a connection.
+Timeouts in the address or in PGOPTIONS take precedence. Behind a pooler, the settings of a session
+would affect other clients. So there each transaction sets its own timeouts, and statements outside
+of transactions have those of the role (`ALTER ROLE ... SET`); the log says so if it has none.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _FACTS = (
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """A connection that knows what stands between it and the server."""
+    """A connection that knows whether a pooler is between it and the server."""
 
-    #: By alias, as Django's pools are: what each transaction sets, where there is a pooler.
+    #: By alias, like Django's pools: the timeouts that each transaction sets behind a pooler.
     _of_transactions: dict[str, timeouts.Timeouts] = {}
-    _told: set[str] = set()
+    _warned: set[str] = set()  # aliases
 
     def _configure_connection(self, connection: Any) -> bool:
         changed: bool = super()._configure_connection(connection)  # type: ignore[misc]
         wanted = timeouts.present()
         with connection.cursor() as cursor:
             facts = cursor.execute(_FACTS, [list(wanted)]).fetchall()
-            # A pooler makes up the process that it names when a connection starts.
+            # A pooler invents the process id that it sends when a connection starts.
             is_pooled = facts[0][3] != connection.info.backend_pid
             ours = {
                 name: wanted[name]
@@ -47,7 +47,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._of_transactions[self.alias] = ours
         else:
             self._of_transactions.pop(self.alias, None)
-        self._tell(
+        self._warn_once(
             is_pooled,
             [
                 name
@@ -57,11 +57,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         )
         return changed or bool(ours)
 
-    def _tell(self, is_pooled: bool, missing: list[str]) -> None:
-        """Say once what is not in force in a server."""
-        if not missing or timeouts.present() is not timeouts.SERVER or self.alias in self._told:
+    def _warn_once(self, is_pooled: bool, missing: list[str]) -> None:
+        """Log once which timeouts are not in force in a server."""
+        if not missing or timeouts.present() is not timeouts.SERVER or self.alias in self._warned:
             return
-        self._told.add(self.alias)
+        self._warned.add(self.alias)
         where = (
             "outside of transactions, behind a pooler"
             if is_pooled
@@ -85,7 +85,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 raise
 
     def chunked_cursor(self) -> Any:
-        """A cursor that is read in pieces; behind a pooler only a transaction can have one."""
+        """Return a cursor that is read in pieces; behind a pooler, only within a transaction."""
         if self.get_autocommit() and self.alias in self._of_transactions:
             return self.cursor()
         return super().chunked_cursor()

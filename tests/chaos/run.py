@@ -24,8 +24,13 @@ _CALM_SECONDS = 90
 _LAST_MESSAGE_SECONDS = 10
 _REST_SECONDS = 30
 _TROUBLES = (
-    *("never retrieved", "never awaited", "a step failed", "turn broke off", "incident"),
-    *("database is locked", "drain failed"),
+    "never retrieved",
+    "never awaited",
+    "a step failed",
+    "turn broke off",
+    "incident",
+    "database is locked",
+    "drain failed",
 )
 #: What clients were told by an incident, as they should be.
 _TOLD = ("turn given up", "a connection was sent away")

@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import sqlite3
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -63,9 +62,9 @@ class Process(Server):
         self.changes = changes
 
     def _arguments(self) -> list[str]:
-        _, _, *arguments = super()._arguments()
-        entry = [sys.executable, "-m", "tests.chaos.launch", str(self._told)]
-        return [*entry, ",".join(self.changes), *arguments]
+        python, _, *arguments = super()._arguments()
+        entry = [python, "-m", "tests.chaos.launch", str(self._told), ",".join(self.changes)]
+        return [*entry, *arguments]
 
     def stop(self) -> int:
         """End it with SIGTERM; one that does not end tells what it still does."""

@@ -9,6 +9,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.test import Client
@@ -298,6 +299,13 @@ def test_who_may_delete_can_and_the_log_holds_no_words_of_the_session(staff):
     ticked = {"action": "delete_selected", "_selected_action": [str(other)], "post": "yes"}
     staff.post(SESSIONS, ticked)
     assert not Session.objects.exists()
+
+
+@pytest.mark.parametrize("key", ["1", "not-a-uuid", str(uuid4())])
+def test_rows_have_no_page_outside_the_admin(staff, key):
+    """Django's view of it fails with a key that is no UUID."""
+    for kind in ContentType.objects.filter(app_label__in=("agent", "auth")):
+        assert staff.get(f"/admin/r/{kind.pk}/{key}/").status_code == 404
 
 
 def test_an_unknown_session_is_told_as_such(staff):

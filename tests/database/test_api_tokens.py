@@ -91,8 +91,17 @@ def test_a_name_is_free_again_when_its_token_was_revoked():
 def test_the_command_prints_the_token_alone_on_its_last_line():
     get_user_model().objects.create_user("ann")
     printed = run(
-        *("create", "--name", "ci", "--scope", "notify", "--scope", "chat"),
-        *("--expires", "2", "--user", "ann"),
+        "create",
+        "--name",
+        "ci",
+        "--scope",
+        "notify",
+        "--scope",
+        "chat",
+        "--expires",
+        "2",
+        "--user",
+        "ann",
     )
     row = api_tokens.find(printed.splitlines()[-1])
     assert row is not None

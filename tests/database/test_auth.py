@@ -68,8 +68,14 @@ async def test_a_login_counts_before_the_visitor(agent_settings):
 
 
 BAD_TOKENS = [
-    *("x", "a.b", "." * 10, f"{'0' * 32}.AAAA", "ü"),
-    *("awt_", "awt_0", f"awt_{'0' * 12}_{'0' * 43}"),
+    "x",
+    "a.b",
+    "." * 10,
+    f"{'0' * 32}.AAAA",
+    "ü",
+    "awt_",
+    "awt_0",
+    f"awt_{'0' * 12}_{'0' * 43}",
 ]
 
 

@@ -15,6 +15,7 @@ from django.core.signing import Signer
 from django.test import Client
 
 from agent.access import authentication
+from agent.access import origin as origin_module
 from agent.errors import Unauthenticated
 
 HOST = b"127.0.0.1:8000"
@@ -72,7 +73,7 @@ def scope(*cookies, headers=()):
 def over_http(handshake):
     """The caller of a plain request with the same headers, as the site reads it."""
     plain = {"method": "GET", "path": "/", "query_string": b"", "scheme": "http"}
-    request = ASGIRequest(authentication.with_one_cookie_header({**handshake, **plain}), BytesIO())
+    request = ASGIRequest(origin_module.with_one_cookie_header({**handshake, **plain}), BytesIO())
     try:
         return authentication.authenticate_request(request)
     except Unauthenticated:

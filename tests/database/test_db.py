@@ -9,7 +9,7 @@ import pytest
 from django.db import IntegrityError, connection
 
 from agent.models import Session
-from agent.store import db
+from agent.store import db, outage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,13 +48,13 @@ async def test_a_transaction_that_was_frozen_for_too_long_is_a_database_that_was
             time.sleep(0.5)
             cursor.execute("SELECT 1")
 
-    with pytest.raises(db.DATABASE_ERRORS):
+    with pytest.raises(outage.DATABASE_ERRORS):
         await db.transact(freeze)
-    assert await db.read(db.answers)
+    assert await db.read(outage.answers)
 
 
 async def test_the_texts_of_queries_are_not_kept_in_debug_either(settings):
     settings.DEBUG = True
     for _ in range(3):
-        await db.read(db.answers)
+        await db.read(outage.answers)
     assert await db.read(lambda: list(connection.queries_log)) == []

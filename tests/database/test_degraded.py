@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from agent.live.publish import Live
-from agent.store import db
+from agent.store import db, outage
 from agent.worker import maintenance
 
 # in this process
@@ -17,8 +17,8 @@ from agent.worker import maintenance
 @pytest.fixture
 def healthy():
     yield
-    db._refused = None
-    db.recovered()
+    outage._refused = None
+    outage.recovered()
 
 
 @contextmanager
@@ -46,11 +46,11 @@ def write_refused():
 
 @pytest.mark.django_db(transaction=True)
 async def test_a_write_that_is_refused_is_the_databases_fault_and_has_its_reason(healthy):
-    with pytest.raises(db.DATABASE_ERRORS) as caught:
+    with pytest.raises(outage.DATABASE_ERRORS) as caught:
         await db.transact(write_refused)
     code = "25006" if connection.vendor == "postgresql" else "SQLITE_READONLY"
-    assert db.reason(caught.value).startswith(code)
-    assert db.refused().startswith(code)
+    assert outage.reason(caught.value).startswith(code)
+    assert outage.refused().startswith(code)
     await db.transact(maintenance._write)
 
 
@@ -67,7 +67,7 @@ async def test_connections_are_told_once_of_an_outage_and_once_of_its_end(health
     assert told == [("database", "warning")]
     assert [frame["part"] for frame in live.degradations()] == ["database"]
     monkeypatch.setattr(maintenance, "_write", _write)
-    db._refused = None
+    outage._refused = None
     for _ in range(2):
         await watch.look()
     assert told == [("database", "warning"), ("database", "success")]
@@ -83,7 +83,7 @@ async def test_a_missing_table_is_the_databases_fault(table, healthy):
 
     await db.transact(rename, table, "elsewhere")
     try:
-        with pytest.raises(db.DATABASE_ERRORS):
+        with pytest.raises(outage.DATABASE_ERRORS):
             await db.transact(maintenance._write)
     finally:
         await db.transact(rename, "elsewhere", table)

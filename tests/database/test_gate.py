@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import AsyncClient, RequestFactory
 
-from agent.store import db, lanes
+from agent.store import lanes, slots
 
 PAGES = ["/login/", "/admin/login/"]
 
@@ -22,11 +22,11 @@ def wrong(path, name="ann", address="203.0.113.1"):
 
 @pytest.mark.django_db(transaction=True)
 async def test_a_page_is_answered_when_no_slot_is_free(monkeypatch):
-    monkeypatch.setattr(db, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(slots, "WAIT_SECONDS", 0.05)
     held = []
-    with db.lane(lanes.PAGES):
+    with slots.lane(lanes.PAGES):
         for _ in range(lanes.CONNECTIONS[lanes.PAGES]):
-            place = db._Slot(lanes.PAGES)
+            place = slots.Slot(lanes.PAGES)
             await place.take()
             held.append(place)
     response = await AsyncClient().get("/")

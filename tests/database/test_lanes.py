@@ -11,23 +11,25 @@ from django.db import connection
 
 from agent.access import password_hashing
 from agent.errors import Overloaded
-from agent.store import db
+from agent.store import db, slots
 from agent.store.lanes import CHAT, CONNECTIONS, PAGES, POOL_SIZE, STAFF
 from agentsite.databases import database
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(db, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(slots, "WAIT_SECONDS", 0.05)
 
 
 class Blocked:
     """Work that holds its thread until it is let go."""
 
     def __init__(self):
-        self.go = threading.Event()
+        self.go, self.begun = threading.Event(), 0
 
     def __call__(self):
+        self.begun += 1
         assert self.go.wait(30)
         return "done"
 
@@ -40,7 +42,7 @@ def blocked():
 
 
 async def in_lane(name, function):
-    with db.lane(name):
+    with slots.lane(name):
         return await db.read(function)
 
 
@@ -71,12 +73,12 @@ async def test_what_fills_one_lane_delays_no_other(blocked, impatient, lane):
 async def test_what_nobody_waits_for_any_more_holds_its_slot_until_it_has_ended(blocked, impatient):
     async def view():
         async with ThreadSensitiveContext():
-            with db.lane(STAFF):
-                async with db.slot():
+            with slots.lane(STAFF):
+                async with slots.slot():
                     await sync_to_async(blocked)()
 
     views = [asyncio.create_task(view()) for _ in range(CONNECTIONS[STAFF])]
-    await asyncio.sleep(0.1)
+    await eventually(lambda: blocked.begun == len(views), "the work of all views")
     for one in views:
         one.cancel()
     with pytest.raises(Overloaded):
@@ -96,8 +98,8 @@ async def test_a_view_leaves_no_connection_open():
         seen.append(connection.connection is not None)
 
     async with ThreadSensitiveContext():
-        with db.lane(PAGES):
-            async with db.slot():
+        with slots.lane(PAGES):
+            async with slots.slot():
                 await sync_to_async(view)()
             seen.append(await sync_to_async(lambda: connection.connection is not None)())
     assert seen == [True, False]
@@ -125,8 +127,8 @@ async def test_neither_slot_nor_connection_is_held_while_a_password_is_hashed(mo
 
     async def request():
         async with ThreadSensitiveContext():
-            with db.lane(PAGES):
-                async with db.slot():
+            with slots.lane(PAGES):
+                async with slots.slot():
                     await sync_to_async(view)()
 
     requests = [asyncio.create_task(request()) for _ in range(3 * CONNECTIONS[PAGES])]

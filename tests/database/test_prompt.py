@@ -119,6 +119,15 @@ def test_waiting_queries_are_not_in_it_and_order_is_that_of_ending(talk):
     assert talk.seen(talk.claim()) == ["u:first", "a:1", "u:urgent", "a:2", "u:waits"]
 
 
+def test_an_older_question_comes_with_the_answer_of_its_newest_retry(talk):
+    first = talk.exchange("one", "1")
+    for n in range(3):  # as many as a page: the first question is on the next one
+        talk.exchange(f"stopped {n}", "", reason="cancelled")
+    talk.end(talk.retry(first).claimed, "newer")
+    claimed = talk.ask("last").claimed
+    assert talk.seen(claimed, max_history=3) == ["u:one", "a:newer", "u:last"]
+
+
 def test_only_the_newest_messages_are_sent(talk):
     for n in range(5):
         talk.exchange(f"q{n}", f"a{n}")

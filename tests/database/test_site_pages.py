@@ -15,7 +15,7 @@ from agent.connection.writer import Writer
 from agent.live.publish import Live
 from agent.models import Message, Session
 from agent.protocol import server_frames
-from agent.protocol.client_frames import CloseCode
+from agent.protocol.close_codes import CloseCode
 from agent.protocol.server_frames import HistoryPage
 from agent.store import db, replay
 

@@ -29,7 +29,12 @@ REACHES = {
 }
 #: Callers with sessions of their own, who reach no other.
 STRANGERS = [
-    *("bob", "bob's token", "other visitor", "nobody", "other resume token", "other program"),
+    "bob",
+    "bob's token",
+    "other visitor",
+    "nobody",
+    "other resume token",
+    "other program",
     "staff without permission",
 ]
 REFUSED = {
@@ -210,27 +215,25 @@ async def test_what_is_in_another_session_is_as_unknown_as_what_is_nowhere(world
 
 @pytest.mark.parametrize("caller", [*OWNERS, *STRANGERS, "revoked token", "token without scope"])
 def test_no_address_shows_or_changes_what_is_somebody_elses(world, caller):
-    """Of every page and endpoint that there is; those that name a session get each session."""
+    """Of every page and endpoint that there is; those of sessions get each session."""
     before = world.rows()
-    http = httpx.Client(
-        base_url=world.server.url,
-        headers={**world.callers[caller], "Origin": world.server.url, "X-CSRFToken": "x" * 32},
-        limits=httpx.Limits(max_keepalive_connections=0),
-        timeout=30,
-    )
     foreign = [theirs for kind, theirs in world.sessions.items() if not mine(caller, kind)]
     tried = [("GET", address) for address in addresses()]
     for theirs in foreign:
         tried += [("GET", f"/?session={theirs.id}")]
         for address in sorted(set(addresses(theirs.id)) - set(addresses())):
+            if theirs is not foreign[0] and "session" not in address:
+                continue  # of another kind of row: no session is found there
             is_api = address.startswith("/api/")
             methods = ("GET", "POST", "PATCH", "DELETE") if is_api else ("GET", "POST")
             tried += [(method, address) for method in methods]
+    headers = {**world.callers[caller], "Origin": world.server.url, "X-CSRFToken": "x" * 32}
     seen = ""
-    for method, address in tried:
-        answer = http.request(method, address, json=None if method == "GET" else {})
-        assert answer.status_code < 500, (method, address)
-        seen += answer.text
+    with httpx.Client(base_url=world.server.url, headers=headers, timeout=30) as http:
+        for method, address in tried:
+            answer = http.request(method, address, json=None if method == "GET" else {})
+            assert answer.status_code < 500, (method, address)
+            seen += answer.text
     assert not [theirs for theirs in foreign if theirs.secret in seen]
     assert world.rows() == before
 

@@ -34,7 +34,14 @@ load_all_checks()
 def server():
     with Server() as one:
         made = one.manage(
-            *("agent_token", "create", "--name", "t", "--scope", "chat", "--scope", "notify")
+            "agent_token",
+            "create",
+            "--name",
+            "t",
+            "--scope",
+            "chat",
+            "--scope",
+            "notify",
         )
         one.session = requests.Session()
         one.session.headers["Authorization"] = f"Bearer {made.split()[-1]}"

@@ -144,7 +144,13 @@ async def test_marked_words_are_nowhere_but_where_they_belong(start_server, prov
     assert canaries.within(asked) >= {"key", "prompt and answer", "system prompt"}
     assert canaries.within(mine) >= {"prompt and answer", "prompt that fails", "comment"}
     assert not canaries.within(mine) & {
-        *("key", "secret key", "system prompt", "password", "token", "login", "key to the model")
+        "key",
+        "secret key",
+        "system prompt",
+        "password",
+        "token",
+        "login",
+        "key to the model",
     }
     assert "Flagged" not in mine and "Provider returned" not in mine
     assert canaries.within(json.dumps(foreign)) == set()

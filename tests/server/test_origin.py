@@ -96,8 +96,12 @@ async def test_pages_of_an_allowed_site_may_connect_and_those_beside_it_not(star
         async with server.connect(origin=origin) as client:
             await client.ready()
     for origin in (
-        *("http://app.example.org", "https://example.org", "https://x.app.example.org"),
-        *("https://app.example.org:8443", "http://dev.test", "https://app.example.org.evil.test"),
+        "http://app.example.org",
+        "https://example.org",
+        "https://x.app.example.org",
+        "https://app.example.org:8443",
+        "http://dev.test",
+        "https://app.example.org.evil.test",
     ):
         with pytest.raises(InvalidStatus):
             async with server.connect(origin=origin):

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
 def site(provider, postgres_url):
     """A server on PostgreSQL, and how to look into its database."""
     limits = {"MAX_WRONG_PASSWORDS_PER_MINUTE": "100000"}
-    environment = {"DATABASE_URL": postgres_url, **limits}
+    environment = {"DATABASE_URL": postgres_url, "SLOW_PASSWORDS": "1", **limits}
     server = Server(provider.base_url, environment=environment)
     server.manage("migrate", "--verbosity", "0")
     make(server, people={"boss": {"is_staff": True, "is_superuser": True}})

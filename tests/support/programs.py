@@ -1,7 +1,8 @@
-"""`manage.py` for tests, forked from a process that has imported the libraries.
+"""`manage.py` for tests, forked from a process that has imported the libraries and the site.
 
-Importing packages takes most of the time in which `manage.py` starts. Those of this repository, and
-all that look into the settings, are imported by each program anew, with its own environment.
+Importing packages takes most of the time in which `manage.py` starts. Each program makes the
+settings from its own environment. When they differ in what modules look at while they are imported,
+with `DEBUG=0` for example, the program imports everything anew: see `preloaded`.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ _LIBRARIES = [
     "uvicorn",
     "uvloop",
     "websockets",
+    "tests.support.preloaded",
 ]
 _PR_SET_PDEATHSIG = 1
 _forks = multiprocessing.get_context("forkserver")
@@ -54,7 +56,7 @@ class Program:
     """A running `manage.py`, in a session of its own.
 
     Args:
-        arguments: of the command line, without `manage.py`.
+        arguments: of Python: `manage.py` and its own, or `-m`, a module and its own.
         environment: all that there is of it.
         output, errors: the files to which it appends what it prints; by default one for both.
     """
@@ -109,5 +111,12 @@ def _main(arguments: list[str], environment: dict[str, str], files: tuple[str, s
     sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout, sys.stderr = (os.fdopen(n, "w", 1, closefd=False) for n in (1, 2))
     os.chdir(ROOT)
-    sys.argv = ["manage.py", *arguments]
-    runpy.run_path(str(ROOT / "manage.py"), run_name="__main__")
+    preloaded = sys.modules.get("tests.support.preloaded")
+    if not (preloaded and preloaded.usable()):
+        os.execv(sys.executable, [sys.executable, *arguments])
+    if arguments[0] == "-m":
+        sys.argv = arguments[1:]
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = arguments
+        runpy.run_path(arguments[0], run_name="__main__")

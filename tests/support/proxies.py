@@ -194,9 +194,23 @@ def _changed(name: str, changes: dict[str, str]) -> str:
 
 def _make_certificate(certificate: Path, key: Path) -> None:
     command = [
-        *(binary("openssl"), "req", "-x509", "-days", "2", "-nodes"),
-        *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-        *("-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}"),
-        *("-keyout", str(key), "-out", str(certificate)),
+        binary("openssl"),
+        "req",
+        "-x509",
+        "-days",
+        "2",
+        "-nodes",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-subj",
+        f"/CN={NAME}",
+        "-addext",
+        f"subjectAltName=DNS:{NAME}",
+        "-keyout",
+        str(key),
+        "-out",
+        str(certificate),
     ]
     subprocess.run(command, check=True, capture_output=True)

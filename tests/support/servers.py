@@ -175,13 +175,13 @@ class Server:
         self.close()
 
     def _launch(self) -> Program | subprocess.Popen[bytes]:
-        python, script, *arguments = self._arguments()
+        python, *arguments = self._arguments()
         log = self.directory / "log"
-        if (python, script) == (sys.executable, "manage.py"):
+        if python == sys.executable and self.command == "serve":
             return Program(arguments, self.environment, log)
         with log.open("ab") as file:
             return subprocess.Popen(
-                [python, script, *arguments],
+                [python, *arguments],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -252,7 +252,9 @@ class Server:
         """Nothing that nobody expected stands in its log after the first `since` characters."""
         log = self.log[since:]
         for trouble in (
-            *("Traceback (most recent call last)", "never retrieved", "never awaited"),
+            "Traceback (most recent call last)",
+            "never retrieved",
+            "never awaited",
             "could not be written",
         ):
             assert trouble not in log, f"{trouble!r} in the log of {self.command}\n{log}"
@@ -266,7 +268,7 @@ def manage(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
     """
     with TemporaryDirectory() as directory:
         output, errors = Path(directory, "output"), Path(directory, "errors")
-        status = Program(arguments, environment, output, errors).wait()
+        status = Program(["manage.py", *arguments], environment, output, errors).wait()
         printed = output.read_text()
         if status:
             raise ServerFailed(f"manage.py {arguments[0]}\n{printed}{errors.read_text()}")

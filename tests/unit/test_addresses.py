@@ -32,18 +32,33 @@ def test_an_origin_is_written_as_browsers_send_it(raw, found):
 @pytest.mark.parametrize(
     "raw",
     [
-        *("*", "null", "example.org", "//example.org", "https://", "https:///", "file:///x"),
-        *("https://*.example.org", "https://example.org/path", "https://example.org?x=1"),
-        *("https://example.org#x", "https://example.org?", "https://example.org#"),
-        *("https://ann@example.org", "https://ann:pw@example.org", "ws://example.org"),
-        *("https://example.org:0", "https://example.org:", "https://example.org:99999"),
+        "*",
+        "null",
+        "example.org",
+        "//example.org",
+        "https://",
+        "https:///",
+        "file:///x",
+        "https://*.example.org",
+        "https://example.org/path",
+        "https://example.org?x=1",
+        "https://example.org#x",
+        "https://example.org?",
+        "https://example.org#",
+        "https://ann@example.org",
+        "https://ann:pw@example.org",
+        "ws://example.org",
+        "https://example.org:0",
+        "https://example.org:",
+        "https://example.org:99999",
         *(
             "https://example.org:port",
             "https://exa mple.org",
             "https://[::1",
             "https://exa_mple!.org",
         ),
-        *("https://ok.example https://two.example", "chrome-extension://abc"),
+        "https://ok.example https://two.example",
+        "chrome-extension://abc",
     ],
 )
 def test_an_origin_that_no_browser_sends_is_refused_with_the_reason(raw):
@@ -71,8 +86,16 @@ def test_hosts_are_written_as_they_are_compared(raw, found):
 @pytest.mark.parametrize(
     "raw",
     [
-        *("https://example.org", "example.org/", "example.org:443", "localhost:8000", "[::1]:8000"),
-        *("*.example.org", "exa mple.org", "ann@example.org", "..example.org", "."),
+        "https://example.org",
+        "example.org/",
+        "example.org:443",
+        "localhost:8000",
+        "[::1]:8000",
+        "*.example.org",
+        "exa mple.org",
+        "ann@example.org",
+        "..example.org",
+        ".",
     ],
 )
 def test_a_host_that_never_matches_is_refused_with_the_reason(raw):
@@ -105,10 +128,20 @@ def test_an_address_of_redis_is_taken_as_it_is(raw):
 @pytest.mark.parametrize(
     "raw",
     [
-        *("http://127.0.0.1", "redis://", "redis://127.0.0.1:0", "redis://127.0.0.1:port/0"),
-        *("redis://127.0.0.1/name", "redis://127.0.0.1/0/1", "redis://127.0.0.1/0?db=x"),
-        *("redis://127.0.0.1/0?nonsense=1", "unix://", "unix:///", "unix://run/redis.sock"),
-        *("redis+unix:///run/redis.sock", "unix:///run/my redis.sock", "unix:///x.sock?db=one"),
+        "http://127.0.0.1",
+        "redis://",
+        "redis://127.0.0.1:0",
+        "redis://127.0.0.1:port/0",
+        "redis://127.0.0.1/name",
+        "redis://127.0.0.1/0/1",
+        "redis://127.0.0.1/0?db=x",
+        "redis://127.0.0.1/0?nonsense=1",
+        "unix://",
+        "unix:///",
+        "unix://run/redis.sock",
+        "redis+unix:///run/redis.sock",
+        "unix:///run/my redis.sock",
+        "unix:///x.sock?db=one",
     ],
 )
 def test_an_address_of_redis_that_cannot_work_is_refused(raw):
@@ -140,7 +173,13 @@ def test_a_base_path_has_no_slash_at_its_end(raw, path):
             "/a/..",
             "/./a",
         ),
-        *("https://example.org/chat", "/api", "/admin/x", "/static", "/ws", "/login", "/healthz"),
+        "https://example.org/chat",
+        "/api",
+        "/admin/x",
+        "/static",
+        "/ws",
+        "/login",
+        "/healthz",
     ],
 )
 def test_a_base_path_that_cannot_work_is_refused(raw):
@@ -182,9 +221,17 @@ def test_a_path_that_begins_nowhere_begins_beside_manage_py(raw, path):
 @pytest.mark.parametrize(
     "raw",
     [
-        *("sqlite://", "sqlite:///", "sqlite:////", "sqlite://:memory:", "sqlite:///:memory:"),
-        *("sqlite://db.sqlite3", "sqlite:////srv/#1/db", "sqlite:////srv/q?x/db"),
-        *("sqlite:////srv/db?mode=ro", "sqlite:////srv/directory/", "sqlite:////srv/a%00b"),
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:////",
+        "sqlite://:memory:",
+        "sqlite:///:memory:",
+        "sqlite://db.sqlite3",
+        "sqlite:////srv/#1/db",
+        "sqlite:////srv/q?x/db",
+        "sqlite:////srv/db?mode=ro",
+        "sqlite:////srv/directory/",
+        "sqlite:////srv/a%00b",
     ],
 )
 def test_an_address_of_sqlite_that_is_no_file_is_refused_with_the_reason(raw):
@@ -195,8 +242,15 @@ def test_an_address_of_sqlite_that_is_no_file_is_refused_with_the_reason(raw):
 @pytest.mark.parametrize(
     "raw",
     [
-        *("mysql://a:hunter2@h/n", "psql+x://a:hunter2@h/n", "postgres://h", "postgres://h/"),
-        *("postgres://h/n?conn_max_age=60", "postgres://h/n?nonsense=1", "postgis://h/n", "n", ""),
+        "mysql://a:hunter2@h/n",
+        "psql+x://a:hunter2@h/n",
+        "postgres://h",
+        "postgres://h/",
+        "postgres://h/n?conn_max_age=60",
+        "postgres://h/n?nonsense=1",
+        "postgis://h/n",
+        "n",
+        "",
     ],
 )
 def test_an_address_that_is_no_database_of_ours_is_refused_without_a_word_of_it(raw, recwarn):

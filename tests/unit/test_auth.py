@@ -9,6 +9,7 @@ from django.http import HttpResponse
 from django.test import Client, RequestFactory
 
 from agent.access import authentication
+from agent.access import origin as origin_module
 from agent.actor import Access, Actor
 from agent.errors import Unauthenticated
 
@@ -59,13 +60,13 @@ def agent_settings(settings):
     ],
 )
 def test_an_origin_is_ours_with_our_scheme_host_and_port(origin, host, scheme, ours):
-    assert authentication.origin_is_ours(scope(origin=origin, host=host, scheme=scheme)) is ours
+    assert origin_module.origin_is_ours(scope(origin=origin, host=host, scheme=scheme)) is ours
 
 
 def test_an_allowed_origin_is_ours_too(agent_settings):
     agent_settings(allowed_origins=("https://example.org",))
-    assert authentication.origin_is_ours(scope(origin="https://Example.org"))
-    assert authentication.origin_is_ours(scope(origin="http://example.org")) is False
+    assert origin_module.origin_is_ours(scope(origin="https://Example.org"))
+    assert origin_module.origin_is_ours(scope(origin="http://example.org")) is False
 
 
 async def test_a_resume_token_is_good_for_its_session_and_needs_no_cookie():

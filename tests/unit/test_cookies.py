@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.access import authentication
+from agent.access import origin as origin_module
 
 HOST = b"127.0.0.1:8000"
 ORIGIN = b"http://" + HOST
@@ -32,13 +33,13 @@ def with_ours(cookies, ours):
 
 
 def read_by_socket(handshake):
-    return authentication._handshake(handshake).COOKIES
+    return origin_module.handshake_of(handshake).COOKIES
 
 
 def read_by_http(handshake):
     plain = {"method": "GET", "path": "/", "query_string": b"", "scheme": "http"}
     return ASGIRequest(
-        authentication.with_one_cookie_header({**handshake, **plain}), BytesIO()
+        origin_module.with_one_cookie_header({**handshake, **plain}), BytesIO()
     ).COOKIES
 
 

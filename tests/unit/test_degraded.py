@@ -5,26 +5,31 @@ import json
 import pytest
 from django.db import OperationalError
 
-from agent.api.http import answer_exception
+from agent.api.errors import answer_exception
 from agent.errors import InternalError
-from agent.store import db
+from agent.store import outage
 
 # in this process
 
 
 @pytest.fixture
 def healthy():
+    _recover()  # a test before this one may have logged the same reason
     yield
-    db._refused = None
-    db.recovered()
+    _recover()
+
+
+def _recover():
+    outage._refused = None
+    outage.recovered()
 
 
 def test_a_reason_is_logged_once_in_an_outage(healthy, caplog):
     error = OperationalError("with the words of /a/path")
     for _ in range(3):
-        db.log_failure(error)
-    db.recovered()
-    db.log_failure(error)
+        outage.log_failure(error)
+    outage.recovered()
+    outage.log_failure(error)
     ours = [record for record in caplog.records if record.name.startswith("agent.")]
     assert len(ours) == 2
     assert "path" not in caplog.text

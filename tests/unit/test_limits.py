@@ -179,4 +179,4 @@ async def test_unfinished_requests_wait_for_each_other_and_not_for_ever(process)
 def test_the_table_has_every_limit_once():
     limits = table(conf())
     assert len({(limit.what, limit.who) for limit in limits}) == len(limits)
-    assert all(limit.most > 0 and limit.words for limit in limits)
+    assert all(limit.most > 0 and limit.message for limit in limits)

@@ -10,8 +10,26 @@ from agent.markdown import html, source
 
 #: What is repeated to keep a parser busy.
 HOSTILE = [
-    *("![", "[[a]", "*_", "[a][", "- a\n", "=\n", "[", "#\n", "**_a", "***a**b*", "[a](", "a\n\n"),
-    *("a\n=\n", "a**b", "[a]:\n", "> - " * 20 + "a\n", "`a", ">>a\n", "[a](b)", "<http://a.b> "),
+    "![",
+    "[[a]",
+    "*_",
+    "[a][",
+    "- a\n",
+    "=\n",
+    "[",
+    "#\n",
+    "**_a",
+    "***a**b*",
+    "[a](",
+    "a\n\n",
+    "a\n=\n",
+    "a**b",
+    "[a]:\n",
+    "> - " * 20 + "a\n",
+    "`a",
+    ">>a\n",
+    "[a](b)",
+    "<http://a.b> ",
     *(
         "&#",
         '[a](b "',

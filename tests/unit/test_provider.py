@@ -28,6 +28,7 @@ from agent.provider.client import Chunk, Delta, Finish, Provider, Usage
 from agent.provider.decoder import MAX_ANSWER_CHARS
 from agent.provider.event_stream import MAX_DOCUMENT_BYTES
 from agent.provider.request import ChatRequest
+from tests.support.clock import Clock
 from tests.support.scripted_provider import ScriptedProvider, expected_text
 
 KEY = "sk-canary-4711"  # "canary" must not be told
@@ -51,8 +52,8 @@ def _provider(server: ScriptedProvider, **changed: Any) -> Provider:
         "api_key": KEY,
         "base_url": server.base_url,
         "backoff_seconds": 0.01,
-        "first_token_timeout": 5.0,
-        "token_timeout": 5.0,
+        "first_token_timeout": 45.0,
+        "token_timeout": 45.0,
     }
     return Provider(**{**options, **changed})
 
@@ -89,8 +90,10 @@ def user_says(content: str) -> dict[str, str]:
     return {"role": "user", "content": content}
 
 
-async def hear(provider: Provider, prompt: str, **parameters: Any) -> Heard:
-    heard = Heard()
+async def hear(
+    provider: Provider, prompt: str, heard: Heard | None = None, **parameters: Any
+) -> Heard:
+    heard = heard or Heard()
     try:
         async for chunk in provider.stream(asked(user_says(prompt), **parameters)):
             heard.chunks.append(chunk)
@@ -100,7 +103,7 @@ async def hear(provider: Provider, prompt: str, **parameters: Any) -> Heard:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(45):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
@@ -454,10 +457,10 @@ async def test_a_wait_that_is_too_long_is_told_at_once(
 async def test_a_wait_beyond_the_first_token_deadline_is_told_at_once(
     server: ScriptedProvider,
 ) -> None:
-    provider = _provider(server, first_token_timeout=1.0)
-    heard = await hear(provider, "mode=status status=503 retry_after=2")
+    provider = _provider(server, first_token_timeout=15)
+    heard = await hear(provider, "mode=status status=503 retry_after=18")
     assert isinstance(heard.error, ProviderUnavailable)
-    assert heard.error.retry_after == 2
+    assert heard.error.retry_after == 18
     assert len(server.requests) == 1
     await provider.aclose()
 
@@ -497,15 +500,37 @@ async def test_too_many_requests_for_the_credit_are_waited_for(
 # Deadlines
 
 
+#: Of the clock that tests put forward: no machine is so slow that it passes by itself.
+LONG = 1000.0
+
+
+def _patient(server: ScriptedProvider, **changed: Any) -> Provider:
+    """A provider whose deadlines pass when the test says so."""
+    deadlines = {"first_token_timeout": LONG, "token_timeout": LONG, "total_timeout": 100 * LONG}
+    return _provider(server, **{**deadlines, **changed})
+
+
+async def outlast(clock: Clock, hearing: asyncio.Task[Heard]) -> Heard:
+    """Let a deadline pass in two steps, between which an answer that comes could prolong it."""
+    clock.put_forward(0.6 * LONG)
+    for _ in range(20):
+        await asyncio.sleep(0.005)
+    assert not hearing.done()
+    clock.put_forward(0.6 * LONG)
+    return await hearing
+
+
 @pytest.mark.parametrize(
     "prompt",
-    ["mode=hang", "mode=stall", "mode=keepalives", "mode=roles", "mode=ok first=60"],
+    ["mode=hang", "mode=stall", "mode=keepalives", "mode=roles", "mode=ok first=3000"],
 )
 async def test_without_a_first_token_it_is_a_timeout_whatever_else_comes(
     server: ScriptedProvider, prompt: str
 ) -> None:
-    provider = _provider(server, first_token_timeout=0.3, token_timeout=60)
-    heard = await hear(provider, prompt)
+    provider, clock = _patient(server, token_timeout=100 * LONG), Clock()
+    hearing = asyncio.create_task(hear(provider, prompt))
+    await until(lambda: len(server.requests) == 1)
+    heard = await outlast(clock, hearing)
     assert type(heard.error) is ProviderTimeout
     assert heard.chunks == []
     assert len(server.requests) == 1
@@ -514,9 +539,10 @@ async def test_without_a_first_token_it_is_a_timeout_whatever_else_comes(
 
 
 async def test_usage_is_no_token(server: ScriptedProvider) -> None:
-    provider = _provider(server, first_token_timeout=0.3, token_timeout=60)
-    async with asyncio.timeout(10):
-        heard = await hear(provider, "mode=stall usage=start say: one")
+    provider, clock, heard = _patient(server, token_timeout=100 * LONG), Clock(), Heard()
+    hearing = asyncio.create_task(hear(provider, "mode=stall usage=start say: one", heard))
+    await until(lambda: bool(server.requests and server.requests[0].sent > 200))
+    await outlast(clock, hearing)
     assert type(heard.error) is ProviderTimeout
     assert heard.usages[-1].completion_tokens == 1
     await provider.aclose()
@@ -524,47 +550,68 @@ async def test_usage_is_no_token(server: ScriptedProvider) -> None:
 
 @pytest.mark.parametrize("mode", ["stall", "keepalives", "roles"])
 async def test_between_tokens_only_tokens_count(server: ScriptedProvider, mode: str) -> None:
-    provider = _provider(server, token_timeout=0.3)
+    provider, clock, heard = _patient(server), Clock(), Heard()
     prompt = f"mode={mode} after=2 say: one two three"
-    heard = await hear(provider, prompt)
+    hearing = asyncio.create_task(hear(provider, prompt, heard))
+    await until(lambda: heard.text == "one two ")
+    await outlast(clock, hearing)
     assert type(heard.error) is ProviderTimeout
     assert heard.text == "one two "
     await until(lambda: server.requests[0].disconnected)
     await provider.aclose()
 
 
+async def step_by_step(clock: Clock, hearing: asyncio.Task[Heard], heard: Heard) -> None:
+    """Hear an answer whose tokens are 0.4 of a deadline apart."""
+    while not hearing.done():
+        known = len(heard.chunks)
+        clock.put_forward(0.4 * LONG)
+        await until(lambda known=known: hearing.done() or len(heard.chunks) > known)  # type: ignore[misc]
+
+
 async def test_reasoning_counts_as_tokens(server: ScriptedProvider) -> None:
-    provider = _provider(server, first_token_timeout=0.6, token_timeout=0.6)
-    heard = await hear(provider, "mode=reasoning delay=0.2 say: a b c d e f")
+    provider, clock, heard = _patient(server), Clock(), Heard()
+    prompt = f"mode=reasoning delay={0.4 * LONG} say: a b c d e f"
+    hearing = asyncio.create_task(hear(provider, prompt, heard))
+    await until(lambda: bool(server.requests and server.requests[0].sent > 200))
+    await step_by_step(clock, hearing, heard)
     assert (heard.error, heard.text) == (None, "a b c d e f")
     await provider.aclose()
 
 
 async def test_the_total_deadline_ends_a_steady_answer(server: ScriptedProvider) -> None:
-    provider = _provider(server, total_timeout=0.5)
-    heard = await hear(provider, "mode=slow tokens=1000 delay=0.05")
+    provider, clock, heard = _patient(server, total_timeout=5 * LONG), Clock(), Heard()
+    prompt = f"mode=slow tokens=1000 delay={0.4 * LONG}"
+    hearing = asyncio.create_task(hear(provider, prompt, heard))
+    await until(lambda: heard.text == "w0 ")
+    await step_by_step(clock, hearing, heard)
     assert type(heard.error) is ProviderTimeout
-    assert heard.text.startswith("w0 ")
+    assert heard.text.startswith("w0 w1 ")
     await provider.aclose()
 
 
 async def test_repetitions_do_not_prolong_the_first_token_deadline(
     server: ScriptedProvider,
 ) -> None:
-    provider = _provider(server, first_token_timeout=0.6, attempts=1000, backoff_seconds=0.05)
-    heard = await hear(provider, "mode=status status=503")
+    provider, clock = _patient(server, attempts=1000, backoff_seconds=0.05), Clock()
+    hearing = asyncio.create_task(hear(provider, "mode=status status=503"))
+    while not hearing.done():
+        clock.put_forward(LONG / 200)
+        await asyncio.sleep(0.005)
+    heard = await hearing
     assert isinstance(heard.error, ProviderUnavailable | ProviderTimeout)
-    assert 1 < len(server.requests) < 30
+    assert 1 < len(server.requests) < 100
     await provider.aclose()
 
 
 async def test_time_that_the_reader_takes_is_not_the_provider_s(server: ScriptedProvider) -> None:
-    provider = _provider(server, token_timeout=0.1)
+    provider, clock = _patient(server), Clock()
     text = ""
     async for chunk in provider.stream(asked(user_says("say: one two three"))):
         if isinstance(chunk, Delta):
             text += chunk.text
-            await asyncio.sleep(0.15)
+            clock.put_forward(1.5 * LONG)
+            await asyncio.sleep(0)
     assert text == "one two three"
     await provider.aclose()
 
@@ -605,10 +652,17 @@ async def test_a_handshake_that_hangs_is_a_timeout_and_tried_again() -> None:
         provider = Provider(
             api_key=KEY,
             base_url=f"https://{address}",
-            connect_timeout=0.2,
+            connect_timeout=LONG,
+            first_token_timeout=100 * LONG,
+            total_timeout=100 * LONG,
             backoff_seconds=0.01,
         )
-        assert type((await hear(provider, "hello")).error) is ProviderTimeout
+        clock = Clock()
+        hearing = asyncio.create_task(hear(provider, "hello"))
+        for number in (1, 2, 3):
+            await until(lambda number=number: tries == number)  # type: ignore[misc]
+            clock.put_forward(LONG + 1)
+        assert type((await hearing).error) is ProviderTimeout
         assert tries == 3
         await provider.aclose()
 

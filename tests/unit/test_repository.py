@@ -95,8 +95,13 @@ def test_development_runs_on_the_versions_that_production_does():
 def test_production_runs_without_what_tests_need():
     everything, production = locked("requirements.txt"), locked("requirements-production.txt")
     assert production.keys() == everything.keys() - {
-        *("pytest", "pytest-django", "pytest-asyncio"),
-        *("colorama", "iniconfig", "pluggy", "pygments"),
+        "pytest",
+        "pytest-django",
+        "pytest-asyncio",
+        "colorama",
+        "iniconfig",
+        "pluggy",
+        "pygments",
     }
     assert production.items() <= everything.items()
 

@@ -26,7 +26,7 @@ def load(file=ROOT / "agentsite" / "settings.py", **variables):
     module = module_from_spec(spec)
     with (
         patch.dict(os.environ, {"ENV_FILE": "", **variables}, clear=True),
-        patch.multiple(environment, _places={}, _read=set()),
+        patch.multiple(environment, _locations={}, _read=set()),
     ):
         spec.loader.exec_module(module)
     values = {name: value for name, value in vars(module).items() if name.isupper()}

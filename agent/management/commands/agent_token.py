@@ -1,4 +1,4 @@
-"""Make, list and revoke API tokens."""
+"""Create, list and revoke API tokens."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from agent.models import ApiToken
 
 
 class Command(BaseCommand):
-    help = "Makes, lists and revokes the tokens with which programs call."
+    help = "Creates, lists and revokes the API tokens of programs."
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
-        create = actions.add_parser("create", help="make one; it is on the last line, alone")
-        create.add_argument("--name", required=True, help="by which you know it")
+        create = actions.add_parser("create", help="create one; it is the last line")
+        create.add_argument("--name", required=True, help="shown to staff")
         create.add_argument(
             "--scope", action="append", required=True, choices=ApiToken.Scope.values
         )
         create.add_argument("--expires", type=float, metavar="DAYS", help="default: never")
         create.add_argument("--user", help="acts for this user; default: for itself")
         actions.add_parser("list", help="list all, without the tokens themselves")
-        revoke = actions.add_parser("revoke", help="end one for good")
+        revoke = actions.add_parser("revoke", help="revoke one for good")
         revoke.add_argument("name")
 
     def handle(self, *args: Any, **options: Any) -> None:

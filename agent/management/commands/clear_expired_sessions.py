@@ -1,4 +1,4 @@
-"""Close idle sessions and delete old ones; safe at any time, also several at once."""
+"""Close idle sessions and delete old ones; safe at any time, even several at once."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from django.db import transaction
 from agent.actions import retention
 from agent.conf import conf, django_setting
 from agent.live.publish import publish_on_commit
-from agent.store import db, removal
+from agent.store import removal
+from agent.store.outage import DATABASE_ERRORS
 from agent.store.sequence import Change
 
 log = structlog.get_logger(__name__)
 
-#: How often, and after how long, rows are tried once more that somebody was in the way of.
+#: How often, and after how long, the removal of rows that failed is tried again.
 _TRIES, _WAIT_SECONDS = 5, 1.0
 
 
@@ -65,7 +66,7 @@ class Command(BaseCommand):
         if dry_run:
             return int(rows.count())
         return sum(
-            self._each(ids, lambda some: retention.delete_expired(some, days))
+            self._each(ids, lambda batch: retention.delete_expired(batch, days))
             for ids in retention.batches(rows, size)
         )
 
@@ -85,7 +86,7 @@ class Command(BaseCommand):
         return closed
 
     def _each(self, ids: list[UUID], work: Callable[[list[UUID]], int]) -> int:
-        """Do something with sessions together; if that fails, with one after the other."""
+        """Call `work` with all sessions together; if that fails, with one after the other."""
         try:
             return work(ids)
         except Exception as error:
@@ -96,12 +97,12 @@ class Command(BaseCommand):
             return 0
 
     def _remove(self) -> None:
-        """Remove the rows of all deleted sessions, whoever deleted them."""
+        """Remove the rows of all deleted sessions, whichever process deleted them."""
         remover, tries = removal.Remover(), 0
         while True:
             try:
                 pause = remover.step()
-            except db.DATABASE_ERRORS as error:
+            except DATABASE_ERRORS as error:
                 tries += 1
                 if tries > _TRIES:
                     raise CommandError("Rows could not be removed. Run it again.") from error

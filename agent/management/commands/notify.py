@@ -17,15 +17,15 @@ from agent.protocol.server_frames import Level
 
 class Command(BaseCommand):
     help = (
-        "Tells whoever has a session open something. The servers hear of it at once over Redis;"
-        " without, within seconds, and only of sessions in which something was said."
+        "Sends a notification into a session, and to its connections at once over Redis. Without"
+        " Redis, servers find it within seconds, and only in sessions that have messages."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("session", help="its id")
         parser.add_argument("text")
         parser.add_argument("--level", choices=get_args(Level), default="info")
-        parser.add_argument("--id", help="yours; the same again for a session is sent once")
+        parser.add_argument("--id", help="your id; a session gets each id only once")
         parser.add_argument(
             "--ttl", type=float, metavar="SECONDS", help="after which the text is not shown"
         )

@@ -1,4 +1,4 @@
-"""Run the server with our limits, and end it without losing anything."""
+"""Run the server with our limits, and drain it before it ends."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent.api.http import Bounded
 from agent.connection import transport
+from agent.serving.request_bounds import RequestBounds
 
 
 async def ask(pieces, headers=(), max_bytes=10):
@@ -34,7 +34,7 @@ async def ask(pieces, headers=(), max_bytes=10):
         sent.append(message)
 
     scope = {"type": "http", "headers": list(headers)}
-    await Bounded(application, max_bytes)(scope, receive, send)
+    await RequestBounds(application, max_bytes)(scope, receive, send)
     return b"".join(got), sent
 
 
@@ -63,7 +63,7 @@ async def test_an_answer_waits_for_a_reader_of_daphne():
         await send({"type": "http.response.body", "body": b"more"})
 
     send = partial(reply, SimpleNamespace(transport=connection))  # as daphne makes it
-    asking = Bounded(application, 10)({"type": "http", "headers": []}, None, send)
+    asking = RequestBounds(application, 10)({"type": "http", "headers": []}, None, send)
     waiting = asyncio.create_task(asking)
     await asyncio.wait({waiting}, timeout=0.3)
     assert not sent
@@ -106,7 +106,7 @@ async def test_a_response_has_to_be_read_at_some_pace(monkeypatch, bytes_per_loo
         await reader.reply(message)
 
     send = partial(reply, SimpleNamespace(transport=reader))
-    await Bounded(application, 10)({"type": "http", "headers": []}, None, send)
+    await RequestBounds(application, 10)({"type": "http", "headers": []}, None, send)
     assert (reader.aborted, bool(done)) == (cut, not cut)
 
 
@@ -120,7 +120,7 @@ async def test_a_large_body_is_sent_in_pieces_that_are_the_same_body():
     async def send(message):
         sent.append(message)
 
-    await Bounded(application, 10)({"type": "http", "headers": []}, None, send)
+    await RequestBounds(application, 10)({"type": "http", "headers": []}, None, send)
     assert b"".join(message["body"] for message in sent) == body
     assert [message["more_body"] for message in sent] == [True] * (len(sent) - 1) + [False]
     assert max(len(message["body"]) for message in sent) <= 65536
