@@ -14,6 +14,7 @@ const KEY = "agent.sidebar";
  */
 export function sidebar({ side, toggle, veil }, store) {
   const narrow = window.matchMedia("(max-width: 52rem)");
+  side.tabIndex = -1; // it can get the focus as a whole
   let isOpen = !narrow.matches && store.get(KEY) !== "closed";
 
   const show = () => {
@@ -33,7 +34,9 @@ export function sidebar({ side, toggle, veil }, store) {
 
   toggle.addEventListener("click", () => {
     set(!isOpen);
-    if (isOpen && narrow.matches && !isTouch()) side.querySelector("input")?.focus();
+    if (!isOpen || !narrow.matches) return;
+    const first = isTouch() ? side : side.querySelector("input"); // the field opens a keyboard
+    first?.focus();
   });
   veil.addEventListener("click", closeDrawer);
   side.addEventListener("keydown", (event) => {
