@@ -26,7 +26,7 @@ from . import metrics
 from .access import authentication
 from .actor import Actor
 from .api.errors import PATHS, error_response
-from .conf import conf
+from .conf import conf, django_setting
 from .errors import InternalError
 from .store import db, outage, turn_queue
 from .store.outage import DATABASE_ERRORS
@@ -78,6 +78,7 @@ def chat(request: HttpRequest) -> HttpResponse:
         "socket_path": reverse("chat") + SOCKET_PATH,
         "sessions_path": reverse("chat") + SESSIONS_PATH,
         "sign_in_path": reverse("login"),
+        "csrf_cookie": django_setting("CSRF_COOKIE_NAME"),
         "style_sheets": STYLE_SHEETS,
     }
     response.content = render_to_string("agent/chat.html", context, request).encode()

@@ -6,19 +6,31 @@ absolute ones to the web or to mail; its output passes an allow-list of tags and
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 import nh3
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock
 from markdown_it.rules_core import StateCore
+from markdown_it.rules_inline import StateInline
 
 from .source import is_costly, marks
 
 #: More than the answers of a page have, even long ones.
 MARKS_OF_PAGE = 30_000
 AS_WRITTEN = "Shown as it was written: it is too long, or has too much markup."
+
+#: A formula has no blank line. The bound keeps a text of many openings cheap.
+_LINES = r"(?:(?!\n[ \t]*\n)[\s\S]){1,500}?"
+_AS_WRITTEN = re.compile(
+    rf"\\\({_LINES}\\\)|\\\[{_LINES}\\\]|\$\${_LINES}\$\$"
+    r"|\$(?![\s$])[^$\n`]{0,500}?[^$\s\\`]\$(?!\w)"
+    r"|(?<=[A-Za-z]):(?:\\[^\s\\<>\"|?`*]+)+|\\\\\w[^\s<>\"|?`*]*"
+)
+_DISPLAYED = re.compile(rf"(?:\\\[{_LINES}\\\]|\$\${_LINES}\$\$)[.,;]?[ \t]*(?=\n|$)")
 
 _SCHEMES = {"http", "https", "mailto"}
 _TAGS = {
@@ -107,9 +119,45 @@ def _lower_headings(state: StateCore) -> None:
             token.tag = f"h{min(int(token.tag[1]) + 3, 6)}"
 
 
+def _formula(state: StateInline, silent: bool) -> bool:
+    """A formula or a path is text as it was written: its backslashes escape nothing."""
+    found = _AS_WRITTEN.match(state.src, state.pos)
+    if not found or found.end() > state.posMax:
+        return False
+    if not silent:
+        state.pending += found.group()
+    state.pos = found.end()
+    return True
+
+
+def _displayed_formula(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A formula on lines of its own, whose lines begin no list, heading or quotation."""
+    first = state.bMarks[start] + state.tShift[start]
+    found = _DISPLAYED.match(state.src, first, state.eMarks[end - 1])
+    if not found or state.is_code_block(start):
+        return False
+    if silent:
+        return True
+    last = start
+    while last < end and state.eMarks[last] < found.end():
+        last += 1
+    state.line = last + 1
+    opening = state.push("paragraph_open", "p", 1)
+    opening.map = [start, state.line]
+    inline = state.push("inline", "", 0)
+    inline.content = found.group().strip()
+    inline.map = [start, state.line]
+    inline.children = []
+    state.push("paragraph_close", "p", -1)
+    return True
+
+
 def _make_parser() -> MarkdownIt:
     parser = _Parser("commonmark", {"html": False})
     parser.enable(["table", "strikethrough"]).disable("image")
+    parser.inline.ruler.before("escape", "formula", _formula)
+    interrupts = {"alt": ["paragraph", "reference", "blockquote", "list"]}
+    parser.block.ruler.before("code", "displayed_formula", _displayed_formula, interrupts)
     parser.core.ruler.push("lower_headings", _lower_headings)
     return parser
 

@@ -19,11 +19,15 @@ from . import db
 #: The characters of the first query that are shown for a session without a title.
 PREVIEW_CHARS = 120
 
+_TALK = [Message.Type.QUERY, Message.Type.RESPONSE, Message.Type.ERROR]
+
 
 async def page(
     actor: Actor, *, cursor: str | None, limit: int, text: str
 ) -> tuple[list[Any], str | None]:
-    """Return a page of a caller's sessions, the session with the newest message first.
+    """Return a page of a caller's sessions, the one with the newest question or answer first.
+
+    A new title, a rating and a notification leave a session where it is.
 
     A cursor is a position in that order and not a number of rows. So sessions that are new, or get
     a message meanwhile, come before it and push no session onto the next page.
@@ -40,10 +44,10 @@ async def page(
     Raises:
         InvalidMessage: the cursor is invalid.
     """
-    rows = Session.objects.reachable_by(actor).order_by("-changed_at", "-id")
+    rows = _with_talk(Session.objects.reachable_by(actor)).order_by("-talked_at", "-id")
     if cursor:
         moment, session_id = _position(cursor)
-        rows = rows.filter(Q(changed_at__lt=moment) | Q(changed_at=moment, id__lt=session_id))
+        rows = rows.filter(Q(talked_at__lt=moment) | Q(talked_at=moment, id__lt=session_id))
     if text:
         rows = rows.filter(Q(title__icontains=text) | Exists(_containing(text)))
     read = db.search if text else db.read
@@ -68,14 +72,21 @@ def with_preview(rows: Any) -> Any:
     return rows.annotate(preview=Coalesce(Subquery(first), Value("")))
 
 
+def _with_talk(rows: Any) -> Any:
+    """Annotate sessions with the time of their newest question or answer."""
+    talk = Message.objects.filter(session=OuterRef("pk"), type__in=_TALK)
+    newest = talk.order_by("-seq").values("created_at")[:1]
+    return rows.annotate(talked_at=Coalesce(Subquery(newest), "created_at"))
+
+
 def _containing(text: str) -> Any:
     """Return messages with this text, without the notifications of the server itself."""
     rows = Message.objects.containing(text).filter(session=OuterRef("pk"))
     return rows.exclude(type=Message.Type.NOTIFICATION, connections=None)
 
 
-def _cursor(session: Session) -> str:
-    position = f"{session.changed_at.isoformat()} {session.id.hex}"
+def _cursor(session: Any) -> str:
+    position = f"{session.talked_at.isoformat()} {session.id.hex}"
     return urlsafe_b64encode(position.encode()).decode().rstrip("=")
 
 

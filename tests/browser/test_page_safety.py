@@ -193,7 +193,7 @@ async def assert_messages_are_harmless(page: Page) -> None:
     attributes = {
         name for element, names, _ in elements if element not in OF_CODE for name in names.split()
     }
-    harmless = {"href", "title", "start", "align", "class", "target", "rel"}
+    harmless = {"href", "title", "start", "align", "dir", "class", "target", "rel"}
     assert attributes <= harmless | {"tabindex", "data-coloured"}
     classes = {name for _, _, names in elements for name in str(names).split()}
     ours = re.compile(r"block|code(-head)?|icon|language-[\w+#.-]+|hljs-[\w-]+|\w+_")

@@ -171,7 +171,10 @@ class Chat:
 
     async def ask(self, content: str) -> None:
         await self.composer.fill(content)
-        await self.composer.press("Enter")
+        if await self.page.evaluate("() => matchMedia('(pointer: coarse)').matches"):
+            await self.send.click()  # Enter breaks the line
+        else:
+            await self.composer.press("Enter")
 
     async def show(self) -> None:
         """Bring the tab to the front; a page in the background does not draw."""

@@ -1,6 +1,8 @@
 """Markdown of strangers costs a page of ours a bounded amount of work, whatever they write."""
 
+import re
 import sys
+from html import unescape
 
 import pytest
 
@@ -108,3 +110,21 @@ def test_a_page_of_hostile_texts_costs_as_much_as_a_few_of_them():
 def test_what_is_shown_as_it_was_written_is_harmless():
     page = html.as_written("<script>alert(1)</script> & more")
     assert "&lt;script&gt;" in page and "<script" not in page
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        r"Euler: \( e^{i\pi}+1=0 \) holds",
+        r"\[ \int_0^1 x\,dx \]",
+        "$$\na &amp;= 1 \\\\\n- b &amp;= 2\n$$".replace("&amp;", "&"),
+        "so $a_1 * b_2 = c_3$",
+        r"C:\proj\_scratch\.venv and \\server\share",
+    ],
+)
+def test_formulas_and_paths_keep_every_character(source):
+    assert unescape(re.sub(r"<[^>]+>", "", html.to_html(source))).strip() == source
+
+
+def test_prices_and_escapes_are_no_formulas():
+    assert html.to_html(r"\$5 and $10, \*no\*") == "<p>$5 and $10, *no*</p>\n"

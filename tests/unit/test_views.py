@@ -3,8 +3,10 @@
 import re
 
 import pytest
+from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import clear_url_caches, re_path
+from django.utils import translation
 
 from agentsite import urls
 
@@ -69,3 +71,16 @@ def test_an_unexpected_exception_is_answered_with_its_incident_and_logged_once(
     (record,) = [each for each in caplog.records if each.levelname == "ERROR"]
     assert incident in str(record.msg)
     assert record.exc_info or "canary of a defect" in str(record.msg)
+
+
+@pytest.mark.parametrize("name", ["400", "403", "403_csrf", "404", "500", "agent/later"])
+def test_a_page_of_an_error_names_the_product_and_leads_back(name):
+    page = render_to_string(f"{name}.html", {"seconds": 3})  # as for 400 and 500: without a request
+    assert re.search(r"<title>[A-Z].+ · agent_websocket</title>", page)
+    assert page.count('href="/"') == 2
+
+
+def test_a_page_of_an_error_speaks_the_language_and_direction_of_its_reader():
+    with translation.override("ar"):
+        page = render_to_string("404.html")
+    assert '<html lang="ar" dir="rtl">' in page

@@ -56,8 +56,9 @@ export class Reading {
   get title() {
     const { title, firstSeq } = this.#transcript;
     if (title || firstSeq > 1) return title;
-    const first = this.items().find((item) => item.kind === "exchange" && item.first.question);
-    return first?.kind === "exchange" ? (first.first.question?.content ?? null) : null;
+    const entries = this.#transcript.entries(); // of all branches, as the list of sessions has it
+    const first = entries.find((entry) => entry.kind === "turn" && entry.question);
+    return first?.kind === "turn" ? (first.question?.content ?? null) : null;
   }
 
   /** An earlier branch is shown. */

@@ -20,7 +20,7 @@ export class Sessions {
 
   /**
    * @param {string} url of the list: `/api/sessions/`
-   * @param {string} csrfToken
+   * @param {() => string | Promise<string>} csrfToken asked before each change: signing in rotates it
    */
   constructor(url, csrfToken) {
     this.#url = url;
@@ -58,8 +58,9 @@ export class Sessions {
 
   /** @param {string} id @param {string} method @param {string} [body] */
   async #change(id, method, body) {
-    const headers = { "Content-Type": "application/json", "X-CSRFToken": this.#csrfToken };
     try {
+      const token = await this.#csrfToken();
+      const headers = { "Content-Type": "application/json", "X-CSRFToken": token };
       const url = `${this.#url}${encodeURIComponent(id)}/`;
       const response = await fetch(url, { method, headers, body });
       return response.ok;

@@ -23,6 +23,8 @@ export const elements = {
   demo: find("#demo", HTMLElement),
   /** Only for a signed-in user. @type {HTMLFormElement | null} */
   signOut: document.querySelector("form#sign-out"),
+  /** Only for somebody who is not signed in. @type {HTMLAnchorElement | null} */
+  signIn: document.querySelector("a#sign-in"),
   newChat: find("#new-chat", HTMLButtonElement),
   theme: find("#theme", HTMLButtonElement),
   bell: find("#bell", HTMLButtonElement),

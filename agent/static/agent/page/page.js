@@ -15,7 +15,8 @@ import { SessionsView } from "./sessions/sessions-view.js";
 import { Notifier } from "./shell/notifier.js";
 import { sidebar } from "./shell/sidebar.js";
 import { switchTheme } from "./shell/theme.js";
-import { setText } from "./ui/dom.js";
+import { signInAddress } from "./status/connection-view.js";
+import { setText, shortened } from "./ui/dom.js";
 
 const LONGEST_TITLE = 60;
 /** Time after which a new session is in the list. */
@@ -26,6 +27,7 @@ const {
   sessionsPath = "",
   signInPath = "",
   csrfToken = "",
+  csrfCookie = "",
   caller = "",
   callerIsNew,
 } = document.body.dataset;
@@ -34,7 +36,7 @@ const tab = browserStore(() => window.sessionStorage);
 const follow = followEnd(elements.scroller, elements.column, elements.jump);
 const nextTheme = switchTheme(elements.theme, local);
 const notifier = new Notifier(elements.bell, local, (message) => setText(elements.hint, message));
-const sessions = new Sessions(sessionsPath, csrfToken);
+const sessions = new Sessions(sessionsPath, currentToken);
 const side = sidebar(elements, local);
 const list = new SessionsView(
   sessions,
@@ -126,7 +128,7 @@ function retitle() {
 function showTitle(title) {
   const agent = elements.agent.textContent ?? "";
   const [line] = (title ?? "").trim().split("\n", 1);
-  const short = line.length > LONGEST_TITLE ? `${line.slice(0, LONGEST_TITLE)}…` : line;
+  const short = shortened(line, LONGEST_TITLE);
   if (elements.title.textContent === short) return;
   const before = elements.title.textContent;
   setText(elements.title, short);
@@ -148,6 +150,12 @@ function forgetTab() {
   for (const key of own.keys("")) own.remove(key);
 }
 
+/** The CSRF token of now: signing in and out in another tab has replaced that of the page. */
+function currentToken() {
+  const cookies = document.cookie.split("; ").map((pair) => pair.split("="));
+  return cookies.find(([name]) => name === csrfCookie)?.[1] ?? csrfToken;
+}
+
 function sessionInAddress() {
   return new URLSearchParams(location.search).get("session");
 }
@@ -162,7 +170,13 @@ elements.newChat.addEventListener("click", newChat);
 for (const starter of document.querySelectorAll("#empty button")) {
   starter.addEventListener("click", () => conversation.ask(starter.textContent?.trim() ?? ""));
 }
+elements.signIn?.addEventListener("click", ({ currentTarget }) => {
+  const link = /** @type {HTMLAnchorElement} */ (currentTarget);
+  link.href = signInAddress(signInPath); // and back to this conversation
+});
 elements.signOut?.addEventListener("submit", () => {
+  const token = elements.signOut?.elements.namedItem("csrfmiddlewaretoken");
+  if (token instanceof HTMLInputElement) token.value = currentToken();
   // after the draft was stored, which happens in case the page comes back
   window.addEventListener("pagehide", forgetTab, { once: true });
 });
@@ -172,6 +186,12 @@ window.addEventListener("popstate", () => {
 window.addEventListener("online", () => conversation.networkChanged(true));
 window.addEventListener("offline", () => conversation.networkChanged(false));
 window.addEventListener("pageshow", ({ persisted }) => persisted && conversation.wake());
+for (const name of ["dragover", "drop"]) {
+  document.addEventListener(name, (event) => {
+    const hasFiles = /** @type {DragEvent} */ (event).dataTransfer?.types.includes("Files");
+    if (hasFiles) event.preventDefault(); // the browser would open the file instead of the page
+  });
+}
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState !== "visible") return;
   conversation.wake();

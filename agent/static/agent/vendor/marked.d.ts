@@ -9,6 +9,34 @@ export interface Token {
   items?: { raw: string }[];
   ordered?: boolean;
   loose?: boolean;
+  /** Of inline text. */
+  escaped?: boolean;
+  tokens?: Token[];
+  /** Of our own tokens. */
+  isDisplayed?: boolean;
+  heading?: Token[];
+}
+export interface Extension {
+  name: string;
+  level: "block" | "inline";
+  start(source: string): number | undefined;
+  tokenizer(this: { lexer: Lexer }, source: string): Token | undefined;
+  renderer(this: { parser: Parser }, token: Token): string;
+}
+export interface Lexer {
+  inlineTokens(source: string): Token[];
+  blockTokens(source: string, tokens: Token[]): Token[];
+}
+export interface Parser {
+  parse(tokens: Token[]): string;
+  parseInline(tokens: Token[]): string;
+}
+export class Tokenizer {
+  lexer: Lexer;
+  escape(source: string): Token | false | undefined;
+  url(source: string): Token | false | undefined;
+  emStrong(source: string, masked: string, before?: string): Token | false | undefined;
+  del(source: string, masked: string, before?: string): Token | false | undefined;
 }
 export interface Html {
   text: string;
@@ -26,6 +54,8 @@ export interface Options {
 }
 export class Marked {
   constructor(options: Options);
+  use(options: { extensions: Extension[] }): void;
+  setOptions(options: { tokenizer: Tokenizer }): void;
   lexer(source: string): Token[] & { links: Record<string, unknown> };
   parser(tokens: Token[]): string;
 }

@@ -189,8 +189,23 @@ export class Connection {
     this.#tries += 1;
     const retryAt = this.#clock.now() + next.delayMs;
     this.#timer = this.#clock.setTimeout(() => this.#connect(), next.delayMs);
-    this.#become({ phase: "waiting", reason: next.reason, message, lostAt, retryAt }, code);
+    this.#become(
+      { phase: "waiting", ...this.#weightier(next.reason, message), lostAt, retryAt },
+      code,
+    );
     if (!this.#online) this.#waitForNetwork();
+  }
+
+  /**
+   * An attempt that fails says less than what the server said before.
+   *
+   * @param {PassingReason} reason @param {string} message
+   * @returns {Pick<ConnectionState, "reason" | "message">}
+   */
+  #weightier(reason, message) {
+    const { reason: known, message: said } = this.state;
+    const isKnown = known === "restarting" || known === "limited";
+    return reason === "lost" && isKnown ? { reason: known, message: said } : { reason, message };
   }
 
   #waitForNetwork() {

@@ -85,6 +85,12 @@ export class Outbox {
     this.#everSent.add(id);
   }
 
+  /** The server refused this query for now: it does not have it. @param {string} id */
+  markUnsent(id) {
+    this.sent.delete(id);
+    this.#everSent.delete(id);
+  }
+
   /** The server cannot have seen this query. @param {string} id */
   neverSent(id) {
     return !this.#everSent.has(id);

@@ -112,7 +112,7 @@ export class Sender {
 
   /** @param {string} id of the query to send again @param {number} seconds */
   #pause(id, seconds) {
-    this.#outbox.sent.delete(id);
+    this.#outbox.markUnsent(id);
     const until = this.#clock.now() + seconds * 1000;
     this.pausedUntil = Math.max(this.pausedUntil ?? 0, until);
     this.#clock.clearTimeout(this.#timer);

@@ -55,6 +55,7 @@ import { emptyText } from "./deltas.js";
  * @property {string} code
  * @property {string} content message for a person
  * @property {boolean} retryable
+ * @property {number | null} retryAfter seconds after which a retry makes sense
  * @property {string} partial the text up to the failure
  * @property {string} timestamp
  * @property {string | null} model
@@ -158,6 +159,7 @@ export function failureOf(frame) {
     content,
     timestamp,
     retryable: Boolean(retryable),
+    retryAfter: frame.retry_after ?? null,
     partial: partial ?? "",
     model: model ?? null,
     usage: usage ?? null,

@@ -3,6 +3,7 @@
 // conversation decides what sending and stopping do.
 
 import { find } from "../ui/dom.js";
+import { isTouch } from "../ui/pointer.js";
 import { CharacterCount } from "./character-count.js";
 import { CompletionView } from "./completion-view.js";
 import { EditMode } from "./edit-mode.js";
@@ -60,6 +61,7 @@ export class Composer {
     );
     this.#editMode = new EditMode(() => this.#endEditing(), this.#abort.signal);
     this.#text.value = drafts.load();
+    this.#text.enterKeyHint = isTouch() ? "enter" : "send";
     this.#listen();
     this.refresh();
   }
@@ -70,8 +72,9 @@ export class Composer {
     this.#abort.abort();
   }
 
+  /** Puts the cursor into the field, but does not open the keyboard of a touch screen. */
   focus() {
-    this.#text.focus({ preventScroll: true });
+    if (!isTouch()) this.#text.focus({ preventScroll: true });
   }
 
   /** @param {ComposerState} state */
@@ -101,6 +104,7 @@ export class Composer {
   edit(content, send) {
     this.#editMode.begin(this.#text.value, send);
     this.#fill(content);
+    this.#text.focus({ preventScroll: true }); // asked for, also on a touch screen
   }
 
   /** Updates everything that depends on the text and on the state. */
@@ -174,6 +178,7 @@ export class Composer {
   #key(event) {
     if (isComposing(event) || this.#completion.key(event)) return;
     if (event.key !== "Enter" || event.shiftKey) return;
+    if (isTouch() && !event.ctrlKey && !event.metaKey) return; // it breaks the line
     event.preventDefault();
     this.#form.requestSubmit();
   }

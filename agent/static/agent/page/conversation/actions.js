@@ -19,15 +19,30 @@ import { t } from "../i18n/translate.js";
  * @property {(message: string) => void} showProblem
  * @property {(text: string) => void} announce to a screen reader
  * @property {() => void} render
+ * @property {() => void} newChat
  */
 
 /**
  * @param {ActionContext} context
  * @returns {import("../messages/exchange-view.js").MessageActions & import("../messages/queue-view.js").QueueActions}
  */
-export function messageActions({ client, reading, composer, ask, showProblem, announce, render }) {
+export function messageActions({
+  client,
+  reading,
+  composer,
+  ask,
+  showProblem,
+  announce,
+  render,
+  newChat,
+}) {
   return {
     resend: (id) => client.resend(id),
+    discard: (id) => void client.withdraw(id),
+    newChat,
+    async clear() {
+      isAccepted(await client.command("clear"), showProblem);
+    },
     withdraw: (id) => composer.insert([client.withdraw(id)]),
     async retry(exchange) {
       const reply = await client.command("retry", { turn: exchange.turn.id });

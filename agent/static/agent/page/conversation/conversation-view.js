@@ -101,11 +101,16 @@ export class ConversationView {
       this.#partition.waiting,
       transcript.busy,
     );
-    const show = () => this.#transcript.show(listed, unsent, outbox.sent);
+    const delivery = {
+      sent: outbox.sent,
+      isPaused: this.#client.pausedUntil !== null,
+      neverSent: (/** @type {string} */ id) => outbox.neverSent(id),
+    };
+    const show = () => this.#transcript.show(listed, unsent, delivery);
     if (this.#firstSeq > transcript.firstSeq) this.#historyLoader.keepPosition(show);
     else show();
     this.#firstSeq = transcript.firstSeq;
-    this.#queue.show(waiting, queued, outbox.sent);
+    this.#queue.show(waiting, queued, delivery);
     this.#notice.show(items, this.#reading.showsEarlierBranch);
   }
 }

@@ -11,6 +11,7 @@ import { messageOf } from "../composer/slash.js";
 import { t } from "../i18n/translate.js";
 import { StatusView } from "../status/status-view.js";
 import { setText } from "../ui/dom.js";
+import { keepFocus } from "../ui/focus.js";
 import { RenderScheduler } from "../ui/scheduler.js";
 import { messageActions } from "./actions.js";
 import { ConversationView } from "./conversation-view.js";
@@ -107,6 +108,9 @@ export class Conversation {
   }
 
   wake() {
+    const { phase, reason } = this.#client.connection;
+    // somebody may have signed in meanwhile, in another tab
+    if (phase === "stopped" && reason === "signed_out") this.#client.connect();
     this.#client.wake();
   }
 
@@ -138,6 +142,7 @@ export class Conversation {
       showProblem: (message) => this.#showProblem(message, true),
       announce: (text) => this.#status.announce(text),
       render: () => this.#scheduler.request(),
+      newChat: this.#context.newChat,
     });
   }
 
@@ -190,6 +195,10 @@ export class Conversation {
   }
 
   #render() {
+    keepFocus(() => this.#draw(), this.#context.elements.form);
+  }
+
+  #draw() {
     const { connection, transcript } = this.#client;
     this.#status.show();
     const locked = connection.phase === "stopped" && LOCKING.has(connection.reason ?? "");

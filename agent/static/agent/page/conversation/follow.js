@@ -2,8 +2,10 @@
 // Keeps the end of the conversation in sight while the reader is there; otherwise shows a button that
 // leads to the end. Knows nothing of the messages.
 
-/** Within this distance the reader counts as being at the end, in pixels. */
+/** Within this distance the button is not needed, in pixels. */
 const NEAR_PX = 80;
+/** Within this distance the reader has come back to the end. */
+const AT_END_PX = 4;
 
 /**
  * @param {HTMLElement} scroller
@@ -34,8 +36,8 @@ export function followEnd(scroller, content, button) {
   scroller.addEventListener("scroll", () => {
     // the event comes a frame late: the text may have grown since, without any scrolling
     const wentUp = scroller.scrollTop < top;
-    if (distance() < NEAR_PX) following = true;
-    else if (wentUp) following = false;
+    if (wentUp) following = false;
+    else if (distance() < AT_END_PX) following = true;
     top = scroller.scrollTop;
     show();
   });
@@ -47,7 +49,10 @@ export function followEnd(scroller, content, button) {
     },
     { passive: true },
   );
-  button.addEventListener("click", scrollToEnd);
+  button.addEventListener("click", () => {
+    scrollToEnd();
+    scroller.focus({ preventScroll: true }); // the button disappears
+  });
   const sizes = new ResizeObserver(keepEnd);
   sizes.observe(content);
   sizes.observe(scroller);

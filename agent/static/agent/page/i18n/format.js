@@ -7,6 +7,13 @@ import { LOCALE, t } from "./translate.js";
 /** @typedef {import("../../client/transcript/entries.js").Usage} Usage */
 /** @typedef {import("../../client/connection/connection.js").ConnectionState} ConnectionState */
 
+/**
+ * @typedef {object} Delivery how far the queries of the outbox are
+ * @property {Set<string>} sent ids that were sent on this connection
+ * @property {boolean} isPaused the server accepts none for a while
+ * @property {(id: string) => boolean} neverSent the server cannot have it, so it can be taken back
+ */
+
 // made once: making one takes as long as rendering a message
 const HOUR = new Intl.DateTimeFormat(LOCALE, { hour: "numeric", minute: "2-digit" });
 const MOMENT = new Intl.DateTimeFormat(LOCALE, { dateStyle: "full", timeStyle: "medium" });
@@ -83,11 +90,12 @@ export function formatPosition(position) {
  * The state of a query that the server has not acknowledged, which is also the name of its label.
  *
  * @param {import("../../client/outbox/outbox.js").Unsent} entry
- * @param {boolean} isSent it was sent on this connection
+ * @param {Delivery} delivery
  */
-export function unsentState({ stopped }, isSent) {
+export function unsentState({ id, stopped }, { sent, isPaused }) {
   if (stopped) return "stopping";
-  return isSent ? "sending" : "unsent";
+  if (sent.has(id)) return "sending";
+  return isPaused ? "paused" : "unsent";
 }
 
 /** Why an answer is incomplete, if it is. @param {Turn} turn */
@@ -125,7 +133,7 @@ export function formatUsage(usage) {
   const { prompt_tokens: prompt, completion_tokens: completion, cost } = usage ?? {};
   const tokens =
     typeof prompt === "number" && typeof completion === "number"
-      ? t("usage", { prompt, completion })
+      ? t("usage", { prompt, n: completion })
       : "";
   return joined(tokens, typeof cost === "number" && cost > 0 ? formatCost(cost) : "");
 }

@@ -15,10 +15,11 @@ export function frameCode(rendered) {
   for (const pre of rendered.querySelectorAll("pre")) {
     const code = pre.querySelector("code");
     if (!code) continue;
+    pre.dir = "ltr";
     pre.tabIndex = 0; // so that it can be scrolled by keys
     const copy = makeCopyButton(t("copyCode"), () => code.textContent ?? "");
     const head = make("div", { class: "code-head" }, make("span", {}, languageOf(code)), copy);
-    const frame = make("div", { class: "code" }, head);
+    const frame = make("div", { class: "code", dir: "ltr" }, head);
     pre.replaceWith(frame);
     frame.append(pre);
   }

@@ -73,7 +73,8 @@ export async function highlight(code, name) {
   const language = ALIASES[name.toLowerCase()] ?? name.toLowerCase();
   const text = code.textContent ?? "";
   if (!Object.hasOwn(LANGUAGES, language) || text.length > LONGEST) return;
-  const highlighter = await load(language);
+  const highlighter = await load(language).catch(() => null);
+  if (!highlighter) return; // it stays plain
   if (code.textContent !== text) return; // it grew meanwhile
   const { value } = highlighter.highlight(text, { language, ignoreIllegals: true });
   code.replaceChildren(purify.sanitize(value, ALLOWED));
@@ -91,5 +92,6 @@ function load(language) {
     return core;
   });
   loaded.set(language, loading);
+  loading.catch(() => loaded.delete(language)); // the next code of that language tries again
   return loading;
 }

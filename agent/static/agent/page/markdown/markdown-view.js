@@ -7,7 +7,9 @@
 // complete text is parsed once more as a whole, for references between distant blocks.
 
 import { colourCode, extendCode, frameCode } from "./code-block.js";
+import { typesetFormulas } from "./formulas.js";
 import { blocksOf, htmlOf, tokensOf } from "./parser.js";
+import { patchChildren } from "./patch.js";
 import { sanitized } from "./sanitizer.js";
 
 /** @typedef {import("./parser.js").Token} Token */
@@ -25,6 +27,8 @@ export class MarkdownView {
   #settledSource = "";
   /** The complete text that is shown. @type {string | null} */
   #finished = null;
+  /** @type {Element | null} */
+  #caret = null;
 
   /** @param {HTMLElement} element whose content belongs to this view */
   constructor(element) {
@@ -43,6 +47,7 @@ export class MarkdownView {
       this.#settledSource += token.raw;
       this.#settledCount += 1;
     }
+    this.#moveCaret(lastElement(this.#blocks.at(-1)?.element));
   }
 
   /** Shows a complete text. @param {string} source */
@@ -52,9 +57,18 @@ export class MarkdownView {
     const tokens = tokensOf(source);
     // a definition far below may have turned plain text into links
     if (Object.keys(tokens.links ?? {}).length) this.#truncate(0);
+    this.#moveCaret(null);
     this.#unsettle();
     this.#show(0, blocksOf(tokens));
     colourCode(this.#element);
+  }
+
+  /** @param {Element | null} element behind whose text the caret stands */
+  #moveCaret(element) {
+    if (element === this.#caret && element?.hasAttribute("data-caret")) return;
+    this.#caret?.removeAttribute("data-caret");
+    this.#caret = element;
+    element?.setAttribute("data-caret", "");
   }
 
   #unsettle() {
@@ -74,7 +88,7 @@ export class MarkdownView {
       if (known?.source === token.raw) return;
       const element = known?.element ?? this.#append();
       const grew = known && (extendCode(element, token) || extendList(element, known.token, token));
-      if (!grew) element.replaceChildren(rendered(token));
+      if (!grew) patchChildren(element, rendered(token));
       this.#blocks[start + i] = { source: token.raw, element, token };
     });
     this.#truncate(start + tokens.length);
@@ -96,8 +110,24 @@ export class MarkdownView {
 /** @param {Token} token */
 function rendered(token) {
   const fragment = sanitized(htmlOf(token));
+  for (const block of fragment.children) block.setAttribute("dir", "auto");
+  typesetFormulas(fragment);
   frameCode(fragment);
   return fragment;
+}
+
+/** The element with the last text of a block. @param {Element | undefined} block */
+function lastElement(block) {
+  /** @type {Node | null | undefined} */
+  let node = block;
+  while (node?.lastChild) {
+    node = node.lastChild;
+    while (node instanceof Text && !node.data.trim() && node.previousSibling) {
+      node = node.previousSibling;
+    }
+  }
+  const element = node instanceof Element ? node : (node?.parentElement ?? null);
+  return element?.closest(".formula") ?? element;
 }
 
 /**
@@ -119,7 +149,7 @@ function extendList(element, before, token) {
     if (known[i]?.raw === item.raw) return;
     const made = rendered({ ...token, items: [item] }).querySelector("li");
     if (!made) return;
-    if (i < known.length) list.children[i].replaceWith(made);
+    if (i < known.length) patchChildren(list.children[i], made);
     else list.append(made);
   });
   return true;

@@ -3,11 +3,13 @@
 // source as it is written, and turns images into links.
 
 import { Marked } from "../../vendor/marked.js";
+import { extensions } from "./extensions.js";
+import { ModelTokenizer } from "./tokenizer.js";
 
 /** @typedef {import("../../vendor/marked.js").Token} Token */
 
 /** Harmless HTML that models write in Markdown; all other HTML is shown as it is written. */
-const HARMLESS_TAG = /^<\/?(?:br|sub|sup|kbd)\s*\/?>$/i;
+const HARMLESS_TAG = /(<\/?(?:br|sub|sup|kbd|u|mark|b|i|s|ins|small)\s*\/?>)/i;
 
 const marked = new Marked({
   gfm: true,
@@ -19,6 +21,8 @@ const marked = new Marked({
     image: ({ href, text }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`,
   },
 });
+marked.use({ extensions: extensions(escaped) });
+marked.setOptions({ tokenizer: new ModelTokenizer() });
 
 /**
  * The tokens of a text. A text that is nested too deeply for the parser is plain text.
@@ -68,8 +72,12 @@ function codeBlock(text, info) {
 
 /** @param {string} html @param {boolean} isBlock */
 function shownHtml(html, isBlock) {
-  if (HARMLESS_TAG.test(html.trim())) return html;
-  return isBlock ? `<p>${escaped(html.trim()).replaceAll("\n", "<br>")}</p>` : escaped(html);
+  const shown = html
+    .trim()
+    .split(HARMLESS_TAG)
+    .map((part, i) => (i % 2 ? part : escaped(part)))
+    .join("");
+  return isBlock ? `<p>${shown.replaceAll("\n", "<br>")}</p>` : shown;
 }
 
 /** @param {string} text */

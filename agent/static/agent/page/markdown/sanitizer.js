@@ -9,7 +9,8 @@ import DOMPurify from "../../vendor/purify.js";
 const ALLOWED = {
   ALLOWED_TAGS: (
     "p br hr strong em del code pre blockquote ul ol li h1 h2 h3 h4 h5 h6 " +
-    "table thead tbody tr th td a sub sup kbd"
+    "table thead tbody tr th td a sub sup kbd u mark b i s ins small " +
+    "details summary span"
   ).split(" "),
   ALLOWED_ATTR: ["href", "title", "start", "align", "class"],
   ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
@@ -18,12 +19,12 @@ const ALLOWED = {
   ALLOW_ARIA_ATTR: false,
   RETURN_DOM_FRAGMENT: /** @type {true} */ (true),
 };
-const LANGUAGE_CLASS = /^language-[\w+#.-]{1,40}$/;
+const OWN_CLASS = /^(?:language-[\w+#.-]{1,40}|formula|formula displayed)$/;
 
 const purify = DOMPurify(window);
 purify.addHook("afterSanitizeAttributes", (node) => {
   if (node.nodeName === "A") secureLink(/** @type {HTMLAnchorElement} */ (node));
-  if (!LANGUAGE_CLASS.test(node.getAttribute("class") ?? "")) node.removeAttribute("class");
+  if (!OWN_CLASS.test(node.getAttribute("class") ?? "")) node.removeAttribute("class");
 });
 
 /** @param {string} html @returns {DocumentFragment} */

@@ -1,7 +1,13 @@
 // @ts-check
 // The elements of one answer while it is awaited, grows and ends, or of the error that ended it.
 
-import { formatEnding, formatPosition, formatUsage, formatUsageDetails } from "../i18n/format.js";
+import {
+  formatEnding,
+  formatPosition,
+  formatUsage,
+  formatUsageDetails,
+  secondsUntil,
+} from "../i18n/format.js";
 import { t } from "../i18n/translate.js";
 import { MarkdownView } from "../markdown/markdown-view.js";
 import { makeCopyButton } from "../ui/clipboard.js";
@@ -17,6 +23,8 @@ import { SourcesView } from "./sources-view.js";
 /**
  * @typedef {object} AnswerActions
  * @property {(exchange: Exchange) => void} retry
+ * @property {() => void} clear makes the agent forget the conversation so far
+ * @property {() => void} newChat
  * @property {() => void} continueAnswer the newest one, which was cut off
  * @property {(exchange: Exchange, index: number) => void} showAnswer
  * @property {import("./feedback-view.js").SendFeedback} sendFeedback
@@ -33,7 +41,7 @@ export class AnswerView {
   #markdown = new MarkdownView(this.#text);
   #reasoning = new ReasoningView();
   #sources = new SourcesView();
-  #failure = new FailureView(() => this.#retry());
+  #failure;
   #foot = new FooterView();
   #usage = make("span", { class: "usage" });
   #agentName;
@@ -50,6 +58,7 @@ export class AnswerView {
   constructor(agentName, actions) {
     this.#agentName = agentName;
     this.#actions = actions;
+    this.#failure = new FailureView(() => this.#retry(), actions);
     this.#versions = new VersionsView(VERSION_LABELS, (index) => {
       if (this.#exchange) actions.showAnswer(this.#exchange, index);
     });
@@ -100,6 +109,7 @@ export class AnswerView {
   /** Another second has passed. */
   tick() {
     this.#reasoning.tick();
+    this.#failure.tick();
   }
 
   #retry() {
@@ -137,26 +147,48 @@ export class AnswerView {
   }
 }
 
-/** The card of the error that ended a turn. */
+/** The card of the error that ended a turn, with buttons for what helps against it. */
 class FailureView {
   element = make("div", { class: "failure" });
-  message = make("p", { class: "words" });
+  message = make("p", { class: "words", dir: "auto" });
   #facts = make("p", { class: "facts" });
+  #retry;
+  #ways;
+  /** @type {import("../../client/transcript/entries.js").Failure | null} */
+  #failure = null;
 
-  /** @param {() => void} retry */
-  constructor(retry) {
-    const foot = make("div", { class: "failure-foot" }, this.#facts);
-    foot.append(makeButton(t("retry"), retry, "plain-button"));
-    this.element.append(this.message, foot);
+  /** @param {() => void} retry @param {Pick<AnswerActions, "clear" | "newChat">} actions */
+  constructor(retry, { clear, newChat }) {
+    this.#retry = makeButton(t("retry"), retry, "plain-button");
+    this.#ways = [
+      makeButton(t("clearContext"), clear, "plain-button"),
+      makeButton(t("newChat"), newChat, "plain-button"),
+    ];
+    const buttons = make("div", { class: "buttons" }, this.#retry, ...this.#ways);
+    this.element.append(this.message, make("div", { class: "failure-foot" }, this.#facts, buttons));
   }
 
   /** @param {Turn} turn */
   show({ id, failure }) {
+    this.#failure = failure;
     this.element.hidden = !failure;
     setAttribute(this.element, "data-code", failure?.code);
     setText(this.message, failure?.content ?? "");
     const turn = id.slice(0, 8); // enough to find it
     setText(this.#facts, failure ? t("failedTurn", { code: failure.code, turn }) : "");
+    const isTooLong = failure?.code === "context_too_long"; // and would be so again
+    this.#retry.hidden = isTooLong;
+    for (const way of this.#ways) way.hidden = !isTooLong;
+    this.tick();
+  }
+
+  /** Counts down to the time at which a retry makes sense. */
+  tick() {
+    const { retryAfter = null, timestamp = "" } = this.#failure ?? {};
+    const until = retryAfter === null ? null : Date.parse(timestamp) + retryAfter * 1000;
+    const seconds = secondsUntil(until, Date.now());
+    this.#retry.disabled = seconds > 0;
+    setText(this.#retry, seconds ? t("retryIn", { seconds }) : t("retry"));
   }
 }
 

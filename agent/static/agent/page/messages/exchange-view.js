@@ -36,12 +36,11 @@ export class ExchangeView {
       this.element.append(this.#answer.element);
     }
     this.#answer.show(exchange);
-    this.element.classList.toggle("past", !exchange.current);
   }
 
-  /** @param {Unsent} entry @param {boolean} isSent it was sent on this connection */
-  showUnsent(entry, isSent) {
-    this.#ensureQuestion().showUnsent(entry, isSent);
+  /** @param {Unsent} entry @param {import("../i18n/format.js").Delivery} delivery */
+  showUnsent(entry, delivery) {
+    this.#ensureQuestion().showUnsent(entry, delivery);
   }
 
   /** Another second has passed. */

@@ -63,6 +63,7 @@ export class FeedbackView {
     const form = make("form", { class: "reasons", "aria-label": t(question) });
     const comment = make("textarea", {
       rows: "2",
+      dir: "auto",
       maxlength: String(LONGEST_COMMENT),
       "aria-label": t("comment"),
       placeholder: t("comment"),

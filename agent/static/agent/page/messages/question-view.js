@@ -13,7 +13,8 @@ import { FooterView, VersionsView } from "./footer-view.js";
 /**
  * @typedef {object} QuestionActions
  * @property {(id: string) => void} resend a refused query, by its client id
- * @property {(id: string) => void} withdraw a refused query, whose text returns to the composer
+ * @property {(id: string) => void} withdraw a refused or unsent query, whose text returns to the composer
+ * @property {(id: string) => void} discard an unsent query
  * @property {(exchange: Exchange) => void} edit the question of an exchange
  * @property {(exchange: Exchange, index: number) => void} showEdit
  */
@@ -26,7 +27,7 @@ const VERSION_LABELS = {
 
 export class QuestionView {
   element = make("article", { class: "message question", "aria-label": t("you") });
-  #text = make("div", { class: "bubble" });
+  #text = make("div", { class: "bubble", dir: "auto" });
   #foot = new FooterView();
   #actions;
   /** @type {Exchange | null} */
@@ -61,15 +62,23 @@ export class QuestionView {
     this.#edit.hidden = !id || !current;
   }
 
-  /** @param {Unsent} entry @param {boolean} isSent it was sent on this connection */
-  showUnsent(entry, isSent) {
+  /** @param {Unsent} entry @param {import("../i18n/format.js").Delivery} delivery */
+  showUnsent(entry, delivery) {
     const { id, content, timestamp, refusal } = entry;
     const question = { id: null, turn: null, content, timestamp };
     this.#versions.show({ index: 0, count: 1 });
     this.#edit.hidden = true;
     if (!refusal) {
-      const state = unsentState(entry, isSent);
+      const state = unsentState(entry, delivery);
       this.#show(question, state, t(state));
+      const isOurs = !entry.stopped && delivery.neverSent(id);
+      if (!isOurs) this.#refusal.replaceChildren();
+      else if (!this.#refusal.children.length) {
+        this.#refusal.append(
+          makeButton(t("edit"), () => this.#actions.withdraw(id), "link"),
+          makeButton(t("remove"), () => this.#actions.discard(id), "link"),
+        );
+      }
       return;
     }
     this.#show(question, "refused", t("notSent", { reason: refusal.content }));
@@ -90,6 +99,6 @@ export class QuestionView {
     setAttribute(this.element, "data-state", state);
     setText(this.#text, content);
     this.#foot.show(timestamp, label);
-    if (state !== "refused") this.#refusal.replaceChildren();
+    if (state === "accepted") this.#refusal.replaceChildren();
   }
 }

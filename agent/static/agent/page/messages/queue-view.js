@@ -14,6 +14,8 @@ import { make, makeIconButton, setAttribute, setText } from "../ui/dom.js";
  * @property {(turn: string) => void} sendNow
  * @property {(turn: string) => void} recall its text returns to the composer
  * @property {(turn: string) => void} cancel
+ * @property {(id: string) => void} withdraw an unsent query, whose text returns to the composer
+ * @property {(id: string) => void} discard an unsent query
  */
 
 /** @typedef {Record<"element" | "position" | "state" | "text" | "buttons", HTMLElement>} Chip */
@@ -33,12 +35,12 @@ export class QueueView {
   /**
    * @param {Exchange[]} waiting the next one first
    * @param {Unsent[]} unsent queries that will wait when they arrive
-   * @param {Set<string>} sent ids that were sent on this connection
+   * @param {import("../i18n/format.js").Delivery} delivery
    */
-  show(waiting, unsent, sent) {
+  show(waiting, unsent, delivery) {
     const chips = new Map();
     for (const exchange of waiting) chips.set(exchange.key, this.#waiting(exchange));
-    for (const entry of unsent) chips.set(entry.id, this.#unsent(entry, sent.has(entry.id)));
+    for (const entry of unsent) chips.set(entry.id, this.#unsent(entry, delivery));
     const elements = [...chips.values()].map(({ element }) => element);
     const isSame = elements.every((element, i) => this.#list.children[i] === element);
     if (!isSame || elements.length !== this.#list.children.length) {
@@ -69,11 +71,19 @@ export class QueueView {
     return chip;
   }
 
-  /** @param {Unsent} entry @param {boolean} sent */
-  #unsent(entry, sent) {
+  /** @param {Unsent} entry @param {import("../i18n/format.js").Delivery} delivery */
+  #unsent(entry, delivery) {
     const chip = this.#chips.get(entry.id) ?? this.#makeChip();
-    const state = unsentState(entry, sent);
+    const state = unsentState(entry, delivery);
     this.#fill(chip, state, "·", entry.content, t(state));
+    const isOurs = !entry.stopped && delivery.neverSent(entry.id);
+    if (!isOurs) chip.buttons.replaceChildren();
+    else if (!chip.buttons.children.length) {
+      chip.buttons.append(
+        makeIconButton("edit", t("edit"), () => this.#actions.withdraw(entry.id)),
+        makeIconButton("cross", t("remove"), () => this.#actions.discard(entry.id)),
+      );
+    }
     return chip;
   }
 
@@ -81,7 +91,7 @@ export class QueueView {
   #makeChip() {
     const position = make("span", { class: "place", "aria-hidden": "true" });
     const state = make("span", { class: "unseen" });
-    const text = make("span", { class: "words" });
+    const text = make("span", { class: "words", dir: "auto" });
     const buttons = make("span", { class: "actions" });
     const element = make("li", { class: "chip" }, position, state, text, buttons);
     return { element, position, state, text, buttons };

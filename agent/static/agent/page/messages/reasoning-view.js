@@ -31,7 +31,7 @@ export class ReasoningView {
   #seenMs = null;
 
   constructor() {
-    this.#details.append(make("p", { class: "thoughts" }, this.#content));
+    this.#details.append(make("p", { class: "thoughts", dir: "auto" }, this.#content));
   }
 
   /** @param {Turn} turn @param {boolean} hasText the answer has begun */

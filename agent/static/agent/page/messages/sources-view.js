@@ -39,7 +39,7 @@ function linkOf({ url, title }) {
   if (!page) return [];
   const label = title.trim() || page.hostname;
   const attributes = { href: page.href, target: "_blank", rel: "noopener noreferrer" };
-  return [[page.href, make("a", { ...attributes, title: page.href }, label)]];
+  return [[page.href, make("a", { ...attributes, dir: "auto", title: page.href }, label)]];
 }
 
 /** @param {string} url @returns {URL | null} */

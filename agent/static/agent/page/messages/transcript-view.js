@@ -2,8 +2,9 @@
 // The list of exchanges and notifications on the page, kept equal to the items of the conversation and
 // to the outbox. Items keep their elements; only changed items are rendered.
 
+import { unsentState } from "../i18n/format.js";
 import { ExchangeView } from "./exchange-view.js";
-import { dayElement, noteElement } from "./note-view.js";
+import { dayElement, noteElement, showDay } from "./note-view.js";
 
 /** @typedef {import("../../client/transcript/entries.js").Note} Note */
 /** @typedef {import("../../client/transcript/entries.js").Turn} Turn */
@@ -30,6 +31,8 @@ export class TranscriptView {
   #rows = new Map();
   /** The items at the last arrangement. @type {unknown[]} */
   #shown = [];
+  /** The day for which the dividers are named. */
+  #today = new Date().toDateString();
 
   /**
    * @param {HTMLElement} list
@@ -45,13 +48,13 @@ export class TranscriptView {
   /**
    * @param {Item[]} items the same array while no item was added or moved
    * @param {Unsent[]} unsent
-   * @param {Set<string>} sent ids that were sent on this connection
+   * @param {import("../i18n/format.js").Delivery} delivery
    */
-  show(items, unsent, sent) {
+  show(items, unsent, delivery) {
     /** @type {Map<string, Row>} */
     const rows = new Map();
     for (const item of items) rows.set(item.key, this.#item(item));
-    for (const entry of unsent) rows.set(entry.id, this.#unsent(entry, sent.has(entry.id)));
+    for (const entry of unsent) rows.set(entry.id, this.#unsent(entry, delivery));
     this.#rows = rows;
     const shown = [items, ...unsent];
     if (shown.length === this.#shown.length && shown.every((one, i) => one === this.#shown[i]))
@@ -62,6 +65,8 @@ export class TranscriptView {
 
   /** Another second has passed. */
   tick() {
+    const now = new Date();
+    if (now.toDateString() !== this.#today) this.#nameDays(now);
     for (const row of [...this.#rows.values()].slice(-3)) row.view?.tick();
   }
 
@@ -72,6 +77,12 @@ export class TranscriptView {
       if (view && exchange?.turn === turn) return view.spoken;
     }
     return "";
+  }
+
+  /** @param {Date} now */
+  #nameDays(now) {
+    this.#today = now.toDateString();
+    for (const { divider, day } of this.#rows.values()) if (divider) showDay(divider, day, now);
   }
 
   get isEmpty() {
@@ -91,12 +102,14 @@ export class TranscriptView {
     return row;
   }
 
-  /** @param {Unsent} entry @param {boolean} sent */
-  #unsent(entry, sent) {
+  /** @param {Unsent} entry @param {import("../i18n/format.js").Delivery} delivery */
+  #unsent(entry, delivery) {
     const row = this.#row(entry.id, null);
-    const version = entry.stopped ? 2 : Number(sent);
+    const states = ["unsent", "sending", "stopping", "paused"];
+    const isOurs = delivery.neverSent(entry.id);
+    const version = 2 * states.indexOf(unsentState(entry, delivery)) + Number(isOurs);
     if (row.item === entry.refusal && row.version === version) return row;
-    row.view?.showUnsent(entry, sent);
+    row.view?.showUnsent(entry, delivery);
     row.item = entry.refusal;
     row.version = version;
     return row;

@@ -27,7 +27,7 @@ export class SessionRow {
   constructor(id, actions) {
     this.#id = id;
     this.#actions = actions;
-    this.#link = make("a", { href: `?${new URLSearchParams({ session: id })}` });
+    this.#link = make("a", { dir: "auto", href: `?${new URLSearchParams({ session: id })}` });
     this.#link.addEventListener("click", (event) => this.#open(event));
     this.#menu.append(this.#summary, this.#items());
     this.#menu.addEventListener("focusout", ({ relatedTarget }) => {
@@ -89,7 +89,12 @@ export class SessionRow {
 
   #rename() {
     const label = t("titleOf", { title: this.title });
-    const input = make("input", { class: "rename", maxlength: "200", "aria-label": label });
+    const input = make("input", {
+      class: "rename",
+      dir: "auto",
+      maxlength: "200",
+      "aria-label": label,
+    });
     let isOver = false;
     const end = (/** @type {boolean} */ keep) => {
       if (isOver) return;

@@ -3,6 +3,7 @@
 
 import { t } from "../i18n/translate.js";
 import { make, makeButton, makeIconButton, setText } from "../ui/dom.js";
+import { keepFocus } from "../ui/focus.js";
 import { SessionRow } from "./session-row.js";
 
 /** @typedef {import("../../client/sessions.js").Session} Session */
@@ -31,6 +32,8 @@ export class SessionsView {
   #current = null;
   /** @type {string | null} */
   #next = null;
+  /** The search of the sessions in the list. */
+  #search = "";
   /** @type {any} */
   #timer = null;
   #abort = new AbortController();
@@ -76,8 +79,13 @@ export class SessionsView {
     const q = this.#elements.search.value.trim();
     try {
       const { sessions, next } = await this.#sessions.list({ q, cursor, signal });
-      this.#next = next;
-      this.#show(sessions, cursor === null);
+      const isSameSearch = q === this.#search;
+      this.#search = q;
+      // what the reader has loaded beyond the first page stays, unless it is about another search
+      const later = cursor === null && isSameSearch && next ? this.#laterThan(sessions) : [];
+      if (!later.length) this.#next = next;
+      this.#show(sessions, cursor === null, later);
+      if (!isSameSearch) this.#elements.list.parentElement?.scrollTo(0, 0);
       setText(this.#elements.hint, this.#rows.size ? "" : t(q ? "nothingFound" : "noSessions"));
       this.#actions.loaded();
     } catch {
@@ -86,8 +94,24 @@ export class SessionsView {
     }
   }
 
-  /** @param {Session[]} sessions @param {boolean} isFirstPage */
-  #show(sessions, isFirstPage) {
+  /**
+   * The rows behind the end of a new first page: the reader has loaded them before.
+   *
+   * @param {Session[]} sessions of the first page
+   */
+  #laterThan(sessions) {
+    const rows = [...this.#rows];
+    const fresh = new Set(sessions.map(({ id }) => id));
+    const end = rows.findLastIndex(([id]) => fresh.has(id));
+    return end < 0 ? [] : rows.slice(end + 1);
+  }
+
+  /**
+   * @param {Session[]} sessions
+   * @param {boolean} isFirstPage
+   * @param {[string, SessionRow][]} later rows of later pages, which stay behind the first one
+   */
+  #show(sessions, isFirstPage, later) {
     const known = this.#rows;
     this.#rows = isFirstPage ? new Map() : new Map(known);
     for (const session of sessions) {
@@ -96,10 +120,13 @@ export class SessionsView {
       row.mark(session.id === this.#current);
       this.#rows.set(session.id, row);
     }
+    for (const [id, row] of later) this.#rows.set(id, row);
     const rows = [...this.#rows.values()].map(({ element }) => element);
     const { list } = this.#elements;
     const isSame = rows.every((row, i) => list.children[i] === row);
-    if (!isSame || list.children.length !== rows.length) list.replaceChildren(...rows);
+    if (!isSame || list.children.length !== rows.length) {
+      keepFocus(() => list.replaceChildren(...rows), this.#elements.search.parentElement ?? list);
+    }
     this.#more.hidden = !this.#next;
   }
 
@@ -111,6 +138,17 @@ export class SessionsView {
       rename: async (id, title) => this.#report(await this.#sessions.rename(id, title)),
       askDelete: (id, title) => this.#askDelete(id, title),
     };
+  }
+
+  /** @param {string} id of a session that is deleted */
+  #remove(id) {
+    const row = this.#rows.get(id);
+    const isFocused = !document.activeElement || document.activeElement === document.body;
+    const next = row?.element.nextElementSibling ?? row?.element.previousElementSibling;
+    row?.element.remove();
+    this.#rows.delete(id);
+    const successor = next?.querySelector("a") ?? this.#elements.search;
+    if (isFocused || row?.element.contains(document.activeElement)) successor.focus();
   }
 
   /** @param {boolean} done */
@@ -128,6 +166,7 @@ export class SessionsView {
       async () => {
         close();
         const done = await this.#sessions.delete(id);
+        if (done) this.#remove(id);
         if (done) this.#actions.deleted(id);
         this.#report(done);
       },

@@ -4,6 +4,7 @@
 // Several tabs of a session notify once: the browser replaces notifications with the same tag.
 
 import { t } from "../i18n/translate.js";
+import { shortened } from "../ui/dom.js";
 
 /** @typedef {import("../../client/storage.js").Store} Store */
 
@@ -42,7 +43,7 @@ export class Notifier {
     if (!document.hidden) return;
     if (!document.title.startsWith(MARK)) document.title = MARK + document.title;
     if (!this.#isOn) return;
-    const body = text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
+    const body = shortened(text, LONGEST);
     const notification = notified(t("answered", { agent }), { body, tag });
     if (!notification) {
       this.#button.hidden = true;

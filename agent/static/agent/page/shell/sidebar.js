@@ -1,6 +1,8 @@
 // @ts-check
 // The sidebar of the page: beside the conversation where there is room, otherwise a drawer above it.
 
+import { isTouch } from "../ui/pointer.js";
+
 /** @typedef {import("../../client/storage.js").Store} Store */
 
 const KEY = "agent.sidebar";
@@ -12,6 +14,7 @@ const KEY = "agent.sidebar";
  */
 export function sidebar({ side, toggle, veil }, store) {
   const narrow = window.matchMedia("(max-width: 52rem)");
+  side.tabIndex = -1; // it can get the focus as a whole
   let isOpen = !narrow.matches && store.get(KEY) !== "closed";
 
   const show = () => {
@@ -31,7 +34,9 @@ export function sidebar({ side, toggle, veil }, store) {
 
   toggle.addEventListener("click", () => {
     set(!isOpen);
-    if (isOpen && narrow.matches) side.querySelector("input")?.focus();
+    if (!isOpen || !narrow.matches) return;
+    const first = isTouch() ? side : side.querySelector("input"); // the field opens a keyboard
+    first?.focus();
   });
   veil.addEventListener("click", closeDrawer);
   side.addEventListener("keydown", (event) => {

@@ -11,6 +11,13 @@ const KEY = "agent.theme";
 const THEMES = /** @type {const} */ (["system", "light", "dark"]);
 const LABELS = { system: "themeSystem", light: "themeLight", dark: "themeDark" };
 
+/** The bar of a phone's browser has the colour of the page, also of a chosen one. */
+function showBarColour() {
+  const colour = getComputedStyle(document.body).backgroundColor;
+  const metas = document.querySelectorAll('meta[name="theme-color"]');
+  for (const meta of metas) meta.setAttribute("content", colour);
+}
+
 /**
  * Lets a button switch the colours.
  *
@@ -24,6 +31,7 @@ export function switchTheme(button, store) {
     const theme = chosen();
     if (theme === "system") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
+    showBarColour();
     relabel(button, theme, t(LABELS[theme]));
   };
   const next = () => {
@@ -35,5 +43,6 @@ export function switchTheme(button, store) {
   button.addEventListener("click", next);
   window.addEventListener("storage", ({ key }) => key === KEY && show());
   show();
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showBarColour);
   return next;
 }

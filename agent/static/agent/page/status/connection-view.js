@@ -98,8 +98,8 @@ function offers({ phase, reason }, signInPath) {
   return ["newChat"];
 }
 
-/** @param {string} path */
-function signInAddress(path) {
+/** The sign-in page, with the way back to this one. @param {string} path */
+export function signInAddress(path) {
   const here = location.pathname + location.search;
   return `${path}?${new URLSearchParams({ next: here })}`;
 }

@@ -116,3 +116,19 @@ export function setAttribute(element, name, value) {
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
+
+/**
+ * The beginning of a text, never ending within a character that a reader sees as one.
+ *
+ * @param {string} text
+ * @param {number} most characters
+ */
+export function shortened(text, most) {
+  if (text.length <= most) return text;
+  let short = "";
+  for (const { segment } of new Intl.Segmenter().segment(text.slice(0, most * 4))) {
+    if (short.length + segment.length > most) break;
+    short += segment;
+  }
+  return `${short}…`;
+}

@@ -1,0 +1,1 @@
+"""What the templates ask for; pages of errors are rendered without a context."""
