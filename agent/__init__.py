@@ -1,3 +1,3 @@
 """Agent WebSocket: a live conversation with an LLM agent."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
