@@ -156,8 +156,12 @@ def _make_parser() -> MarkdownIt:
     parser = _Parser("commonmark", {"html": False})
     parser.enable(["table", "strikethrough"]).disable("image")
     parser.inline.ruler.before("escape", "formula", _formula)
-    interrupts = {"alt": ["paragraph", "reference", "blockquote", "list"]}
-    parser.block.ruler.before("code", "displayed_formula", _displayed_formula, interrupts)
+    parser.block.ruler.before(
+        "code",
+        "displayed_formula",
+        _displayed_formula,
+        {"alt": ["paragraph", "reference", "blockquote", "list"]},
+    )
     parser.core.ruler.push("lower_headings", _lower_headings)
     return parser
 
