@@ -301,7 +301,7 @@ def test_who_may_delete_can_and_the_log_holds_no_words_of_the_session(staff):
     assert not Session.objects.exists()
 
 
-@pytest.mark.parametrize("key", ["1", "not-a-uuid", str(uuid4())])
+@pytest.mark.parametrize("key", ["1", "not-a-uuid", "7c0e6f5a-1111-4222-8333-123456789abc"])
 def test_rows_have_no_page_outside_the_admin(staff, key):
     """Django's view of it fails with a key that is no UUID."""
     for kind in ContentType.objects.filter(app_label__in=("agent", "auth")):
