@@ -54,6 +54,7 @@ async def test_after_signing_out_the_next_one_finds_nothing_and_the_first_one_th
     for path in ("/", f"/?session={session}"):
         await chat.open(path)
         await expect(chat.composer).to_have_value("")
+    await chat.open()  # signing in leads back to the conversation, and that one is not Ben's
     await sign_in(chat.page, "ben")
     for path in ("/", f"/?session={session}"):
         await chat.open(path)

@@ -134,6 +134,15 @@ async def test_after_an_action_the_focus_is_near_where_it_was(
     await chat.stop.click()
 
 
+async def test_a_search_without_hits_says_so_to_a_screen_reader_too(
+    visitor: Visitors, site: Server
+) -> None:
+    chat = await (await visitor(site.url)).chat()
+    await chat.ready()
+    await chat.page.get_by_role("searchbox").fill("no such words")
+    await expect(chat.status).to_have_text("Nothing found.")
+
+
 async def test_printing_in_a_chosen_dark_prints_dark_on_white(
     visitor: Visitors, site: Server
 ) -> None:

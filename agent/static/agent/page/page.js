@@ -41,7 +41,13 @@ const side = sidebar(elements, local);
 const list = new SessionsView(
   sessions,
   { list: elements.sessions, search: elements.search, hint: elements.hint },
-  { open: openSession, deleted: leaveDeleted, exportAs, loaded: retitle },
+  {
+    open: openSession,
+    deleted: leaveDeleted,
+    exportAs,
+    loaded: retitle,
+    announce: (text) => setText(elements.status, text),
+  },
 );
 
 /** The session on the page; null: a new chat. @type {string | null} */

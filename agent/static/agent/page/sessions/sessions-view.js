@@ -15,6 +15,7 @@ import { SessionRow } from "./session-row.js";
  * @property {(session: string) => void} deleted after a session was deleted
  * @property {(session: string, format: "md" | "json") => void} exportAs
  * @property {() => void} loaded after the list was loaded
+ * @property {(text: string) => void} announce to a screen reader
  */
 
 /** @typedef {{list: HTMLElement, search: HTMLInputElement, hint: HTMLElement}} SessionListElements */
@@ -86,7 +87,9 @@ export class SessionsView {
       if (!later.length) this.#next = next;
       this.#show(sessions, cursor === null, later);
       if (!isSameSearch) this.#elements.list.parentElement?.scrollTo(0, 0);
-      setText(this.#elements.hint, this.#rows.size ? "" : t(q ? "nothingFound" : "noSessions"));
+      const hint = this.#rows.size ? "" : t(q ? "nothingFound" : "noSessions");
+      setText(this.#elements.hint, hint);
+      if (q && hint) this.#actions.announce(hint);
       this.#actions.loaded();
     } catch {
       if (signal.aborted) return; // another request has taken its place
