@@ -24,7 +24,7 @@ FAILING = "def test_it(): raise AssertionError('the first time')"
 LISTED = "2026-01-31 test_it.py::test_that_passes_the_second_time Redis may answer late\n"
 
 
-def run(directory, text, flakes=""):
+def run(directory, text, flakes="", strict="1"):
     (directory / "test_it.py").write_text(text)
     (directory / "pytest.ini").touch()
     (directory / "tests").mkdir()
@@ -33,24 +33,29 @@ def run(directory, text, flakes=""):
     return subprocess.run(
         [ROOT / ".ci" / "tests", sys.executable, *few],
         cwd=directory,
-        env={"PATH": os.environ["PATH"], "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "STRICT": strict,
+        },
         capture_output=True,
         text=True,
     )
 
 
 @pytest.mark.parametrize(
-    ("text", "flakes", "status", "alone", "verdict"),
+    ("text", "flakes", "strict", "status", "alone", "verdict"),
     [
-        (FLAKY, "", 1, "1 passed", "test_that_passes_the_second_time"),
-        (FLAKY, LISTED, 0, "1 passed", "Only known flakes failed"),
-        (FAILING, LISTED, 1, "1 failed", "1 failed"),
+        (FLAKY, "", "1", 1, "1 passed", "test_that_passes_the_second_time"),
+        (FLAKY, "", "", 0, "1 passed", "test_that_passes_the_second_time"),
+        (FLAKY, LISTED, "1", 0, "1 passed", "Only known flakes failed"),
+        (FAILING, LISTED, "", 1, "1 failed", "1 failed"),
     ],
 )
 def test_a_run_with_a_failure_is_red_unless_it_is_a_known_flake(
-    tmp_path, text, flakes, status, alone, verdict
+    tmp_path, text, flakes, strict, status, alone, verdict
 ):
-    done = run(tmp_path, text, flakes)
+    done = run(tmp_path, text, flakes, strict)
     assert done.returncode == status, done.stdout
     *_, again, last = done.stdout.split("\n== ")
     assert alone in again
