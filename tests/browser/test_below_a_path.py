@@ -31,7 +31,8 @@ async def test_the_page_lives_below_it(visitor, below):
     await chat.page.get_by_label("Username").fill("ann")
     await chat.page.get_by_label("Password").fill(PASSWORD)
     await chat.page.get_by_role("button", name="Sign in").click()
-    await chat.page.wait_for_url("**/chat/")
+    await chat.page.wait_for_url(re.compile(r"/chat/\?session="))  # back, to a visitor's session
+    await chat.open("/chat/")
     await chat.ready()
     await chat.ask("say: signed in")
     await chat.answered("signed in")
