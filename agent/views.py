@@ -91,7 +91,6 @@ class SignIn(LoginView):
 
     template_name = "agent/sign_in.html"
     redirect_authenticated_user = True
-    extra_context = {"agent_name": lambda: conf().agent_name}
 
 
 @csrf_exempt

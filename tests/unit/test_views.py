@@ -84,3 +84,9 @@ def test_a_page_of_an_error_speaks_the_language_and_direction_of_its_reader():
     with translation.override("ar"):
         page = render_to_string("404.html")
     assert '<html lang="ar" dir="rtl">' in page
+
+
+def test_the_sign_in_page_names_the_product_and_keeps_the_way_back():
+    page = Client().get("/login/?next=/?session=7c0e6f5a").content.decode()
+    assert "<h1>Sign in to agent_websocket</h1>" in page
+    assert '<input type="hidden" name="next" value="/?session=7c0e6f5a">' in page
