@@ -125,15 +125,16 @@ class Client(asyncio.Protocol):
 
     def _text(self, payload: bytes) -> None:
         self.frames += 1
-        if payload.startswith(_DELTA):
+        start = payload[:24].replace(b'": "', b'":"')  # some servers write blanks
+        if start.startswith(_DELTA):
             if not self.first:
                 self.first = time.perf_counter() - self._asked_at
             if self.lags is not None:
                 self._note_lag(payload)
-        elif payload.startswith(_END):
+        elif start.startswith(_END):
             if not self._ended.done():
                 self._ended.set_result(None)
-        elif payload.startswith(_ERROR):
+        elif start.startswith(_ERROR):
             failed = Failed(payload.decode(errors="replace"))
             future = self._ended if self.ready.done() else self.ready
             if not future.done():
