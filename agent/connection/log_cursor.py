@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
 
-Frame = dict[str, Any]
+from agent.live.hub import Frame
 
 
 class LogCursor:

@@ -200,12 +200,11 @@ class Worker:
     # draining
 
     async def drain(self, grace_seconds: float) -> None:
-        """Accept no more turns, wait a while for running ones to end, and hand the rest back.
+        """Wait a while for running turns to end, and hand the rest back; `draining` is set before.
 
         Args:
             grace_seconds: how long to wait for turns to end.
         """
-        self.draining = True
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_seconds)
         try:  # the turns of a claim that is under way are handed back too

@@ -98,6 +98,16 @@ export function unsentState({ id, stopped }, { sent, isPaused }) {
   return isPaused ? "paused" : "unsent";
 }
 
+/**
+ * Whether an unsent query can still be edited or removed: the server cannot have it.
+ *
+ * @param {import("../../client/outbox/outbox.js").Unsent} entry
+ * @param {Delivery} delivery
+ */
+export function canTakeBack({ id, stopped }, { neverSent }) {
+  return !stopped && neverSent(id);
+}
+
 /** Why an answer is incomplete, if it is. @param {Turn} turn */
 export function formatEnding({ answer }) {
   if (answer?.isEmpty) return ""; // its content says why

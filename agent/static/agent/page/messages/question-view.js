@@ -1,7 +1,7 @@
 // @ts-check
 // The elements of one question, from the moment of sending it.
 
-import { unsentState } from "../i18n/format.js";
+import { canTakeBack, unsentState } from "../i18n/format.js";
 import { t } from "../i18n/translate.js";
 import { makeCopyButton } from "../ui/clipboard.js";
 import { make, makeButton, makeIconButton, setAttribute, setText } from "../ui/dom.js";
@@ -71,8 +71,7 @@ export class QuestionView {
     if (!refusal) {
       const state = unsentState(entry, delivery);
       this.#show(question, state, t(state));
-      const isOurs = !entry.stopped && delivery.neverSent(id);
-      if (!isOurs) this.#refusal.replaceChildren();
+      if (!canTakeBack(entry, delivery)) this.#refusal.replaceChildren();
       else if (!this.#refusal.children.length) {
         this.#refusal.append(
           makeButton(t("edit"), () => this.#actions.withdraw(id), "link"),

@@ -2,7 +2,7 @@
 // The queue above the composer, as chips: the turns that wait, the next one first, then unsent
 // queries.
 
-import { formatPosition, unsentState } from "../i18n/format.js";
+import { canTakeBack, formatPosition, unsentState } from "../i18n/format.js";
 import { t } from "../i18n/translate.js";
 import { make, makeIconButton, setAttribute, setText } from "../ui/dom.js";
 
@@ -76,8 +76,7 @@ export class QueueView {
     const chip = this.#chips.get(entry.id) ?? this.#makeChip();
     const state = unsentState(entry, delivery);
     this.#fill(chip, state, "·", entry.content, t(state));
-    const isOurs = !entry.stopped && delivery.neverSent(entry.id);
-    if (!isOurs) chip.buttons.replaceChildren();
+    if (!canTakeBack(entry, delivery)) chip.buttons.replaceChildren();
     else if (!chip.buttons.children.length) {
       chip.buttons.append(
         makeIconButton("edit", t("edit"), () => this.#actions.withdraw(entry.id)),
